@@ -1,0 +1,59 @@
+# GCNet in BVLC Caffe. `make demo` shows the whole method, `make test` passes the tests; `make help` lists the rest.
+# Every command runs in the environment that docker/enter finds or makes: the image, Docker, or a root file system.
+
+DATASET = demo
+VARIANT = s1r1
+FOLD = 0
+SEED = 1
+
+# Optional: ITERS LR BATCH WEIGHTS GPU SET (make train), RAW FOLDS FRAMES (make data)
+option = $(if $($(2)),--$(1) '$($(2))')
+run = --dataset '$(DATASET)' --variant '$(VARIANT)' --fold '$(FOLD)' --seed '$(SEED)'
+train = $(call option,iters,ITERS) $(call option,base-lr,LR) $(call option,batch,BATCH) $(call option,weights,WEIGHTS) \
+	$(call option,gpu,GPU) $(foreach setting,$(SET),--set '$(setting)')
+
+enter = docker/enter
+python = $(enter) python3 -m
+
+.DEFAULT_GOAL = help
+.PHONY: help demo data train evaluate report prototxt shell test clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+# The demo's short schedule: the paper's solver with a larger learning rate, from random weights.
+DEMO = ITERS=250 LR=0.01 DATASET=demo
+demo: data  ## everything on the drawn faces: data, training of S1R1 and of the CNN, test on unseen people, report
+	$(MAKE) --no-print-directory train $(DEMO) VARIANT=s1r1
+	$(MAKE) --no-print-directory train $(DEMO) VARIANT=cnn
+	$(MAKE) --no-print-directory report DATASET=demo
+
+data: export GCNET_MOUNTS = $(realpath $(RAW)):$(realpath $(FOLDS))
+data:  ## pairs, crops and ten folds of DATASET (demo, ckplus7, ckplus8) from RAW=folder
+ifeq ($(DATASET)$(RAW),demo)
+	$(python) data_prep.demo_faces --out data/raw/demo
+endif
+	$(python) data_prep.build --dataset '$(DATASET)' $(call option,raw,RAW) $(call option,folds,FOLDS) \
+		$(call option,frames,FRAMES)
+
+train:  ## VARIANT on FOLD of DATASET, then the test; the same command resumes [ITERS= LR= BATCH= SEED= GPU= WEIGHTS= SET=]
+	$(python) tools.train $(run) $(train)
+	$(python) tools.evaluate $(run)
+
+evaluate:  ## test of a trained run on its test fold
+	$(python) tools.evaluate $(run)
+
+report:  ## one page of all tested runs of DATASET
+	$(python) tools.report --dataset '$(DATASET)'
+
+prototxt:  ## write prototxt/*.prototxt again, after a change of prototxt/net.py
+	$(python) prototxt.net
+
+shell:  ## a prompt in the environment
+	$(enter) bash
+
+test:  ## the tests
+	$(python) pytest -q -p no:cacheprovider tests
+
+clean:  ## remove what was built and trained (data/, runs/)
+	rm -rf data runs

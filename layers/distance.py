@@ -1,0 +1,32 @@
+"""Element-wise distance of two codes, equation 2 of the paper."""
+import caffe
+import numpy as np
+
+from layers import params
+
+
+class Distance(caffe.Layer):
+    """delta = |En(X) - En(X^r)|, element by element.
+
+    bottom[0], bottom[1]: codes of one shape. top[0]: the same shape. The gradient at equal elements is 0. No param_str.
+    """
+
+    def setup(self, bottom, top):
+        params.read(self)
+
+    def reshape(self, bottom, top):
+        if bottom[0].data.shape != bottom[1].data.shape:
+            raise ValueError(f'Distance: codes {bottom[0].data.shape} and {bottom[1].data.shape} differ in shape')
+        top[0].reshape(*bottom[0].data.shape)
+
+    def forward(self, bottom, top):
+        np.subtract(bottom[0].data, bottom[1].data, out=top[0].data)
+        self.sign = np.sign(top[0].data)
+        np.abs(top[0].data, out=top[0].data)
+
+    def backward(self, top, propagate_down, bottom):
+        gradient = self.sign * top[0].diff
+        if propagate_down[0]:
+            bottom[0].diff[...] = gradient
+        if propagate_down[1]:
+            bottom[1].diff[...] = -gradient

@@ -1,0 +1,211 @@
+"""The paper's networks and solvers. `python3 -m prototxt.net` writes every prototxt beside this file.
+
+Layer names say where a layer stands in the paper's Figure 3: en1 and de1_r draw the reference, en2 (and its twin en2_r,
+sharing every weight by name) encodes query and generated reference, de2_r and de2_i reconstruct them.
+"""
+import json
+from pathlib import Path
+
+import caffe
+from caffe import layers as L, params as P
+
+VARIANTS = ('cnn', 's0r0', 's1r0', 's0r1', 's1r1')
+CROP = 64
+CODE = 96 * 8 * 8  # p, the length of En(X)
+DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1
+HIDDEN = int((0.5 * 64) ** 2 * 3 / 2 ** 3)  # 384, section 4.1
+AVERAGE = 0.95  # of batch norm's running mean and variance: the last 20 iterations or so
+
+WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
+CODES = ('normalized', 'raw')
+
+# Where the paper is open (README, "Decisions"), and its weights of equations 3 and 6.
+SETTINGS = dict(codes='normalized', margin=1.0, neutral=None, pixel_scale=1e-3,
+                contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25)
+
+
+def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30, seed=1, **settings):
+    """The training network as prototxt text.
+
+    variant: one of VARIANTS; train_source, test_source: LMDBs of pairs (data_prep); seed: of the augmentation;
+    settings: see SETTINGS. Tops: the losses, `accuracy` in the test phase. Raises ValueError for unknown names.
+    """
+    settings = known(variant, settings)
+    data = caffe.NetSpec()
+    data.pair, data.label = L.Data(name='data', source=str(test_source), backend=P.Data.LMDB, ntop=2,
+                                   batch_size=test_batch_size, include=dict(phase=caffe.TEST))
+    n = caffe.NetSpec()
+    n.pair, n.label = L.Data(name='data', source=str(train_source), backend=P.Data.LMDB, ntop=2,
+                             batch_size=batch_size, include=dict(phase=caffe.TRAIN))
+    n.query, n.reference = python('augment', 'Augment', n.pair, ntop=2, seed=seed)
+    body(n, variant, n_classes, settings)
+    if variant == 'cnn':
+        n.silence = L.Silence(n.reference, ntop=0)  # else Caffe prints it
+    n.loss_cls = L.SoftmaxWithLoss(n.score, n.label)
+    if variant != 'cnn':
+        pixel = settings['pixel_scale']
+        n.loss_gen_r = L.EuclideanLoss(n.generated, n.reference, loss_weight=settings['generate_weight'] * pixel)
+        if variant[1] == '1':
+            n.loss_contr = python('contrastive_loss', 'ContrastiveLoss', n.code, n.code_r, n.label,
+                                  loss_weight=settings['contrast_weight'],
+                                  margin=settings['margin'], neutral=settings['neutral'])
+        if variant[3] == '1':
+            weight = settings['reconstruct_weight'] * pixel
+            n.loss_recon_r = L.EuclideanLoss(n.reconstructed_r, n.reference, loss_weight=weight)
+            n.loss_recon_i = L.EuclideanLoss(n.reconstructed_i, n.query, loss_weight=weight)
+    n.accuracy = L.Accuracy(n.score, n.label, include=dict(phase=caffe.TEST))
+    return f'name: "{title(variant)}"\n{data.to_proto()}{n.to_proto()}'
+
+
+def deploy(variant, n_classes, **settings):
+    """The network for use, as prototxt text: blob `query` (N x 1 x 64 x 64, in [0, 1]) to `prob` (N x n_classes).
+
+    A GCNet also has the pictures `generated`, and in R1 `reconstructed_r` and `reconstructed_i`, each N x 1 x 64 x 64.
+    """
+    settings = known(variant, settings)
+    n = caffe.NetSpec()
+    n.query = L.Input(shape=dict(dim=[1, 1, CROP, CROP]))
+    body(n, variant, n_classes, settings)
+    n.prob = L.Softmax(n.score)
+    return f'name: "{title(variant)}"\n{n.to_proto()}'
+
+
+def body(n, variant, n_classes, settings):
+    """From n.query to n.score, and to the pictures that the variant draws."""
+    if variant == 'cnn':
+        code = encoder(n, 'en2', n.query)
+    else:
+        reconstruct = variant[3] == '1'
+        encoder(n, 'en1', n.query, switches=True)
+        n.generated = decoder(n, 'de1_r', 'en1')
+        code = encoder(n, 'en2', n.query, switches=reconstruct)
+        code_r = encoder(n, 'en2_r', n.generated, twin='en2', switches=reconstruct)
+        if reconstruct:
+            n.reconstructed_r = decoder(n, 'de2_r', 'en2_r')
+            n.reconstructed_i = decoder(n, 'de2_i', 'en2')
+        if settings['codes'] == 'normalized':
+            n.code, n.code_r = python('normalize', 'Normalize', code), python('normalize', 'Normalize', code_r)
+        else:
+            n.code, n.code_r = L.Flatten(code), L.Flatten(code_r)
+        code = n.delta = python('distance', 'Distance', n.code, n.code_r)
+        if settings['codes'] == 'normalized':  # elements are near 1 / sqrt(p): bring them to 1, or FC hardly learns
+            code = n.delta_scaled = L.Power(n.delta, scale=CODE ** 0.5)
+    n.dropout = L.Dropout(code, dropout_ratio=0.5)
+    n.fc1 = L.InnerProduct(n.dropout, num_output=HIDDEN, weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
+    n.fc1_relu = L.ReLU(n.fc1, in_place=True)
+    n.score = L.InnerProduct(n.fc1_relu, num_output=n_classes, weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
+
+
+def encoder(n, name, image, twin=None, switches=False):
+    """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8. With `twin`, that encoder's weights, shared by name.
+
+    switches: whether pooling tells a decoder where it found each maximum.
+    """
+    owner = twin or name
+    x = image
+    # The pads of the pooling make Caffe's rounding give 32, 16 and 8.
+    for i, (size, filters, pad) in enumerate(((5, 32, 1), (3, 64, 0), (3, 96, 0)), 1):
+        n[f'{name}/conv{i}'] = L.Convolution(
+            x, num_output=filters, kernel_size=size, pad=size // 2, bias_term=False,
+            weight_filler=dict(type='msra'), param=[dict(name=f'{owner}/conv{i}')])
+        norm(n, name, i, n[f'{name}/conv{i}'], owner=owner)
+        n[f'{name}/relu{i}'] = L.ReLU(n[f'{name}/scale{i}'], in_place=True)
+        pooled = L.Pooling(n[f'{name}/relu{i}'], pool=P.Pooling.MAX, kernel_size=size, stride=2, pad=pad,
+                           ntop=2 if switches else 1)
+        if switches:
+            pooled, n[f'{name}/switch{i}'] = pooled
+        x = n[f'{name}/pool{i}'] = pooled
+    return x
+
+
+def decoder(n, name, encoder_name):
+    """Table 1, decoder: N x 96 x 8 x 8 to a picture N x 1 x 64 x 64, unpooled by the encoder's switches."""
+    x = n[f'{encoder_name}/pool3']
+    for i, (size, filters) in enumerate(((3, 64), (3, 32), (5, 1)), 1):
+        n[f'{name}/unpool{i}'] = python('unpool', 'Unpool', x, n[f'{encoder_name}/switch{4 - i}'], stride=2)
+        n[f'{name}/deconv{i}'] = L.Deconvolution(
+            n[f'{name}/unpool{i}'], param=[dict(lr_mult=DECODER_RATE)], convolution_param=dict(
+                num_output=filters, kernel_size=size, pad=size // 2, bias_term=False, weight_filler=dict(type='msra')))
+        # A picture in [0, 1] has a mean near 0.5 and a deviation near 0.25: its batch norm starts there.
+        start = dict(gain=0.25, offset=0.5) if filters == 1 else {}
+        norm(n, name, i, n[f'{name}/deconv{i}'], rate=DECODER_RATE, **start)
+        x = L.ReLU(n[f'{name}/scale{i}'], in_place=filters > 1)
+        if filters > 1:
+            n[f'{name}/relu{i}'] = x
+    return x
+
+
+def norm(n, name, i, x, owner=None, rate=1, gain=1, offset=0):
+    """Batch norm with a learned gain and offset, in place; Caffe has it in two layers."""
+    statistics = [dict(lr_mult=0, decay_mult=0)] * 3
+    learned = [dict(lr_mult=rate, decay_mult=0), dict(lr_mult=rate, decay_mult=0)]
+    if owner:
+        statistics = [dict(name=f'{owner}/bn{i}/{part}', **p) for part, p in zip(('mean', 'variance', 'count'), statistics)]
+        learned = [dict(name=f'{owner}/scale{i}/{part}', **p) for part, p in zip(('gain', 'offset'), learned)]
+    n[f'{name}/bn{i}'] = L.BatchNorm(x, in_place=True, moving_average_fraction=AVERAGE, param=statistics)
+    n[f'{name}/scale{i}'] = L.Scale(n[f'{name}/bn{i}'], in_place=True, bias_term=True, param=learned,
+                                    filler=dict(value=gain), bias_filler=dict(value=offset))
+
+
+def python(module, layer, *bottoms, ntop=1, loss_weight=None, **param):
+    """A layer of ours: class `layer` of layers/<module>.py, its param_str from `param`."""
+    extra = {} if loss_weight is None else dict(loss_weight=loss_weight)
+    return L.Python(*bottoms, ntop=ntop, module=f'layers.{module}', layer=layer,
+                    param_str=json.dumps(param, sort_keys=True), **extra)
+
+
+def known(variant, settings):
+    """SETTINGS with `settings` on top. Raises ValueError for an unknown variant, name or choice."""
+    if variant not in VARIANTS:
+        raise ValueError(f'no variant {variant!r}; there are {", ".join(VARIANTS)}')
+    for name in settings:
+        if name not in SETTINGS:
+            raise ValueError(f'no setting {name!r}; there are {", ".join(sorted(SETTINGS))}')
+    settings = {**SETTINGS, **settings}
+    if settings['codes'] not in CODES:
+        raise ValueError(f'codes cannot be {settings["codes"]!r}; choose from {", ".join(CODES)}')
+    return settings
+
+
+def title(variant):
+    """The paper's name of a variant, and the stem of its files."""
+    return 'cnn' if variant == 'cnn' else f'gcnet_{variant}'
+
+
+def solver(net, snapshot_prefix, max_iter=300000, base_lr=0.001, gamma=0.0001, power=0.75, test_iter=7,
+           test_interval=1000, display=20, snapshot=5000, seed=1, mode='GPU'):
+    """The paper's solver (section 4.1) as prototxt text: Nesterov, "inv": base_lr * (1 + gamma * iteration) ^ -power."""
+    return f'''net: "{net}"
+type: "Nesterov"
+base_lr: {base_lr}
+lr_policy: "inv"
+gamma: {gamma}
+power: {power}
+momentum: 0.9
+weight_decay: 0.0001
+max_iter: {max_iter}
+test_iter: {test_iter}
+test_interval: {test_interval}
+display: {display}
+snapshot: {snapshot}
+snapshot_prefix: "{snapshot_prefix}"
+random_seed: {seed}
+solver_mode: {mode}
+'''
+
+
+def files():
+    """What is committed beside this file: name to text."""
+    head = '# Written by prototxt/net.py (python3 -m prototxt.net); change that, not this.\n'
+    written = {}
+    for variant in VARIANTS:
+        name = title(variant)
+        written[f'{name}.prototxt'] = train_val(variant, 7, 'data/demo/fold0/train_lmdb', 'data/demo/fold0/test_lmdb')
+        written[f'{name}_deploy.prototxt'] = deploy(variant, 7)
+        written[f'solver_{variant}.prototxt'] = solver(f'prototxt/{name}.prototxt', f'runs/{name}')
+    return {name: head + text for name, text in written.items()}
+
+
+if __name__ == '__main__':
+    for name, text in files().items():
+        Path(__file__).with_name(name).write_text(text)

@@ -1,0 +1,101 @@
+"""The networks: committed files in step with the program, shapes of the paper's Table 1, sharing, and which loss is where."""
+from pathlib import Path
+
+import caffe
+import numpy as np
+import pytest
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+from data_prep import lmdb_writer
+from prototxt import net
+
+LOSSES = {'cnn': {'loss_cls'}, 's0r0': {'loss_cls', 'loss_gen_r'},
+          's1r0': {'loss_cls', 'loss_gen_r', 'loss_contr'},
+          's0r1': {'loss_cls', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i'},
+          's1r1': {'loss_cls', 'loss_gen_r', 'loss_contr', 'loss_recon_r', 'loss_recon_i'}}
+
+
+def load(text, path, phase=caffe.TEST):
+    (path / 'net.prototxt').write_text(text)
+    return caffe.Net(str(path / 'net.prototxt'), phase)
+
+
+@pytest.fixture(scope='session')
+def pairs(tmp_path_factory):
+    """The path of an LMDB of eight random pairs."""
+    path = tmp_path_factory.mktemp('pairs') / 'train'
+    crops = {i: np.random.RandomState(i).randint(0, 256, (66, 66)).astype(np.uint8) for i in range(8)}
+    rows = [dict(subject='S001', sequence='001', frame=f'{i}', expression=('anger', 'happy')[i % 2], path=i, reference=0)
+            for i in range(8)]
+    lmdb_writer.write(str(path), rows, ['anger', 'happy'], crops)
+    return f'{path}_lmdb'
+
+
+def test_committed_files_are_in_step():
+    written = net.files()
+    committed = {path.name: path.read_text() for path in Path('prototxt').glob('*.prototxt')}
+    assert committed.keys() == written.keys()
+    for name in written:
+        assert committed[name] == written[name], f'{name} is out of step: run `make prototxt`'
+
+
+@pytest.mark.parametrize('variant', net.VARIANTS)
+def test_training_net_has_the_variants_losses(variant, pairs, tmp_path):
+    trained = load(net.train_val(variant, 2, pairs, pairs, batch_size=4), tmp_path, caffe.TRAIN)
+    assert set(trained.outputs) - {'accuracy', 'label'} == LOSSES[variant]
+    assert all(np.isfinite(value).all() for value in trained.forward().values())
+
+
+def test_loss_weights_are_the_papers(pairs):
+    text = net.train_val('s1r1', 2, pairs, pairs, pixel_scale=1.0)
+    layers = {layer.name: layer for layer in text_format.Parse(text, caffe_pb2.NetParameter()).layer}
+    weights = {name: list(layers[name].loss_weight) or [1] for name in LOSSES['s1r1']}
+    assert weights == {'loss_cls': [1], 'loss_contr': [1], 'loss_gen_r': [1], 'loss_recon_r': [0.25], 'loss_recon_i': [0.25]}
+
+
+@pytest.mark.parametrize('variant', net.VARIANTS)
+def test_shapes_are_those_of_table_1(variant, tmp_path):
+    deployed = load(net.deploy(variant, 6), tmp_path)
+    shapes = {name: blob.data.shape for name, blob in deployed.blobs.items()}
+    assert [shapes[f'en2/pool{i}'] for i in (1, 2, 3)] == [(1, 32, 32, 32), (1, 64, 16, 16), (1, 96, 8, 8)]
+    assert shapes['fc1'] == (1, 384) and shapes['prob'] == (1, 6)
+    if variant != 'cnn':
+        assert [shapes[f'de1_r/deconv{i}'] for i in (1, 2, 3)] == [(1, 64, 16, 16), (1, 32, 32, 32), (1, 1, 64, 64)]
+        assert shapes['delta'] == (1, 6144) and shapes['generated'] == (1, 1, 64, 64)
+    drawn = {'generated', 'reconstructed_r', 'reconstructed_i'} & set(shapes)
+    assert drawn == (set() if variant == 'cnn' else {'generated'} if variant[3] == '0' else
+                     {'generated', 'reconstructed_r', 'reconstructed_i'})
+    kernels = {layer: deployed.params[layer][0].data.shape[2:] for layer in deployed.params if 'conv' in layer}
+    assert all(kernel == ((5, 5) if layer.endswith(('/conv1', '/deconv3')) else (3, 3)) for layer, kernel in kernels.items())
+
+
+def test_the_two_streams_of_en2_are_one(pairs, tmp_path):
+    trained = load(net.train_val('s1r1', 2, pairs, pairs, batch_size=4), tmp_path, caffe.TRAIN)
+    trained.params['en2/conv2'][0].data[...] = 3
+    trained.params['en2/scale1'][1].data[...] = 7
+    assert (trained.params['en2_r/conv2'][0].data == 3).all() and (trained.params['en2_r/scale1'][1].data == 7).all()
+    assert not (trained.params['en1/conv2'][0].data == 3).any()
+
+
+def test_decoders_learn_ten_times_faster(pairs):
+    text = net.train_val('s1r1', 2, pairs, pairs)
+    for layer in text_format.Parse(text, caffe_pb2.NetParameter()).layer:
+        if layer.type in ('Convolution', 'Deconvolution'):
+            assert (layer.param[0].lr_mult if layer.param else 1) == (10 if layer.name.startswith('de') else 1)
+
+
+def test_solver_is_the_papers(tmp_path):
+    path = tmp_path / 'solver.prototxt'
+    path.write_text(net.solver('net.prototxt', 'snapshots/s1r1'))
+    solver = text_format.Parse(path.read_text(), caffe_pb2.SolverParameter())
+    assert (solver.type, solver.lr_policy, solver.max_iter) == ('Nesterov', 'inv', 300000)
+    assert [solver.base_lr, solver.momentum, solver.weight_decay] == pytest.approx([0.001, 0.9, 0.0001])
+
+
+@pytest.mark.parametrize('variant, settings, words', [
+    ('s2r2', {}, "no variant 's2r2'; there are cnn, s0r0"), ('s1r1', {'margn': 1}, "no setting 'margn'; there are"),
+    ('s1r1', {'codes': 'huge'}, "codes cannot be 'huge'")])
+def test_unknown_names_are_refused(variant, settings, words):
+    with pytest.raises(ValueError, match=words):
+        net.deploy(variant, 7, **settings)
