@@ -17,10 +17,11 @@ HIDDEN = int((0.5 * 64) ** 2 * 3 / 2 ** 3)  # 384, section 4.1
 AVERAGE = 0.95  # of batch norm's running mean and variance: the last 20 iterations or so
 
 WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
+STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3  # batch norm's mean, variance and their count: averaged, not learned
 CODES = ('normalized', 'raw')
 
 # Where the paper is open (README, "Decisions"), and its weights of equations 3 and 6.
-SETTINGS = dict(codes='normalized', margin=1.0, neutral=None, pixel_scale=1e-3,
+SETTINGS = dict(codes='normalized', standardize=True, margin=1.0, neutral=None, pixel_scale=1e-3,
                 contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25)
 
 
@@ -86,10 +87,12 @@ def body(n, variant, n_classes, settings):
         if settings['codes'] == 'normalized':
             n.code, n.code_r = python('normalize', 'Normalize', code), python('normalize', 'Normalize', code_r)
         else:
-            n.code, n.code_r = L.Flatten(code), L.Flatten(code_r)
+            n.code, n.code_r = code, code_r
         code = n.delta = python('distance', 'Distance', n.code, n.code_r)
         if settings['codes'] == 'normalized':  # elements are near 1 / sqrt(p): bring them to 1, or FC hardly learns
             code = n.delta_scaled = L.Power(n.delta, scale=CODE ** 0.5)
+    if settings['standardize']:
+        code = n.standardized = L.BatchNorm(code, moving_average_fraction=AVERAGE, param=STATISTICS)
     n.dropout = L.Dropout(code, dropout_ratio=0.5)
     n.fc1 = L.InnerProduct(n.dropout, num_output=HIDDEN, weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
     n.fc1_relu = L.ReLU(n.fc1, in_place=True)
@@ -137,12 +140,10 @@ def decoder(n, name, encoder_name):
 
 def norm(n, name, i, x, owner=None, rate=1, gain=1, offset=0):
     """Batch norm with a learned gain and offset, in place; Caffe has it in two layers."""
-    statistics = [dict(lr_mult=0, decay_mult=0)] * 3
     learned = [dict(lr_mult=rate, decay_mult=0), dict(lr_mult=rate, decay_mult=0)]
     if owner:
-        statistics = [dict(name=f'{owner}/bn{i}/{part}', **p) for part, p in zip(('mean', 'variance', 'count'), statistics)]
         learned = [dict(name=f'{owner}/scale{i}/{part}', **p) for part, p in zip(('gain', 'offset'), learned)]
-    n[f'{name}/bn{i}'] = L.BatchNorm(x, in_place=True, moving_average_fraction=AVERAGE, param=statistics)
+    n[f'{name}/bn{i}'] = L.BatchNorm(x, in_place=True, moving_average_fraction=AVERAGE, param=STATISTICS)
     n[f'{name}/scale{i}'] = L.Scale(n[f'{name}/bn{i}'], in_place=True, bias_term=True, param=learned,
                                     filler=dict(value=gain), bias_filler=dict(value=offset))
 
@@ -186,6 +187,7 @@ weight_decay: 0.0001
 max_iter: {max_iter}
 test_iter: {test_iter}
 test_interval: {test_interval}
+test_initialization: false
 display: {display}
 snapshot: {snapshot}
 snapshot_prefix: "{snapshot_prefix}"

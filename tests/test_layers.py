@@ -157,7 +157,7 @@ def test_normalize_gives_length_one_and_its_gradient(tmp_path):
     fill(net, a=values)
     net.forward()
     flat = values.reshape(3, 8)
-    np.testing.assert_allclose(net.blobs['unit'].data, flat / np.linalg.norm(flat, axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(net.blobs['unit'].data.reshape(3, 8), flat / np.linalg.norm(flat, axis=1, keepdims=True), rtol=1e-5)
     assert_gradient(net, 'unit', ['a'])
 
 

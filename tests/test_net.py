@@ -62,7 +62,7 @@ def test_shapes_are_those_of_table_1(variant, tmp_path):
     assert shapes['fc1'] == (1, 384) and shapes['prob'] == (1, 6)
     if variant != 'cnn':
         assert [shapes[f'de1_r/deconv{i}'] for i in (1, 2, 3)] == [(1, 64, 16, 16), (1, 32, 32, 32), (1, 1, 64, 64)]
-        assert shapes['delta'] == (1, 6144) and shapes['generated'] == (1, 1, 64, 64)
+        assert shapes['delta'] == (1, 96, 8, 8) and shapes['generated'] == (1, 1, 64, 64)
     drawn = {'generated', 'reconstructed_r', 'reconstructed_i'} & set(shapes)
     assert drawn == (set() if variant == 'cnn' else {'generated'} if variant[3] == '0' else
                      {'generated', 'reconstructed_r', 'reconstructed_i'})

@@ -1,0 +1,68 @@
+"""Face alignment: five points of a face are brought onto fixed places of a 66 x 66 grey crop."""
+import cv2
+import numpy as np
+
+SIZE = 66  # the network takes 64 x 64 out of it
+
+# Where the eye centres (left and right in the picture), the nose tip and the mouth corners go, in pixels of
+# the crop, pixel centres at whole numbers. With the eyes 22 apart, brows lie about 8 above the eyes (raised
+# 13), the chin 39 below (jaw dropped 46): the face fills the crop, and no expression leaves it.
+TARGET = np.array([[21.5, 17.5], [43.5, 17.5], [32.5, 30.0], [23.0, 40.5], [42.0, 40.5]])
+
+
+def five_points(landmarks):
+    """5 x 2: eye centres, nose tip, mouth corners, from 68 x 2 landmarks in the usual (iBUG, CK+) order."""
+    return np.array([landmarks[36:42].mean(0), landmarks[42:48].mean(0),
+                     landmarks[30], landmarks[48], landmarks[54]])
+
+
+def similarity(source, target):
+    """The 2 x 3 matrix of the rotation, scaling and shift that bring points source (n x 2) nearest to target
+    (n x 2) in the sense of least squares; ValueError where the source points coincide or no such map brings
+    them anywhere near.
+
+    With points as complex numbers such a map is z -> a z + b, and a, b have a closed form. A reflection is no
+    part of it.
+    """
+    z, w = (points[:, 0] + 1j * points[:, 1] for points in (source, target))
+    z_centred, w_centred = z - z.mean(), w - w.mean()
+    spread = (abs(z_centred) ** 2).sum()
+    if spread < 1:
+        raise ValueError('the five points of the face coincide')
+    a = (z_centred.conj() * w_centred).sum() / spread
+    b = w.mean() - a * z.mean()
+    explained = abs(a) ** 2 * spread / (abs(w_centred) ** 2).sum()  # 1 where the two shapes are the same
+    if explained < 0.25:
+        raise ValueError('the five points are not laid out like those of a face')
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def crop(image, points):
+    """The aligned face, 66 x 66 uint8, from a grey uint8 picture and its five points (5 x 2, x y in pixels).
+
+    ValueError where the points lie outside of the picture or are not laid out like a face.
+    """
+    if (points < 0).any() or (points > [image.shape[1] - 1, image.shape[0] - 1]).any():
+        raise ValueError('the five points of the face lie outside of the picture')
+    matrix = similarity(points, TARGET)
+    # Anti-aliasing. warpAffine looks at four source pixels for each of its own, so that shrinking, here often
+    # to a quarter, would skip most of them. Hence the face is first warped at a whole multiple of the crop's
+    # size, at which nothing shrinks, and then each block of pixels is averaged into one.
+    multiple = max(1, int(np.ceil(1 / np.hypot(matrix[0, 0], matrix[1, 0]))))
+    matrix = matrix * multiple
+    matrix[:, 2] += (multiple - 1) / 2  # to the centre of a block, not to its first pixel
+    large = cv2.warpAffine(image, matrix, (SIZE * multiple, SIZE * multiple), flags=cv2.INTER_LINEAR,
+                           borderMode=cv2.BORDER_REPLICATE)
+    return cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
+def read_grey(path):
+    """A picture file as grey uint8, height x width; ValueError where it is missing or damaged."""
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise ValueError(f'image cannot be read ({error.strerror})') from None
+    image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
+    if image is None:
+        raise ValueError('image is damaged or not an image')
+    return image

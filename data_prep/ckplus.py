@@ -1,0 +1,152 @@
+"""CK+, the extended Cohn-Kanade set, on disk as its makers ship it (their archives unpacked side by side):
+
+    cohn-kanade-images/S005/001/S005_001_00000011.png     every frame, neutral to peak, 8-bit grey or colour
+    Landmarks/S005/001/S005_001_00000011_landmarks.txt    every frame, 68 lines of x y in pixels
+    Emotion/S005/001/S005_001_00000011_emotion.txt        327 of the 593 sequences, one number, at the peak
+"""
+import math
+import os
+import re
+
+import numpy as np
+
+from data_prep.align import five_points
+
+# By CK+'s number, 0 to 7.
+EXPRESSIONS = ('neutral', 'anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
+IMAGES, LANDMARKS, EMOTION = 'cohn-kanade-images', 'Landmarks', 'Emotion'
+ENDING = {IMAGES: '.png', LANDMARKS: '_landmarks.txt', EMOTION: '_emotion.txt'}
+
+
+def read(raw, classes, frames=3):
+    """The pairs of CK+ in folder `raw`: query = each of the last `frames` frames of a labelled sequence,
+    reference = its first frame; where `classes` has neutral, the first frame is a query as well (Section 4 of
+    the paper).
+
+    Returns (rows, points, report):
+        rows    a dict a query: subject, sequence, frame (int), expression, path, reference (both paths
+                relative to raw), sorted by subject, sequence, frame
+        points  {path: 5 x 2 array}, the five points of every picture in rows, see align.five_points
+        report  {'found': sequences, 'unlabelled': sequences, 'left_out': [(sequence, reason)]}
+    Pictures are not opened here. Raises SystemExit where raw is not CK+.
+    """
+    check_layout(raw)
+    rows, points, report = [], {}, {'found': 0, 'unlabelled': 0, 'left_out': []}
+    sequences = sorted({*list_sequences(raw, IMAGES), *list_sequences(raw, EMOTION)})
+    report['found'] = len(sequences)
+    for subject, sequence in sequences:
+        labels = list_frames(raw, EMOTION, subject, sequence)
+        if not labels:
+            report['unlabelled'] += 1
+            continue
+        try:
+            found, five = read_sequence(raw, subject, sequence, labels, classes, frames)
+        except ValueError as error:
+            report['left_out'].append((f'{subject}/{sequence}', str(error)))
+            continue
+        rows += found
+        points.update(five)
+    return rows, points, report
+
+
+def check_layout(raw):
+    """SystemExit, saying what was expected and what is there, unless raw holds CK+'s three folders."""
+    expected = f'the folders {IMAGES}, {LANDMARKS} and {EMOTION} of CK+'
+    if not os.path.isdir(raw):
+        raise SystemExit(f'{raw} is not a folder: RAW must name one that holds {expected}.')
+    missing = [part for part in (IMAGES, LANDMARKS, EMOTION) if not os.path.isdir(os.path.join(raw, part))]
+    if missing:
+        entries = sorted(os.listdir(raw))
+        found = ', '.join(entries[:8]) + (f' and {len(entries) - 8} more' if len(entries) > 8 else '')
+        raise SystemExit(f'{raw} has no {" and no ".join(missing)}: RAW must name a folder that holds '
+                         f'{expected}, and this one holds {found or "nothing"}.')
+
+
+def list_sequences(raw, part):
+    """(subject, sequence) of every S###/### in one of the three folders; anything else is passed over."""
+    folder = os.path.join(raw, part)
+    for subject in os.listdir(folder):
+        if re.fullmatch(r'S\d+', subject) and os.path.isdir(os.path.join(folder, subject)):
+            for sequence in os.listdir(os.path.join(folder, subject)):
+                if re.fullmatch(r'\d+', sequence):
+                    yield subject, sequence
+
+
+def list_frames(raw, part, subject, sequence):
+    """{frame number: path relative to raw} of a sequence's files in one of the three folders."""
+    folder = os.path.join(part, subject, sequence)
+    if not os.path.isdir(os.path.join(raw, folder)):
+        return {}
+    pattern = re.compile(f'{subject}_{sequence}_([0-9]+){re.escape(ENDING[part])}')
+    matches = map(pattern.fullmatch, os.listdir(os.path.join(raw, folder)))
+    return {int(match.group(1)): os.path.join(folder, match.group(0)) for match in matches if match}
+
+
+def read_sequence(raw, subject, sequence, labels, classes, frames):
+    """(rows, points) of one labelled sequence as in read(); ValueError with the reason where it has none."""
+    if len(labels) > 1:
+        raise ValueError(f'{len(labels)} emotion files, expected one')
+    (peak, label_path), = labels.items()
+    expression = read_expression(raw, label_path)
+    if expression not in classes:
+        raise ValueError(f'label {expression} is not one of {", ".join(classes)}')
+    images = list_frames(raw, IMAGES, subject, sequence)
+    landmarks = list_frames(raw, LANDMARKS, subject, sequence)
+    if not images:
+        raise ValueError('no images')
+    # A frame lost from one folder is still named by another: the next best must not slip into its place.
+    numbers = sorted(number for number in {*images, *landmarks, peak} if number <= peak)
+    if len(numbers) <= frames:
+        raise ValueError(f'{len(numbers)} frames, at least {frames + 1} needed')
+    first, last = numbers[0], numbers[-frames:]
+    points = {}
+    for number in [first] + last:
+        if number not in images:
+            raise ValueError(f'image of frame {number} is missing')
+        if number not in landmarks:
+            raise ValueError(f'landmarks of frame {number} are missing')
+        points[images[number]] = five_points(read_landmarks(raw, landmarks[number]))
+    queries = [(number, expression) for number in last]
+    if 'neutral' in classes:
+        queries.insert(0, (first, 'neutral'))
+    return [{'subject': subject, 'sequence': sequence, 'frame': number, 'expression': name,
+             'path': images[number], 'reference': images[first]} for number, name in queries], points
+
+
+def read_expression(raw, path):
+    """The name of the expression in an emotion file, one number such as 3.0000000e+00; else ValueError."""
+    text = read_text(raw, path)
+    try:
+        number = float(text)
+    except ValueError:
+        raise ValueError(f'{path} holds {text.strip()[:40]!r}, expected one number') from None
+    if number not in range(len(EXPRESSIONS)):
+        raise ValueError(f'label {text.strip()[:40]} in {path} is outside 0..{len(EXPRESSIONS) - 1}')
+    return EXPRESSIONS[int(number)]
+
+
+def read_landmarks(raw, path):
+    """68 x 2 array of x, y in pixels; ValueError with file and line where the file holds anything else."""
+    points = []
+    for line, text in enumerate(read_text(raw, path).splitlines(), 1):
+        if not text.strip():
+            continue
+        try:
+            x, y = map(float, text.split())
+        except ValueError:
+            raise ValueError(f'{path}, line {line}: expected x y, got {text.strip()[:40]!r}') from None
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise ValueError(f'{path}, line {line}: {text.strip()[:40]!r} is not a place in a picture')
+        points.append((x, y))
+    if len(points) != 68:
+        raise ValueError(f'{path} has {len(points)} points, expected 68')
+    return np.array(points)
+
+
+def read_text(raw, path):
+    """The text of a small file of the set; ValueError where it cannot be read."""
+    try:
+        with open(os.path.join(raw, path), encoding='ascii') as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError):
+        raise ValueError(f'{path} cannot be read') from None

@@ -1,0 +1,63 @@
+"""Ten folds with no person in two of them: persons in ascending ID, fold = position mod 10 (Section 4 of the
+paper: "sampling in ID ascending order with ten even intervals")."""
+import csv
+import re
+
+FOLDS = 10
+
+
+def ascending(subject):
+    """Sort key for IDs, so that S2 comes before S10 as well as S002 before S010."""
+    parts = re.split('([0-9]+)', subject)
+    return [(int(part), '') if part.isdigit() else (-1, part) for part in parts if part]
+
+
+def assign(subjects):
+    """{subject: fold 0..9} of the persons named; SystemExit for fewer than ten."""
+    persons = sorted(set(subjects), key=ascending)
+    if len(persons) < FOLDS:
+        raise SystemExit(f'{len(persons)} people are too few for {FOLDS} folds without a person in two of '
+                         f'them: at least {FOLDS} are needed.')
+    return {person: position % FOLDS for position, person in enumerate(persons)}
+
+
+def write(path, folds):
+    """Writes {subject: fold} as folds.csv."""
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['subject', 'fold'])
+        writer.writerows((subject, folds[subject]) for subject in sorted(folds, key=ascending))
+
+
+def read(path, subjects):
+    """{subject: fold} of the persons named, from somebody's folds.csv; other persons in it are passed over.
+
+    SystemExit, with the line, unless it gives every person one fold in 0..9 and every fold a person.
+    """
+    folds = {}
+    try:
+        with open(path, newline='', encoding='utf-8-sig') as file:
+            reader = csv.DictReader(file)
+            if not {'subject', 'fold'} <= set(reader.fieldnames or []):
+                raise SystemExit(f'{path}, line 1: expected the columns subject,fold, '
+                                 f'got {",".join(reader.fieldnames or [])[:60] or "nothing"}.')
+            for row in reader:
+                subject, fold = row['subject'], row['fold']
+                if fold not in map(str, range(FOLDS)):
+                    raise SystemExit(f'{path}, line {reader.line_num}: fold {fold!r} of {subject} is not one '
+                                     f'of 0..{FOLDS - 1}.')
+                if subject in folds:
+                    raise SystemExit(f'{path}, line {reader.line_num}: {subject} is there a second time; '
+                                     'a person is in one fold only.')
+                folds[subject] = int(fold)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SystemExit(f'{path} cannot be read as folds: {error}.') from None
+    missing = sorted(set(subjects) - set(folds), key=ascending)
+    if missing:
+        raise SystemExit(f'{path} has no fold for {", ".join(missing[:8])}'
+                         f'{" and %d more" % (len(missing) - 8) if len(missing) > 8 else ""}.')
+    folds = {subject: folds[subject] for subject in subjects}
+    empty = sorted(set(range(FOLDS)) - set(folds.values()))
+    if empty:
+        raise SystemExit(f'{path} leaves fold {", ".join(map(str, empty))} without a person of this set.')
+    return folds

@@ -1,0 +1,153 @@
+import os
+
+import numpy as np
+import pytest
+
+import ckplus_tree
+from data_prep import ckplus, datasets
+
+SEVEN, EIGHT = datasets.SEVEN, datasets.EIGHT
+
+
+@pytest.fixture
+def raw(tmp_path):
+    ckplus_tree.add_sequence(str(tmp_path), 'S005', '001', 3, length=11)
+    ckplus_tree.add_sequence(str(tmp_path), 'S005', '002', None, length=4)
+    ckplus_tree.add_sequence(str(tmp_path), 'S010', '006', 7, length=4)
+    return tmp_path
+
+
+def names(rows):
+    return [(row['subject'], row['sequence'], row['frame'], row['expression']) for row in rows]
+
+
+def edit(raw, part, ending, text):
+    """Overwrites the only file of S005/001 in one of the folders that ends so, or removes it."""
+    path, = (raw / part / 'S005' / '001').glob(f'*{ending}')
+    path.unlink() if text is None else path.write_text(text)
+
+
+def test_pairs_of_seven_classes(raw):
+    rows, points, report = ckplus.read(str(raw), SEVEN)
+    assert names(rows) == [('S005', '001', 9, 'disgust'), ('S005', '001', 10, 'disgust'),
+                           ('S005', '001', 11, 'disgust'), ('S010', '006', 2, 'surprise'),
+                           ('S010', '006', 3, 'surprise'), ('S010', '006', 4, 'surprise')]
+    assert rows[0]['path'] == 'cohn-kanade-images/S005/001/S005_001_00000009.png'
+    assert {row['reference'] for row in rows} == {'cohn-kanade-images/S005/001/S005_001_00000001.png',
+                                                  'cohn-kanade-images/S010/006/S010_006_00000001.png'}
+    assert set(points) == {row[key] for row in rows for key in ('path', 'reference')}
+    assert report == {'found': 3, 'unlabelled': 1, 'left_out': []}
+
+
+def test_the_eighth_class_is_the_first_frame_with_itself(raw):
+    rows, _, _ = ckplus.read(str(raw), EIGHT)
+    neutral = [row for row in rows if row['expression'] == 'neutral']
+    assert names(neutral) == [('S005', '001', 1, 'neutral'), ('S010', '006', 1, 'neutral')]
+    assert all(row['path'] == row['reference'] for row in neutral)
+    assert [row for row in rows if row not in neutral] == ckplus.read(str(raw), SEVEN)[0]
+
+
+def test_number_of_frames(raw):
+    rows, _, report = ckplus.read(str(raw), SEVEN, frames=4)
+    assert [row['frame'] for row in rows] == [8, 9, 10, 11]
+    assert report['left_out'] == [('S010/006', '4 frames, at least 5 needed')]
+
+
+def test_points_are_those_of_the_landmark_file(raw):
+    rows, points, _ = ckplus.read(str(raw), SEVEN)
+    for name in (rows[-1]['path'], rows[-1]['reference']):
+        number = name[-12:-4]
+        with open(raw / 'Landmarks/S010/006' / f'S010_006_{number}_landmarks.txt') as file:
+            all_points = [[float(value) for value in line.split()] for line in file]
+        left = np.mean(all_points[36:42], axis=0)
+        assert np.allclose(points[name], [left, np.mean(all_points[42:48], axis=0),
+                                          all_points[30], all_points[48], all_points[54]])
+
+
+@pytest.mark.parametrize('number, name', enumerate(
+    ['neutral', 'anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']))
+def test_label_numbers(raw, number, name):
+    edit(raw, 'Emotion', '_emotion.txt', f'   {number}.0000000e+00\n')
+    rows, _, _ = ckplus.read(str(raw), EIGHT)
+    assert {row['expression'] for row in rows if row['subject'] == 'S005' and row['frame'] > 1} == {name}
+
+
+@pytest.mark.parametrize('part, ending, text, reason', [
+    ('Emotion', '', '   8.0000000e+00\n', 'is outside 0..7'),
+    ('Emotion', '', '   -1\n', 'is outside 0..7'),
+    ('Emotion', '', '   3.5\n', 'is outside 0..7'),
+    ('Emotion', '', 'nan', 'is outside 0..7'),
+    ('Emotion', '', '', 'expected one number'),
+    ('Emotion', '', 'happy', 'expected one number'),
+    ('Emotion', '', '   0.0000000e+00\n', 'label neutral is not one of anger, '),
+    ('Emotion', '', '\u20ac', 'cannot be read'),
+    ('cohn-kanade-images', '_00000001.png', None, 'image of frame 1 is missing'),
+    ('cohn-kanade-images', '_00000010.png', None, 'image of frame 10 is missing'),
+    ('cohn-kanade-images', '_00000011.png', None, 'image of frame 11 is missing'),
+    ('Landmarks', '_00000001_landmarks.txt', None, 'landmarks of frame 1 are missing'),
+    ('Landmarks', '_00000011_landmarks.txt', None, 'landmarks of frame 11 are missing'),
+    ('Landmarks', '_00000009_landmarks.txt', '1 2\n' * 67, '09_landmarks.txt has 67 points, expected 68'),
+    ('Landmarks', '_00000009_landmarks.txt', '', 'has 0 points'),
+    ('Landmarks', '_00000009_landmarks.txt', '1 2\n' * 30 + '1 x\n' + '1 2\n' * 37,
+     "line 31: expected x y, got '1 x'"),
+    ('Landmarks', '_00000009_landmarks.txt', '1 2\n' * 67 + '1 2 3\n', 'line 68: expected x y'),
+    ('Landmarks', '_00000009_landmarks.txt', '1 2\n' * 67 + '1 nan\n', 'line 68: '),
+])
+def test_a_labelled_sequence_that_cannot_be_used_is_named(raw, part, ending, text, reason):
+    edit(raw, part, ending, text)
+    rows, points, report = ckplus.read(str(raw), SEVEN)
+    (sequence, why), = report['left_out']
+    assert sequence == 'S005/001' and reason in why
+    assert {row['subject'] for row in rows} == {'S010'} and not any('S005' in path for path in points)
+    assert report['found'] == 3 and report['unlabelled'] == 1
+
+
+def test_a_frame_that_is_not_used_may_be_missing(raw):
+    edit(raw, 'cohn-kanade-images', '_00000005.png', None)
+    edit(raw, 'Landmarks', '_00000006_landmarks.txt', 'x')
+    assert ckplus.read(str(raw), SEVEN)[2]['left_out'] == []
+
+
+def test_a_labelled_sequence_without_images(raw):
+    for path in (raw / 'cohn-kanade-images' / 'S005' / '001').iterdir():
+        path.unlink()
+    (raw / 'cohn-kanade-images' / 'S005' / '001').rmdir()
+    report = ckplus.read(str(raw), SEVEN)[2]
+    assert report == {'found': 3, 'unlabelled': 1, 'left_out': [('S005/001', 'no images')]}
+
+
+def test_two_emotion_files(raw):
+    (raw / 'Emotion' / 'S005' / '001' / 'S005_001_00000010_emotion.txt').write_text('3')
+    assert ckplus.read(str(raw), SEVEN)[2]['left_out'] == [('S005/001', '2 emotion files, expected one')]
+
+
+def test_litter_is_passed_over(raw):
+    before = ckplus.read(str(raw), SEVEN)
+    for folder in ('cohn-kanade-images', 'cohn-kanade-images/S005', 'Emotion/S005/001', 'Landmarks/S005/001'):
+        (raw / folder / '.DS_Store').write_text('')
+        (raw / folder / 'S005_001_00000099.txt').write_text('')
+    os.makedirs(raw / 'Emotion' / 'notes' / '001')
+    after = ckplus.read(str(raw), SEVEN)
+    assert before[0] == after[0] and before[2] == after[2]
+
+
+def test_a_wrong_folder_says_what_was_expected_and_found(tmp_path):
+    (tmp_path / 'Emotion').mkdir()
+    (tmp_path / 'photos').mkdir()
+    with pytest.raises(SystemExit) as error:
+        ckplus.read(str(tmp_path), SEVEN)
+    sentence = str(error.value)
+    assert 'no cohn-kanade-images and no Landmarks' in sentence and 'Emotion, photos' in sentence
+    with pytest.raises(SystemExit, match='is not a folder'):
+        ckplus.read(str(tmp_path / 'none'), SEVEN)
+
+
+def test_unknown_data_set_lists_those_that_exist():
+    with pytest.raises(SystemExit, match="no data set 'mni'.*ckplus7, ckplus8, demo"):
+        datasets.get('mni')
+
+
+def test_classes_are_alphabetical():
+    for name in datasets.DATASETS:
+        classes, _ = datasets.get(name)
+        assert classes == sorted(classes) and len(classes) == (8 if name == 'ckplus8' else 7)

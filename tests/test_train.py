@@ -1,0 +1,367 @@
+"""The training tool, on the real `caffe train` and a network small enough for many iterations a second."""
+import csv
+import fcntl
+import functools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import caffe
+import numpy as np
+import pytest
+from caffe import layers as L, params as P
+from caffe.proto import caffe_pb2
+
+from data_prep import lmdb_writer
+from prototxt import net
+from tools import runs, train
+
+HERE = Path(__file__).resolve().parent
+CLASSES = ['anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']
+N_TRAIN, N_TEST = 12, 6
+FOLDER = Path('runs/demo/cnn/fold3_seed1')
+COMMAND = ['--variant', 'cnn', '--fold', '3', '--batch', str(N_TRAIN)]
+
+
+def tiny(variant, n_classes, train_source, test_source, batch_size=64, seed=1, augment=False, filters=4,
+         **settings):
+    """A network for net.train_val: one convolution, without randomness, or with a Python layer in front."""
+    n = caffe.NetSpec()
+    n.data, n.label = L.Data(source=str(test_source), backend=P.Data.LMDB, batch_size=batch_size, ntop=2,
+                             name='data', include=dict(phase=caffe.TEST))
+    head = n.to_proto()
+    n = caffe.NetSpec()
+    n.data, n.label = L.Data(source=str(train_source), backend=P.Data.LMDB, batch_size=batch_size, ntop=2,
+                             name='data', include=dict(phase=caffe.TRAIN))
+    if augment:
+        n.query, n.reference = L.Python(n.data, ntop=2, module='layers.augment', layer='Augment',
+                                        param_str=json.dumps({'seed': seed}))
+        n.silence = L.Silence(n.reference, ntop=0)
+        data = n.query
+    else:
+        data = n.pixels = L.Power(n.data, scale=1 / 255)
+    n.conv = L.Convolution(data, kernel_size=8, stride=8, num_output=filters,
+                           weight_filler=dict(type='xavier'))
+    n.score = L.InnerProduct(n.conv, num_output=n_classes, weight_filler=dict(type='xavier'))
+    n.loss_cls = L.SoftmaxWithLoss(n.score, n.label, loss_weight=0.5)
+    n.accuracy = L.Accuracy(n.score, n.label, include=dict(phase=caffe.TEST))
+    return f'{head}{n.to_proto()}'
+
+
+def launch():
+    """`python3 -m tools.train` with the tiny network that has a Python layer."""
+    net.train_val = functools.partial(tiny, augment=True)
+    sys.exit(train.main())
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A folder with a built data set of noise, as cwd, and the tiny network in the place of the paper's."""
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('PYTHONPATH', f'{HERE.parent}:{HERE}')
+    monkeypatch.setattr(net, 'train_val', tiny)
+    random = np.random.RandomState(0)
+    fold = Path('data/demo/fold3')
+    fold.mkdir(parents=True)
+    Path('data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
+    for part, n in (('train', N_TRAIN), ('test', N_TEST)):
+        crops = {f'{i}.png': random.randint(0, 256, (66, 66)).astype(np.uint8) for i in range(n)}
+        rows = [{'subject': f'S{i:03}', 'sequence': '001', 'frame': '0', 'expression': CLASSES[i % 7],
+                 'path': f'{i}.png', 'reference': '0.png'} for i in range(n)]
+        lmdb_writer.write(str(fold / part), rows, CLASSES, crops)
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def start(iterations):
+    """A training in a process of its own."""
+    return subprocess.Popen([sys.executable, '-c', 'import test_train; test_train.launch()', *COMMAND,
+                             '--iters', str(iterations)], stderr=subprocess.PIPE, encoding='utf-8',
+                            start_new_session=True)
+
+
+def wait_for(condition, seconds=60):
+    """Waits until condition() holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, 'waited in vain'
+        time.sleep(0.02)
+
+
+def metrics():
+    with open(FOLDER / 'metrics.csv', newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def iterations():
+    return [int(row['iteration']) for row in metrics()]
+
+
+def refusal(*arguments):
+    """The sentence with which a training is refused."""
+    with pytest.raises(SystemExit) as raised:
+        train.main([*COMMAND, *arguments])
+    sentence = str(raised.value.code)
+    assert '\n' not in sentence and len(sentence) > 10
+    return sentence
+
+
+def weights(path):
+    """Every weight of a caffemodel in one vector."""
+    model = caffe_pb2.NetParameter.FromString(Path(path).read_bytes())
+    return np.concatenate([blob.data for layer in model.layer for blob in layer.blobs])
+
+
+def held():
+    """Whether a training of the run holds its lock."""
+    with open(FOLDER.with_name('.fold3_seed1.lock'), 'w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def test_run_folder(capsys):
+    assert train.main([*COMMAND, '--iters', '120', '--set', 'gamma=0.01']) == 0
+    assert {path.name for path in FOLDER.iterdir()} == {
+        'net.prototxt', 'deploy.prototxt', 'solver.prototxt', 'run.json', 'log.txt', 'metrics.csv',
+        'snapshots'}
+    assert {path.name for path in (FOLDER / 'snapshots').iterdir()} == {
+        f'cnn_iter_{n}.{ending}' for n in (100, 120) for ending in ('caffemodel', 'solverstate')}
+    rows = metrics()
+    assert iterations() == list(range(121))
+    for row in rows[:-1]:
+        rate = 0.001 * (1 + 0.01 * int(row['iteration'])) ** -0.75
+        assert float(row['lr']) == pytest.approx(rate, rel=1e-4)
+        assert float(row['loss_cls']) == pytest.approx(2 * float(row['loss']), rel=1e-4)  # weighs 0.5
+    assert [int(row['iteration']) for row in rows if row['test_accuracy']] == list(range(12, 121, 12))
+    seconds = [float(row['seconds']) for row in rows]
+    assert seconds == sorted(seconds) and 0 < seconds[-1] < 60
+    run = runs.read(FOLDER)
+    assert run['dataset'] == 'demo' and run['variant'] == 'cnn' and run['fold'] == 3 and run['seed'] == 1
+    assert run['iterations'] == 120
+    assert run['classes'] == CLASSES and run['settings'] == {'gamma': 0.01} and run['n_test'] == N_TEST
+    assert run['command'].endswith('--variant cnn --fold 3 --batch 12 --iters 120 --set gamma=0.01')
+    assert 'Optimization Done' in (FOLDER / 'log.txt').read_text()
+    error = capsys.readouterr().err
+    assert '120/120' in error and error.count('\n') < 10 and '\r' not in error  # as there is no terminal
+
+
+def test_trained_and_longer(capsys):
+    train.main([*COMMAND, '--iters', '30'])
+    before = {path: path.stat().st_mtime_ns for path in FOLDER.rglob('*')}
+    assert train.main([*COMMAND, '--iters', '30']) == 0
+    assert 'Already trained' in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in FOLDER.rglob('*')} == before
+    assert train.main([*COMMAND, '--iters', '60']) == 0
+    assert iterations() == list(range(61)) and runs.last_snapshot(FOLDER).iteration == 60
+    assert 'for 60 iterations, more than ITERS=30' in refusal('--iters', '30')
+
+
+def test_a_resumed_run_equals_one_that_never_stopped():
+    train.main([*COMMAND, '--iters', '20', '--base-lr', '0.01'])
+    whole = weights(runs.last_snapshot(FOLDER).caffemodel)
+    shutil.rmtree(FOLDER)
+    train.main([*COMMAND, '--iters', '10', '--base-lr', '0.01'])
+    half = weights(runs.last_snapshot(FOLDER).caffemodel)
+    train.main([*COMMAND, '--iters', '20', '--base-lr', '0.01'])
+    assert np.array_equal(weights(runs.last_snapshot(FOLDER).caffemodel), whole)
+    assert not np.allclose(half, whole)
+
+
+def test_a_resumed_run_draws_other_transforms(monkeypatch):
+    monkeypatch.setattr(net, 'train_val', functools.partial(tiny, augment=True))
+    train.main([*COMMAND, '--iters', '10', '--base-lr', '1e-12'])
+    train.main([*COMMAND, '--iters', '20', '--base-lr', '1e-12'])
+    losses = [row['loss'] for row in metrics()]
+    assert losses[0] != losses[10] and losses[1] != losses[11]
+    train.main([*COMMAND, '--iters', '30', '--base-lr', '1e-12'])  # though its seed differs
+    assert iterations() == list(range(31))
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_and_resume(number, monkeypatch, capsys):
+    process = start(1000000)
+    wait_for(lambda: (FOLDER / 'metrics.csv').exists() and len(iterations()) > 2)
+    if number == signal.SIGINT:  # as a terminal does: to the whole group; and an impatient user
+        os.killpg(process.pid, number)
+    process.send_signal(number)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and 'Traceback' not in error
+    last = runs.last_snapshot(FOLDER)
+    assert last.iteration > 100 and f'after iteration {last.iteration}, {last.caffemodel}' in error
+    monkeypatch.setattr(net, 'train_val', functools.partial(tiny, augment=True))
+    assert train.main([*COMMAND, '--iters', str(last.iteration + 500)]) == 0
+    assert f'iteration {last.iteration} to {last.iteration + 500}' in capsys.readouterr().out
+    seen = iterations()
+    assert seen == sorted(set(seen)) and seen[-1] > last.iteration + 490
+    assert runs.last_snapshot(FOLDER).iteration == last.iteration + 500
+    log = (FOLDER / 'log.txt').read_text()
+    assert log.count('Starting Optimization') == 2 and f'Resuming from {last.solverstate}' in log
+
+
+def test_kill_and_resume(monkeypatch):
+    process = start(600)  # snapshots every 60
+    wait_for(lambda: len(runs.snapshots(FOLDER)) > 1)
+    assert 'being trained by another process' in refusal('--iters', '600')
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not held())  # Caffe does not outlive us
+    last = runs.last_snapshot(FOLDER)
+    assert last.iteration in range(60, 600, 60)
+    monkeypatch.setattr(net, 'train_val', functools.partial(tiny, augment=True))
+    assert train.main([*COMMAND, '--iters', '600']) == 0
+    assert f'Resuming from {last.solverstate}' in (FOLDER / 'log.txt').read_text()
+    seen = iterations()  # what Caffe wrote in the last 0.1 s before the kill may be missing
+    assert seen == sorted(set(seen)) and set(range(last.iteration, 601, 3)) < set(seen)
+    assert set(range(0, last.iteration - 60, 3)) < set(seen)
+
+
+def test_divergence_stops_and_can_be_started_again():
+    sentence = refusal('--iters', '400000', '--base-lr', '1e20')
+    shown = re.findall(r'Iteration (\d+) .*loss = (\S+)', (FOLDER / 'log.txt').read_text())
+    first = next(int(iteration) for iteration, loss in shown if 'nan' in loss or 'inf' in loss)
+    assert f'at iteration {first} ' in sentence and 'LR smaller than 1e+20' in sentence
+    assert not runs.snapshots(FOLDER) and all('nan' not in row['loss'] for row in metrics())
+    assert train.main([*COMMAND, '--iters', '10', '--base-lr', '0.001']) == 0
+
+
+def test_divergence_keeps_the_snapshots_before():
+    # A rate that grows: 1e-3 at iteration 0, 25 at 50, 3e4 at 100.
+    rising = ['--iters', '400', '--set', 'gamma=0.01', '--set', 'power=-25']
+    sentence = refusal(*rising)
+    diverged = int(re.search(r'at iteration (\d+) ', sentence).group(1))
+    kept = [snapshot.iteration for snapshot in runs.snapshots(FOLDER)]
+    assert kept and all(iteration < diverged for iteration in kept)
+    assert f'up to {kept[-1]} it is kept' in sentence
+    assert iterations()[-1] < diverged
+
+
+@pytest.mark.parametrize('harm', ['model', 'model empty', 'state', 'state empty', 'state missing', 'seam',
+                                  'nan'])
+def test_a_damaged_snapshot_is_passed_over(harm, capsys):
+    train.main([*COMMAND, '--iters', '100'])
+    whole = weights(FOLDER / 'snapshots/cnn_iter_100.caffemodel')
+    _, model, state = runs.last_snapshot(FOLDER)
+    victim = state if 'state' in harm or harm == 'seam' else model
+    content = victim.read_bytes()
+    if harm == 'seam':  # cut between two messages: still a protobuf
+        message = caffe_pb2.SolverState.FromString(content)
+        del message.history[-1]
+        content = message.SerializeToString()
+    elif harm == 'nan':
+        message = caffe_pb2.NetParameter.FromString(content)
+        [layer for layer in message.layer if layer.blobs][0].blobs[0].data[3] = np.nan
+        content = message.SerializeToString()
+    else:
+        content = b'' if 'empty' in harm else content[:len(content) // 2]
+    victim.write_bytes(content)
+    if 'missing' in harm:
+        victim.unlink()
+    capsys.readouterr()
+    assert runs.last_snapshot(FOLDER).iteration == 50
+    assert str(victim.with_suffix('')) in capsys.readouterr().err
+    assert train.main([*COMMAND, '--iters', '100']) == 0
+    assert iterations() == list(range(101))
+    assert np.array_equal(weights(runs.last_snapshot(FOLDER).caffemodel), whole)
+
+
+@pytest.mark.parametrize('arguments, said', [
+    (['--base-lr', '0.002'], 'base_lr was 0.001, now 0.002'),
+    (['--batch', '6'], 'batch was 12, now 6'),
+    (['--set', 'margin=2'], "settings was {}, now {'margin': 2}"),
+    (['--weights', 'other.caffemodel'], "weights was [], now ['other.caffemodel']")])
+def test_other_settings_are_refused(arguments, said):
+    train.main([*COMMAND, '--iters', '10'])
+    before = {path: path.read_bytes() for path in FOLDER.rglob('*') if path.is_file()}
+    assert said in refusal('--iters', '20', *arguments)
+    assert {path: path.read_bytes() for path in FOLDER.rglob('*') if path.is_file()} == before
+
+
+def test_other_data_and_another_network_are_refused(monkeypatch):
+    train.main([*COMMAND, '--iters', '10'])
+    monkeypatch.setattr(net, 'train_val', functools.partial(tiny, filters=5))
+    assert 'writes another network' in refusal('--iters', '20')
+    monkeypatch.setattr(net, 'train_val', tiny)
+    table = Path('data/demo/fold3/train.csv')
+    table.write_text(table.read_text().replace('S003', 'S999'))
+    assert 'data was' in refusal('--iters', '20')
+
+
+@pytest.mark.parametrize('arguments, said', [
+    (['--fold', '10'], "FOLD must be a whole number from 0 to 9, not '10'"),
+    (['--fold', '-1'], "from 0 to 9, not '-1'"),
+    (['--fold', 'three'], "from 0 to 9, not 'three'"),
+    (['--variant', 's2r1'], 'VARIANT is one of cnn, s0r0, s1r0, s0r1, s1r1'),
+    (['--dataset', 'nosuch'], 'DATASET is one of'),
+    (['--dataset', 'ckplus7'], 'run `make data DATASET=ckplus7`'),
+    (['--fold', '4'], 'data/demo/fold4/train.csv cannot be read'),
+    (['--iters', '0'], 'ITERS'), (['--iters', '1e3'], 'ITERS'), (['--base-lr', '0'], 'LR'),
+    (['--base-lr', 'nan'], 'LR'), (['--batch', '-4'], 'BATCH'), (['--seed', 'x'], 'SEED'),
+    (['--set', 'nosuch=1'], 'NAME one of'), (['--set', 'margin'], 'NAME=VALUE'),
+    (['--set', 'gamma=x'], 'gamma'),
+    (['--weights', 'nosuch.caffemodel'], 'nosuch.caffemodel cannot be read'),
+    (['--gpu', 'one'], 'GPU must be')])
+def test_bad_input_is_refused_before_anything_is_written(arguments, said):
+    assert said in refusal(*arguments)
+    assert not FOLDER.exists()
+
+
+def test_no_gpu_is_said(monkeypatch):
+    if not subprocess.run(['caffe', 'device_query', '-gpu', '0'], stderr=subprocess.DEVNULL).returncode:
+        pytest.skip('there is a GPU')
+    assert 'GPU 0 cannot be used' in refusal('--gpu', '0')
+
+
+@pytest.mark.parametrize('harm', ['cut', 'no database', 'label'])
+def test_damaged_data(harm):
+    path = Path('data/demo/fold3/train_lmdb/data.mdb')
+    if harm == 'label':
+        Path('data/demo/classes.txt').write_text('anger\nhappy\n')
+    else:
+        path.write_bytes(path.read_bytes()[:path.stat().st_size // 2] if harm == 'cut' else b'text' * 5000)
+    assert 'data/demo/fold3/train_lmdb' in refusal('--iters', '10')
+    assert not FOLDER.exists()
+
+
+def test_weights_are_loaded_or_refused(monkeypatch):
+    train.main([*COMMAND, '--iters', '50', '--base-lr', '0.1'])
+    given = Path('given.caffemodel')
+    given.write_bytes(runs.last_snapshot(FOLDER).caffemodel.read_bytes())
+    shutil.rmtree(FOLDER)
+    arguments = ['--iters', '1', '--base-lr', '1e-12', '--weights', str(given)]
+    train.main([*COMMAND, *arguments])
+    assert np.allclose(weights(runs.last_snapshot(FOLDER).caffemodel), weights(given), atol=1e-7)
+    shutil.rmtree(FOLDER)
+    monkeypatch.setattr(net, 'train_val', functools.partial(tiny, filters=5))
+    sentence = refusal(*arguments)
+    assert 'layer conv' in sentence and '[4, 2, 8, 8]' in sentence and '[5, 2, 8, 8]' in sentence
+    model = caffe_pb2.NetParameter.FromString(given.read_bytes())
+    for layer in model.layer:
+        layer.name = 'other_' + layer.name
+    given.write_bytes(model.SerializeToString())
+    assert 'no layer with weights is in both' in refusal(*arguments)
+    given.write_text('no weights at all')
+    assert 'is damaged or no file of Caffe' in refusal(*arguments)
+    assert not FOLDER.exists()
+
+
+def test_what_caffe_died_of_is_said(monkeypatch):
+    monkeypatch.setattr(net, 'train_val', functools.partial(tiny, filters=0))
+    sentence = refusal('--iters', '10')
+    assert 'Check failed' in sentence and str(FOLDER / 'log.txt') in sentence and not runs.snapshots(FOLDER)
+
+
+def test_what_a_python_layer_raised_is_said(monkeypatch):
+    monkeypatch.setattr(net, 'train_val', lambda *arguments, batch_size=64, **settings: tiny(
+        *arguments, batch_size=batch_size, augment=True, **settings).replace('seed', 'sead'))
+    assert "unknown name 'sead'" in refusal('--iters', '10')

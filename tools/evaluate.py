@@ -1,0 +1,74 @@
+"""Test of a trained network on the people of its test fold, at its last iteration: `make test-fold`."""
+import argparse
+import csv
+import json
+
+import numpy as np
+from sklearn import metrics
+
+from data_prep import lmdb_writer
+from tools import figures, forward, runs
+
+
+def evaluate(folder):
+    """Tests the run in `folder`; writes result.json, predictions.csv and the pictures there and gives back the result.
+
+    Raises SystemExit where the run or its test data is missing or damaged.
+    """
+    run = runs.read(folder)
+    net, iteration = forward.load(folder)
+    rows, queries, references, labels = read_test(run)
+    outputs = forward.run(net, queries)
+    result = {'dataset': run['dataset'], 'variant': run['variant'], 'fold': run['fold'], 'seed': run['seed'],
+              'iterations': iteration, **score(labels, outputs['prob'], run['classes'])}
+    runs.write(folder / 'predictions.csv', predictions(rows, outputs['prob'], run['classes']))
+    figures.confusion(folder / 'confusion.png', labels, outputs['prob'].argmax(1), run['classes'])
+    figures.curves(folder / 'curves.png', folder / 'metrics.csv')
+    if 'generated' in outputs:
+        figures.faces(folder / 'faces.png', queries, references, outputs, labels, run['classes'])
+    runs.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')  # last: it says that the test is complete
+    return result
+
+
+def read_test(run):
+    """The test fold: its CSV rows, queries and references (N x 1 x 64 x 64 in [0, 1]) and labels (N)."""
+    fold = runs.fold_data(run)
+    keys, queries, references, labels = zip(*lmdb_writer.read(fold / 'test_lmdb'))
+    with open(fold / 'test.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    if [row['key'] for row in rows] != list(keys):
+        raise SystemExit(f'{fold}/test.csv and test_lmdb hold different rows: run `make data` again')
+    return rows, forward.centre(np.array(queries)), forward.centre(np.array(references)), np.array(labels)
+
+
+def score(labels, probabilities, classes):
+    """n, accuracy, balanced accuracy (mean recall) and recall per class, in [0, 1]; None for a class with no image."""
+    predicted = probabilities.argmax(1)
+    recall = metrics.recall_score(labels, predicted, labels=range(len(classes)), average=None, zero_division=0)
+    present = np.isin(np.arange(len(classes)), labels)
+    return {'n': len(labels), 'accuracy': float(metrics.accuracy_score(labels, predicted)),
+            'balanced_accuracy': float(recall[present].mean()),
+            'recall': {name: float(r) if p else None for name, r, p in zip(classes, recall, present)},
+            'classes': list(classes)}
+
+
+def predictions(rows, probabilities, classes):
+    """CSV text: a line a test image, its names, truth, prediction and the probability of each class."""
+    lines = [','.join(['subject', 'sequence', 'frame', 'truth', 'predicted', *classes])]
+    for row, p in zip(rows, probabilities):
+        lines.append(','.join([row['subject'], row['sequence'], row['frame'], row['expression'], classes[p.argmax()],
+                               *(f'{value:.6f}' for value in p)]))
+    return '\n'.join(lines) + '\n'
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    runs.add_arguments(parser)
+    folder = runs.from_arguments(parser.parse_args())
+    result = evaluate(folder)
+    print(f'{folder}: accuracy {result["accuracy"]:.1%}, balanced accuracy {result["balanced_accuracy"]:.1%} '
+          f'on {result["n"]} images at iteration {result["iterations"]}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,157 @@
+"""What a command line of tools.train asks for, checked before Caffe starts."""
+import argparse
+import hashlib
+import inspect
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import caffe
+import numpy as np
+from caffe.proto import caffe_pb2
+
+from data_prep import lmdb_writer
+from prototxt import net
+from tools import caffe_log, runs
+
+SOLVER_SETTINGS = ('gamma', 'power')  # arguments of net.solver that --set may give
+SHAPES = '''import caffe, json, sys
+net = caffe.Net(sys.argv[1], caffe.TRAIN)
+print(json.dumps({name: [list(blob.shape) for blob in blobs] for name, blobs in net.params.items()}))'''
+
+
+def read(arguments):
+    """(folder, dict for run.json, GPU's ID or None) of a training command; SystemExit if it cannot be run."""
+    default = {name: parameter.default for function in (net.train_val, net.solver)
+               for name, parameter in inspect.signature(function).parameters.items()}
+    tunable = [*net.SETTINGS, *SOLVER_SETTINGS]
+    parser = argparse.ArgumentParser(prog='python3 -m tools.train', description='Train a variant on a fold.')
+    runs.add_arguments(parser)
+    parser.add_argument('--iters', default=default['max_iter'], help='default: %(default)s')
+    parser.add_argument('--base-lr', default=default['base_lr'], help='default: %(default)s')
+    parser.add_argument('--batch', default=default['batch_size'], help='default: %(default)s')
+    parser.add_argument('--weights', default='', help='A.caffemodel[,B.caffemodel]: where the weights start')
+    parser.add_argument('--gpu', default='', help='ID of the GPU (default: train on the CPU)')
+    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
+                        help=f'of the network or the solver: {", ".join(tunable)}')
+    options = parser.parse_args(arguments)
+    folder = runs.from_arguments(options)
+    gpu = runs.number('GPU', options.gpu, 0, 1023) if options.gpu else None
+    run = dict(
+        dataset=options.dataset, variant=options.variant, fold=options.fold, seed=options.seed,
+        iterations=runs.number('ITERS', options.iters, 1, 2 ** 31 - 1),
+        base_lr=positive('LR', options.base_lr),
+        batch=runs.number('BATCH', options.batch, 1, 2 ** 20), device='CPU' if gpu is None else 'GPU',
+        weights=[path for path in options.weights.split(',') if path],
+        settings=dict(setting(text, tunable) for text in options.set),
+        command=shlex.join(['python3', '-m', 'tools.train', *arguments]),
+        versions=dict(caffe=caffe.__version__, python=platform.python_version(), numpy=np.__version__),
+        code=commit())
+    if gpu is not None:
+        check_gpu(gpu)
+    run.update(data(run))
+    return folder, run, gpu
+
+
+def positive(name, text):
+    """`text` as a float above 0; SystemExit, naming it, for any other."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < math.inf:
+        raise SystemExit(f'{name} must be a number above 0, not {text!r}.')
+    return found
+
+
+def setting(text, tunable):
+    """(name, value) of NAME=VALUE, NAME one of `tunable`; the value is read as JSON, else it is the text."""
+    name, equals, value = text.partition('=')
+    if not equals or name not in tunable:
+        raise SystemExit(f'{text!r} is no setting: give NAME=VALUE, NAME one of {", ".join(tunable)}.')
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def data(run):
+    """{classes, n_train, n_test, data: a hash of the fold's rows}; SystemExit if they are no good."""
+    again = f'run `make data DATASET={run["dataset"]}`'
+    parts = {part: runs.fold_data(run) / f'{part}_lmdb' for part in ('train', 'test')}
+    try:
+        classes = Path('data', run['dataset'], 'classes.txt').read_text(encoding='utf-8').splitlines()
+        rows = b''.join((runs.fold_data(run) / f'{part}.csv').read_bytes() for part in parts)
+    except OSError as error:
+        raise SystemExit(f'{error.filename} cannot be read ({error.strerror}): {again} again.') from None
+    found = dict(classes=classes, data=hashlib.sha256(rows).hexdigest())
+    for part, path in parts.items():
+        labels = [label for *_, label in lmdb_writer.read(str(path))]
+        if not labels or max(labels) >= len(classes):
+            raise SystemExit(f'{path} holds {len(labels)} records, labels up to {max(labels, default=None)}, '
+                             f'for {len(classes)} classes: {again} again.')
+        found[f'n_{part}'] = len(labels)
+    return found
+
+
+def check_gpu(gpu):
+    """SystemExit where Caffe cannot use that GPU."""
+    query = subprocess.run(['caffe', 'device_query', '-gpu', str(gpu)], env=environment(),
+                           stderr=subprocess.PIPE, encoding='utf-8', errors='replace')
+    if query.returncode:
+        why = caffe_log.reason(query.stderr.splitlines()) or f'exit code {query.returncode}'
+        raise SystemExit(f'GPU {gpu} cannot be used ({why}): leave GPU out to train on the CPU.')
+
+
+def check_weights(paths, network):
+    """SystemExit where a weights file is missing, damaged, or of another net. Caffe loads by layer name."""
+    models = []
+    for path in paths:
+        try:
+            models.append((path, runs.parse(path, caffe_pb2.NetParameter())))
+        except ValueError as error:
+            raise SystemExit(f'WEIGHTS: {error}.') from None
+    shapes = blob_shapes(network)
+    for path, model in models:
+        common = [layer for layer in model.layer if layer.blobs and layer.name in shapes]
+        if not common:
+            raise SystemExit(f'WEIGHTS: {path} is of another net: no layer with weights is in both.')
+        for layer in common:
+            theirs = [list(blob.shape.dim) for blob in layer.blobs]
+            if theirs != shapes[layer.name]:
+                raise SystemExit(f'WEIGHTS: {path} is of another net: layer {layer.name} is {theirs}, '
+                                 f'here {shapes[layer.name]}.')
+
+
+def blob_shapes(network):
+    """{layer: [shape of each blob]} of a network's text; SystemExit, saying why, if Caffe cannot make it."""
+    with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
+        file.write(network)
+        file.flush()
+        made = subprocess.run([sys.executable, '-c', SHAPES, file.name], env=environment(level=2),
+                              capture_output=True, encoding='utf-8', errors='replace')
+    if made.returncode:
+        why = caffe_log.reason(made.stderr.splitlines()) or f'exit code {made.returncode}'
+        raise SystemExit(f'Caffe cannot make this network: {why}.')
+    return json.loads(made.stdout)
+
+
+def environment(level=0):
+    """The environment of a `caffe` process: layers are found from the checkout, the log goes to stderr."""
+    return dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, ['.', os.environ.get('PYTHONPATH')])),
+                GLOG_logtostderr='1', GLOG_minloglevel=str(level))
+
+
+def commit():
+    """The checkout's git commit, `-dirty` after it where files were changed; None without git."""
+    try:
+        return subprocess.check_output(['git', 'describe', '--always', '--dirty', '--abbrev=40'],
+                                       encoding='utf-8', stderr=subprocess.DEVNULL).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

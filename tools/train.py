@@ -1,0 +1,300 @@
+"""Trains one variant on one fold with `caffe train`, in a run folder of its own; the same command resumes.
+
+    python3 -m tools.train --dataset demo --variant s1r1 --fold 3
+
+writes runs/demo/s1r1/fold3_seed1/: net.prototxt, deploy.prototxt, solver.prototxt, run.json (settings),
+log.txt (Caffe's own), metrics.csv (losses by iteration), snapshots/ (the last two). Ctrl-C makes Caffe write
+a snapshot and stop. After a resume Caffe reads the training data from its first record again, but with other
+random numbers.
+"""
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+from tqdm import tqdm
+
+from prototxt import net
+from tools import caffe_log, request, runs
+
+KEPT = 2  # snapshots
+QUIET = 30  # seconds between two lines of progress where there is no terminal
+# What Caffe counts by and where it runs: may change when a run goes on.
+LENGTH = ('max_iter', 'test_iter', 'test_interval', 'display', 'snapshot', 'solver_mode')
+
+
+def main(arguments=None):
+    stopped = []  # signals received
+    for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if received != signal.SIGHUP or signal.getsignal(received) != signal.SIG_IGN:  # ignored under nohup
+            signal.signal(received, lambda number, frame: stopped.append(number))
+    folder, run, gpu = request.read(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with lock(folder) as held:
+            return train(folder, run, gpu, held, stopped)
+    except (OSError, text_format.ParseError) as error:
+        raise SystemExit(f'{folder} cannot be trained: {error}.') from None
+
+
+def lock(folder):
+    """The open lock file of a run, beside its folder; SystemExit where another process trains it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    held = open(folder.with_name(f'.{folder.name}.lock'), 'w')
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        held.close()
+        raise SystemExit(f'{folder} is being trained by another process: wait for it.') from None
+    return held
+
+
+def train(folder, run, gpu, held, stopped):
+    """Trains until run['iterations'] or a signal, returns the exit code; held: the lock, for Caffe too."""
+    start = resume(folder, run)
+    if start and start.iteration == run['iterations']:
+        print(f'Already trained: {start.caffemodel}.')
+        return 0
+    run['begun'] = start.iteration if start else 0
+    texts = prototxts(folder, run)
+    command = ['caffe', 'train', '-solver', str(folder / 'solver.prototxt'), '-sigint_effect', 'stop']
+    if start:
+        command += ['-snapshot', str(start.solverstate)]
+    elif run['weights']:
+        request.check_weights(run['weights'], texts['net.prototxt'])
+        command += ['-weights', ','.join(run['weights'])]
+    if gpu is not None:
+        command += ['-gpu', str(gpu)]
+    metrics = prepare(folder, run, texts)
+    with open(folder / 'log.txt', 'ab') as log:
+        offset = log.tell()
+        # A session of its own: Ctrl-C reaches Caffe once, by us. It does not outlive us either.
+        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *command], env=request.environment(),
+                                   stdout=log, stderr=log, start_new_session=True, pass_fds=[held.fileno()])
+    print(f'{folder}: iteration {run["begun"]} to {run["iterations"]}.', flush=True)
+    try:
+        watch(folder, run, process, offset, metrics, stopped)
+    finally:
+        process.kill()
+        process.wait()
+    prune(folder, math.inf)
+    return tell(folder, run, process.returncode, offset, stopped)
+
+
+def prototxts(folder, run):
+    """{name: text} of the three prototxt files of a run that begins at iteration run['begun']."""
+    solver = {name: value for name, value in run['settings'].items() if name in request.SOLVER_SETTINGS}
+    network = {name: value for name, value in run['settings'].items() if name not in solver}
+    if 'neutral' in run['classes']:
+        network['neutral'] = run['classes'].index('neutral')
+    root = runs.fold_data(run)
+    classes = len(run['classes'])
+    test_batch = max(size for size in range(1, 33) if run['n_test'] % size == 0)  # every image once
+    seed = run['seed'] + run['begun']  # or a run that resumes would draw the same transforms again
+    interval = max(1, run['iterations'] // 10)
+    # About 200 rows in metrics.csv, of which every test is one.
+    display = max(d for d in range(1, min(100, max(1, interval // 20)) + 1) if interval % d == 0)
+    try:
+        texts = {
+            'net.prototxt': net.train_val(run['variant'], classes, root / 'train_lmdb', root / 'test_lmdb',
+                                          batch_size=run['batch'], test_batch_size=test_batch,
+                                          seed=seed, **network),
+            'deploy.prototxt': net.deploy(run['variant'], classes, **network),
+            'solver.prototxt': net.solver(
+                folder / 'net.prototxt', folder / 'snapshots' / run['variant'], max_iter=run['iterations'],
+                base_lr=run['base_lr'], test_iter=run['n_test'] // test_batch, test_interval=interval,
+                display=display, snapshot=max(50, interval), seed=seed, mode=run['device'], **solver)}
+        text_format.Parse(texts['solver.prototxt'], caffe_pb2.SolverParameter())
+    except (TypeError, ValueError, text_format.ParseError) as error:
+        raise SystemExit(f'These settings make no network: {run["settings"]} ({error}).') from None
+    return texts
+
+
+def resume(folder, run):
+    """The snapshot to go on from, None to start; SystemExit where the run was trained with other settings."""
+    start = runs.last_snapshot(folder)
+    if start is None:
+        return None
+    earlier = runs.read(folder)
+    changed = [f'{name} was {earlier.get(name)}, now {run[name]}'
+               for name in ('base_lr', 'batch', 'weights', 'settings', 'classes', 'n_train', 'n_test', 'data')
+               if earlier.get(name) != run[name]]
+    texts = prototxts(folder, {**run, 'begun': earlier.get('begun', 0)})
+    then = {name: (folder / name).read_text(encoding='utf-8') for name in ('net.prototxt', 'solver.prototxt')}
+    if not changed and (then['net.prototxt'] != texts['net.prototxt']
+                        or course(then['solver.prototxt']) != course(texts['solver.prototxt'])):
+        changed = ['prototxt/net.py now writes another network or solver']
+    if not changed and start.iteration > run['iterations']:
+        changed = [f'for {start.iteration} iterations, more than ITERS={run["iterations"]}']
+    if changed:
+        raise SystemExit(f'{folder} was trained otherwise ({"; ".join(changed)}): '
+                         'use another SEED, or remove that folder.')
+    return start
+
+
+def course(text):
+    """A solver's parameters without those of LENGTH."""
+    solver = text_format.Parse(text, caffe_pb2.SolverParameter())
+    for name in LENGTH:
+        solver.ClearField(name)
+    return solver
+
+
+def prepare(folder, run, texts):
+    """Writes the run's files, removes what is later than its beginning; returns the rows of metrics.csv."""
+    (folder / 'snapshots').mkdir(parents=True, exist_ok=True)
+    remove_after(folder, run['begun'])
+    if run['begun'] == 0:
+        (folder / 'log.txt').unlink(missing_ok=True)
+    # Caffe shows the iteration that it goes on from once more.
+    metrics = [row for row in read_metrics(folder) if row['iteration'] < run['begun']]
+    write_metrics(folder, metrics)
+    for name, text in texts.items():
+        runs.write(folder / name, text)
+    runs.write(folder / 'run.json', json.dumps(run, indent=2) + '\n')
+    return metrics
+
+
+def remove_after(folder, iteration):
+    """Removes snapshots later than an iteration."""
+    for number, *files in runs.snapshots(folder):
+        if number > iteration:
+            for file in files:
+                file.unlink(missing_ok=True)
+
+
+def prune(folder, iteration):
+    """Removes all but the last snapshots up to an iteration."""
+    complete = [snapshot for snapshot in runs.snapshots(folder) if snapshot.iteration <= iteration]
+    for _, *files in complete[:-KEPT]:
+        for file in files:
+            file.unlink(missing_ok=True)
+
+
+def read_metrics(folder):
+    """The rows of metrics.csv, none if it is missing; SystemExit where it was damaged."""
+    path = folder / 'metrics.csv'
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            return [{**row, 'iteration': int(row['iteration']), 'seconds': float(row['seconds'])}
+                    for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        return []
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise SystemExit(f'{path} is damaged: move it away to go on without it.') from None
+
+
+def write_metrics(folder, metrics):
+    """Writes metrics.csv: iteration, seconds (of training, starts included), lr, loss, each output so far."""
+    columns = dict.fromkeys(['iteration', 'seconds', 'lr', 'loss'])
+    for row in metrics:
+        columns.update(dict.fromkeys(row))
+    text = io.StringIO()
+    table = csv.DictWriter(text, columns, lineterminator='\n')
+    table.writeheader()
+    table.writerows(metrics)
+    runs.write(folder / 'metrics.csv', text.getvalue())
+
+
+def watch(folder, run, process, offset, metrics, stopped):
+    """Follows Caffe's log to its end: progress, metrics.csv, snapshots; SystemExit if the loss is nan."""
+    before = metrics[-1]['seconds'] if metrics else 0
+    clock = time.monotonic()
+    sound = run['begun']  # the last iteration with a finite loss
+    with progress(run['begun'], run['iterations']) as show:
+        for row in caffe_log.rows(follow(folder / 'log.txt', offset, process, stopped)):
+            if not math.isfinite(row.get('loss', 0)):
+                process.kill()
+                process.wait()
+                remove_after(folder, sound)
+                advise(folder, run, row)
+            if 'loss' in row:
+                sound = row['iteration']
+                show(row)
+            seconds = round(before + time.monotonic() - clock, 1)
+            metrics.append({'iteration': row['iteration'], 'seconds': seconds, **row})
+            write_metrics(folder, metrics)
+            prune(folder, sound)
+
+
+def advise(folder, run, row):
+    """SystemExit for an iteration whose loss is nan or inf."""
+    bad = ', '.join(f'{name} = {value}' for name, value in row.items() if not math.isfinite(value))
+    kept = runs.snapshots(folder)
+    again = 'start again'
+    if kept:
+        again = f'up to {kept[-1].iteration} it is kept; use another SEED, or remove that folder,'
+    raise SystemExit(f'{folder} diverged at iteration {row["iteration"]} ({bad}): {again} '
+                     f'with an LR smaller than {run["base_lr"]}.')
+
+
+def follow(path, offset, process, stopped):
+    """Yields the lines that Caffe adds to its log, until it ends; passes the first signal on to it, once."""
+    rest, passed = '', False
+    with open(path, encoding='utf-8', errors='replace') as file:
+        file.seek(offset)
+        while True:
+            ended = process.poll() is not None
+            if stopped and not passed:
+                process.send_signal(signal.SIGINT)
+                passed = True
+                tqdm.write('Stopping: Caffe ends its iteration and writes a snapshot.', file=sys.stderr)
+            *lines, rest = (rest + file.read()).split('\n')
+            yield from lines
+            if ended:
+                return
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def progress(begun, total):
+    """Yields a function that shows a row of caffe_log: a bar on a terminal, else a line now and then."""
+    terminal = sys.stderr.isatty()
+    with open(os.devnull, 'w') as nowhere, tqdm(total=total, initial=begun, unit='iteration', ascii=True,
+                                                file=sys.stderr if terminal else nowhere) as bar:
+        said, lr = -math.inf, math.nan
+
+        def show(row):
+            nonlocal said, lr
+            lr = row.get('lr', lr)  # the very last row comes without
+            bar.set_postfix(loss=f'{row["loss"]:.4g}', lr=f'{lr:.4g}', refresh=False)
+            bar.update(row['iteration'] - bar.n)
+            if not terminal and (time.monotonic() - said > QUIET or row['iteration'] == total):
+                said = time.monotonic()
+                print(bar, file=sys.stderr)
+
+        yield show
+
+
+def tell(folder, run, code, offset, stopped):
+    """Says how training ended; returns the exit code, or SystemExit for a failure."""
+    last = runs.last_snapshot(folder)
+    if code == 0 and last and last.iteration == run['iterations']:
+        print(f'Trained: {last.caffemodel}.')
+        return 0
+    if stopped and code in (0, -signal.SIGINT):
+        where = f'after iteration {last.iteration}, {last.caffemodel}' if last else 'before any snapshot'
+        print(f'Stopped {where}: the same command goes on from there.', file=sys.stderr)
+        return 130
+    log = folder / 'log.txt'
+    if code < 0 and -code != signal.SIGABRT:
+        raise SystemExit(f'Caffe was ended by signal {-code} (memory full?): start again to go on; {log}.')
+    with open(log, encoding='utf-8', errors='replace') as file:
+        file.seek(offset)
+        why = caffe_log.reason(file)
+    if why is None and code:  # `caffe` does not print what a Python layer raised at its set-up, pycaffe does
+        request.blob_shapes((folder / 'net.prototxt').read_text(encoding='utf-8'))
+    why = why or ('no whole snapshot at the end' if code == 0 else f'exit code {code}')
+    raise SystemExit(f'Caffe stopped: {why.rstrip(".")}; see {log}.')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
