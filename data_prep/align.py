@@ -5,9 +5,9 @@ import numpy as np
 SIZE = 66  # the network takes 64 x 64 out of it
 
 # Where the eye centres (left and right in the picture), the nose tip and the mouth corners go, in pixels of
-# the crop, pixel centres at whole numbers. With the eyes 22 apart, brows lie about 8 above the eyes (raised
-# 13), the chin 39 below (jaw dropped 46): the face fills the crop, and no expression leaves it.
-TARGET = np.array([[21.5, 17.5], [43.5, 17.5], [32.5, 30.0], [23.0, 40.5], [42.0, 40.5]])
+# the crop, pixel centres at whole numbers. With the eyes 24 apart, brows lie about 9 above the eyes (raised
+# 14), the chin 43 below: the face fills the crop, and of an expression only a dropped jaw's chin leaves it.
+TARGET = np.array([[20.5, 17.0], [44.5, 17.0], [32.5, 30.6], [22.1, 42.1], [42.9, 42.1]])
 
 
 def five_points(landmarks):

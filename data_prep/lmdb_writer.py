@@ -48,7 +48,7 @@ def check(path):
     if not os.path.isfile(data):
         raise SystemExit(f'{path} is missing: run `make data` first.')
     try:
-        with lmdb.open(path, readonly=True, lock=False) as env:
+        with lmdb.open(str(path), readonly=True, lock=False) as env:
             needed = (env.info()['last_pgno'] + 1) * env.stat()['psize']
             entries = env.stat()['entries']
     except lmdb.Error as error:
@@ -65,7 +65,7 @@ def read(path):
     """
     check(path)
     try:
-        with lmdb.open(path, readonly=True, lock=False) as env, env.begin() as txn:
+        with lmdb.open(str(path), readonly=True, lock=False) as env, env.begin() as txn:
             for key, value in txn.cursor():
                 datum = caffe_pb2.Datum.FromString(value)
                 pair = np.frombuffer(datum.data, np.uint8)

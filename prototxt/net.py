@@ -13,6 +13,7 @@ VARIANTS = ('cnn', 's0r0', 's1r0', 's0r1', 's1r1')
 CROP = 64
 CODE = 96 * 8 * 8  # p, the length of En(X)
 DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1
+PICTURE_RATE = 0.1  # of a picture's one gain: its gradient sums 4096 pixels, and at 10 it is 0 before a filter learns
 HIDDEN = int((0.5 * 64) ** 2 * 3 / 2 ** 3)  # 384, section 4.1
 AVERAGE = 0.95  # of batch norm's running mean and variance: the last 20 iterations or so
 
@@ -21,7 +22,7 @@ STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3  # batch norm's mean, variance 
 CODES = ('normalized', 'raw')
 
 # Where the paper is open (README, "Decisions"), and its weights of equations 3 and 6.
-SETTINGS = dict(codes='normalized', standardize=True, margin=1.0, neutral=None, pixel_scale=1e-3,
+SETTINGS = dict(codes='normalized', standardize=True, margin=1.0, neutral=None, pixel_scale=0.01,
                 contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25)
 
 
@@ -126,12 +127,14 @@ def decoder(n, name, encoder_name):
     x = n[f'{encoder_name}/pool3']
     for i, (size, filters) in enumerate(((3, 64), (3, 32), (5, 1)), 1):
         n[f'{name}/unpool{i}'] = python('unpool', 'Unpool', x, n[f'{encoder_name}/switch{4 - i}'], stride=2)
+        # Caffe keeps a deconvolution's weights with inputs first, so what it calls fan-out is the number summed.
+        filler = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
         n[f'{name}/deconv{i}'] = L.Deconvolution(
             n[f'{name}/unpool{i}'], param=[dict(lr_mult=DECODER_RATE)], convolution_param=dict(
-                num_output=filters, kernel_size=size, pad=size // 2, bias_term=False, weight_filler=dict(type='msra')))
+                num_output=filters, kernel_size=size, pad=size // 2, bias_term=False, weight_filler=filler))
         # A picture in [0, 1] has a mean near 0.5 and a deviation near 0.25: its batch norm starts there.
-        start = dict(gain=0.25, offset=0.5) if filters == 1 else {}
-        norm(n, name, i, n[f'{name}/deconv{i}'], rate=DECODER_RATE, **start)
+        learned = dict(gain=0.25, offset=0.5, rate=PICTURE_RATE) if filters == 1 else dict(rate=DECODER_RATE)
+        norm(n, name, i, n[f'{name}/deconv{i}'], **learned)
         x = L.ReLU(n[f'{name}/scale{i}'], in_place=filters > 1)
         if filters > 1:
             n[f'{name}/relu{i}'] = x

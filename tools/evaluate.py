@@ -1,6 +1,7 @@
-"""Test of a trained network on the people of its test fold, at its last iteration: `make test-fold`."""
+"""Test of a trained network on the people of its test fold, at its last iteration: `make evaluate`."""
 import argparse
 import csv
+import io
 import json
 
 import numpy as np
@@ -17,6 +18,9 @@ def evaluate(folder):
     """
     run = runs.read(folder)
     net, iteration = forward.load(folder)
+    if iteration < run['iterations']:
+        raise SystemExit(f'{folder} stopped at iteration {iteration} of {run["iterations"]}: '
+                         'give its `make train` again to go on, then test it.')
     rows, queries, references, labels = read_test(run)
     outputs = forward.run(net, queries)
     result = {'dataset': run['dataset'], 'variant': run['variant'], 'fold': run['fold'], 'seed': run['seed'],
@@ -37,7 +41,7 @@ def read_test(run):
     with open(fold / 'test.csv', newline='') as file:
         rows = list(csv.DictReader(file))
     if [row['key'] for row in rows] != list(keys):
-        raise SystemExit(f'{fold}/test.csv and test_lmdb hold different rows: run `make data` again')
+        raise SystemExit(f'{fold}/test.csv and test_lmdb hold different rows: run `make data` again.')
     return rows, forward.centre(np.array(queries)), forward.centre(np.array(references)), np.array(labels)
 
 
@@ -54,11 +58,13 @@ def score(labels, probabilities, classes):
 
 def predictions(rows, probabilities, classes):
     """CSV text: a line a test image, its names, truth, prediction and the probability of each class."""
-    lines = [','.join(['subject', 'sequence', 'frame', 'truth', 'predicted', *classes])]
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator='\n')
+    table.writerow(['subject', 'sequence', 'frame', 'truth', 'predicted', *classes])
     for row, p in zip(rows, probabilities):
-        lines.append(','.join([row['subject'], row['sequence'], row['frame'], row['expression'], classes[p.argmax()],
-                               *(f'{value:.6f}' for value in p)]))
-    return '\n'.join(lines) + '\n'
+        table.writerow([row['subject'], row['sequence'], row['frame'], row['expression'], classes[p.argmax()],
+                        *(f'{value:.6f}' for value in p)])
+    return text.getvalue()
 
 
 def main():

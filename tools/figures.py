@@ -62,25 +62,33 @@ def column(rows, name):
 
 
 def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):
-    """Test faces, a column each: X, the generated reference, both reconstructions, and the true reference Xr."""
+    """Test faces, a column each: X, the generated reference, both reconstructions, and the true reference Xr.
+
+    Pictures are N x 1 x 64 x 64 in [0, 1]; outputs are those of forward.run, labels the true classes (N).
+    """
     chosen = one_of_each(labels, most, seed)
     rows = [('X', queries), ('X̂r', outputs['generated'])]
     if 'reconstructed_r' in outputs:
         rows += [('De2,r', outputs['reconstructed_r']), ('De2,i', outputs['reconstructed_i'])]
     rows.append(('Xr', references))
-    figure, axes = plt.subplots(len(rows), len(chosen), figsize=(1.15 * len(chosen) + 0.6, 1.2 * len(rows) + 0.7),
-                                constrained_layout=True, squeeze=False)
-    for line, (name, images) in zip(axes, rows):
-        line[0].set_ylabel(name, rotation=0, ha='right', va='center', fontsize=12)
-        for axis, i in zip(line, chosen):
-            axis.imshow(images[i, 0], cmap='gray', vmin=0, vmax=1)
-            axis.set(xticks=[], yticks=[])
-    for axis, i in zip(axes[0], chosen):
-        axis.set_title(classes[labels[i]], fontsize=9)
-    for axis, i in zip(axes[-1], chosen):
-        guess = outputs['prob'][i].argmax()
-        axis.set_xlabel(f'{"✓" if guess == labels[i] else "✗"} {classes[guess]}', fontsize=9)
+    tiles = np.pad([images[chosen, 0] for _, images in rows], ((0, 0), (0, 0), (0, 3), (0, 3)), constant_values=1)
+    height, width = tiles.shape[2:]
+    figure, axes = plt.subplots(figsize=(1.15 * len(chosen) + 0.8, 1.15 * len(rows) + 0.8), constrained_layout=True)
+    axes.imshow(np.vstack([np.hstack(line) for line in tiles]), cmap='gray', vmin=0, vmax=1)
+    axes.set_xticks(width * np.arange(len(chosen)) + 32)
+    axes.set_xticklabels([f'{classes[labels[i]]}\n{guess(outputs["prob"][i], labels[i], classes)}' for i in chosen])
+    axes.set_yticks(height * np.arange(len(rows)) + 32)
+    axes.set_yticklabels([name for name, _ in rows], fontsize=12)
+    axes.tick_params(length=0)
+    axes.set_frame_on(False)
+    axes.set_xlabel('true class, and below it what the network says')
     save(figure, path)
+
+
+def guess(probabilities, label, classes):
+    """The predicted class, marked right or wrong."""
+    predicted = probabilities.argmax()
+    return f'{"✓" if predicted == label else "✗"} {classes[predicted]}'
 
 
 def one_of_each(labels, most, seed):

@@ -1,11 +1,9 @@
 """A trained network: loading it and sending faces through."""
-import os
+import caffe
+import numpy as np
+from caffe.proto import caffe_pb2
 
-os.environ.setdefault('GLOG_minloglevel', '2')  # read by Caffe when it is imported
-import caffe  # noqa: E402
-import numpy as np  # noqa: E402
-
-from tools import runs  # noqa: E402
+from tools import runs
 
 CROP = 64
 BATCH = 64
@@ -14,13 +12,20 @@ BATCH = 64
 def load(folder):
     """The deploy network of a run folder with its last snapshot's weights, and that snapshot's iteration.
 
-    Raises SystemExit where the folder has no whole snapshot.
+    Raises SystemExit where the folder has no whole snapshot, or one of another net.
     """
     snapshot = runs.last_snapshot(folder)
     if snapshot is None:
-        raise SystemExit(f'{folder} has no snapshot: run `make train` first')
+        raise SystemExit(f'{folder} has no snapshot: run `make train` first.')
     caffe.set_mode_cpu()
-    return caffe.Net(str(folder / 'deploy.prototxt'), str(snapshot.caffemodel), caffe.TEST), snapshot.iteration
+    net = caffe.Net(str(folder / 'deploy.prototxt'), caffe.TEST)
+    shapes = {name: [list(blob.data.shape) for blob in blobs] for name, blobs in net.params.items()}
+    try:  # Caffe itself would abort
+        runs.check_fit(snapshot.caffemodel, runs.parse(snapshot.caffemodel, caffe_pb2.NetParameter()), shapes)
+    except ValueError as error:
+        raise SystemExit(f'{error}: remove {folder} and train again.') from None
+    net.copy_from(str(snapshot.caffemodel))
+    return net, snapshot.iteration
 
 
 def centre(crops):

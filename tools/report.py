@@ -61,7 +61,7 @@ def main():
     base = arguments.runs / arguments.dataset
     folders = sorted(path.parent for path in base.glob('*/fold*/result.json'))
     if not folders:
-        raise SystemExit(f'no tested run in {base}: run `make train DATASET={arguments.dataset}` first')
+        raise SystemExit(f'no tested run in {base}: run `make train DATASET={arguments.dataset}` first.')
     runs.write(base / 'report.html', page(folders))
     print(f'report: {base / "report.html"}')
 

@@ -110,23 +110,14 @@ def check_gpu(gpu):
 
 
 def check_weights(paths, network):
-    """SystemExit where a weights file is missing, damaged, or of another net. Caffe loads by layer name."""
-    models = []
-    for path in paths:
-        try:
-            models.append((path, runs.parse(path, caffe_pb2.NetParameter())))
-        except ValueError as error:
-            raise SystemExit(f'WEIGHTS: {error}.') from None
-    shapes = blob_shapes(network)
-    for path, model in models:
-        common = [layer for layer in model.layer if layer.blobs and layer.name in shapes]
-        if not common:
-            raise SystemExit(f'WEIGHTS: {path} is of another net: no layer with weights is in both.')
-        for layer in common:
-            theirs = [list(blob.shape.dim) for blob in layer.blobs]
-            if theirs != shapes[layer.name]:
-                raise SystemExit(f'WEIGHTS: {path} is of another net: layer {layer.name} is {theirs}, '
-                                 f'here {shapes[layer.name]}.')
+    """SystemExit where a weights file is missing, damaged, or of another net than the text `network`."""
+    try:
+        models = [(path, runs.parse(path, caffe_pb2.NetParameter())) for path in paths]
+        shapes = blob_shapes(network)
+        for path, model in models:
+            runs.check_fit(path, model, shapes)
+    except ValueError as error:
+        raise SystemExit(f'WEIGHTS: {error}.') from None
 
 
 def blob_shapes(network):

@@ -121,6 +121,20 @@ def check(snapshot):
         raise ValueError(f'{caffemodel} holds weights that are not finite')
 
 
+def check_fit(path, model, shapes):
+    """Raises ValueError, naming `path`, where a parsed NetParameter is not of the net with these blob shapes.
+
+    shapes: {layer: [shape of each blob, a list]}. Caffe loads by layer name, and layers may be missing on either side.
+    """
+    common = [layer for layer in model.layer if layer.blobs and layer.name in shapes]
+    if not common:
+        raise ValueError(f'{path} is of another net: no layer with weights is in both')
+    for layer in common:
+        theirs = [list(blob.shape.dim) for blob in layer.blobs]
+        if theirs != shapes[layer.name]:
+            raise ValueError(f'{path} is of another net: layer {layer.name} is {theirs}, here {shapes[layer.name]}')
+
+
 def parse(path, message):
     """Reads a protobuf file of Caffe into `message` and returns it; ValueError, naming it, if it cannot."""
     try:

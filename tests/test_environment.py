@@ -1,0 +1,381 @@
+"""The environment: what packages.txt promises is there; docker/enter picks its way and passes on its orders.
+
+Runs inside the environment: engines, mmdebstrap and other users are played by small programs first on PATH.
+"""
+import ctypes
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+DOCKER = Path('docker').resolve()
+LINE = re.compile(r'(?:apt (?P<apt>[a-z0-9.+-]+)=(?P<apt_version>[^\s=]+)'
+                  r'|pip (?P<pip>[\w.-]+)==(?P<pip_version>[^\s=]+))(?:\s+#.*)?')
+
+
+def package_lines():
+    lines = (DOCKER / 'packages.txt').read_text().splitlines()
+    return [line for line in lines if line.strip() and not line.startswith('#')]
+
+
+# --- the packages ---
+
+def test_every_package_is_named_once_and_pinned():
+    matches = [(line, LINE.fullmatch(line)) for line in package_lines()]
+    assert [line for line, match in matches if not match] == []
+    names = [match['apt'] or match['pip'] for _, match in matches]
+    assert len(names) > 10 and len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize('line', package_lines())
+def test_installed_version(line):
+    match = LINE.fullmatch(line)
+    if match['apt']:
+        query = ['dpkg-query', '--show', '--showformat', '${db:Status-Status} ${Version}', match['apt']]
+        assert subprocess.check_output(query, text=True) == 'installed ' + match['apt_version']
+    else:
+        assert importlib.metadata.version(match['pip']) == match['pip_version']
+
+
+def test_blas_is_openblas():
+    ctypes.CDLL('libblas.so.3')
+    loaded = {os.path.realpath(line.split()[-1]) for line in Path('/proc/self/maps').read_text().splitlines()
+              if 'libblas' in line}
+    assert loaded and all('openblas' in path for path in loaded)
+
+
+NET = '''
+name: "twice"
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "y" type: "Python" bottom: "x" top: "y" python_param { module: "twice_layer" layer: "Twice" } }
+'''
+LAYER = '''
+import caffe
+class Twice(caffe.Layer):
+    def setup(self, bottom, top): pass
+    def reshape(self, bottom, top): top[0].reshape(*bottom[0].shape)
+    def forward(self, bottom, top): top[0].data[...] = 2 * bottom[0].data
+    def backward(self, top, propagate_down, bottom): bottom[0].diff[...] = 2 * top[0].diff
+'''
+
+
+@pytest.fixture
+def net(tmp_path, monkeypatch):
+    """The path of a net with one Python layer that doubles its input."""
+    (tmp_path / 'twice_layer.py').write_text(LAYER)
+    (tmp_path / 'net.prototxt').write_text(NET)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return str(tmp_path / 'net.prototxt')
+
+
+def test_caffe_module_runs_a_python_layer(net):
+    import caffe
+    twice = caffe.Net(net, caffe.TEST)
+    twice.blobs['x'].data[...] = np.arange(6).reshape(2, 3)
+    assert twice.forward()['y'].tolist() == [[0, 2, 4], [6, 8, 10]]
+
+
+def test_caffe_program_runs_a_python_layer_and_leaves_no_log_files(net, tmp_path):
+    logs = tmp_path / 'logs'
+    logs.mkdir()
+    # glog writes below TEST_TMPDIR, where it writes files at all.
+    done = subprocess.run(['caffe', 'time', '-model', net, '-iterations', '1'],
+                          capture_output=True, text=True,
+                          env={**os.environ, 'GLOG_minloglevel': '0', 'TEST_TMPDIR': str(logs)})
+    assert done.returncode == 0 and 'Average Forward-Backward' in done.stderr
+    assert list(logs.iterdir()) == []
+
+
+# --- the way in ---
+
+ENGINE = '''#!/bin/sh
+# Docker or Podman: writes its arguments, one a line, and the build's context; answers as FAKE_* say.
+case $1 in
+    info) echo "$FAKE_INFO"; exit "${FAKE_INFO_STATUS:-0}" ;;
+    image) exit "${FAKE_INSPECT_STATUS:-0}" ;;
+    build)
+        for context; do :; done
+        ls "$context" >"$FAKE_OUT.context"
+        echo "$FAKE_BUILD_OUTPUT" >&2
+        exit "${FAKE_BUILD_STATUS:-0}" ;;
+esac
+printf '%s\\n' "$0" "$@" >"$FAKE_OUT"
+exit 23
+'''
+ID = '''#!/bin/sh
+case $* in
+    -u) echo "$FAKE_UID" ;;
+    -g) echo "$FAKE_UID" ;;
+    *) echo "${2:-$FAKE_UID} 4321" ;;
+esac
+'''
+# In place of unshare and all that it starts: the making of a tree (its last argument), or a command in one.
+UNSHARE = '''#!/bin/bash
+case " $* " in
+    " --mount true ") exit "${FAKE_MAY_MOUNT:-0}" ;;
+    *" mmdebstrap "*)
+        mkdir -p "${@: -1}/usr"
+        echo "$FAKE_MAKING_OUTPUT"
+        sleep "${FAKE_MAKING_SECONDS:-0}"
+        exit "${FAKE_MAKING_STATUS:-0}" ;;
+esac
+printf '%s\\n' "$@" >"$FAKE_OUT"
+exit 24
+'''
+
+
+@pytest.fixture
+def host(tmp_path):
+    """A checkout named "check out" with docker/ in it, outside of the environment, on a made-up machine."""
+    checkout, cache, programs, out = (tmp_path / name for name in ('check out', 'cache', 'bin', 'out'))
+    shutil.copytree(DOCKER, checkout / 'docker')
+    programs.mkdir()
+
+    def add(name, text):
+        (programs / name).write_text(text)
+        (programs / name).chmod(0o755)
+
+    add('id', ID)
+    add('unshare', UNSHARE)
+    add('setpriv', '#!/bin/sh\nshift 2\nexec "$@"\n')
+    for program in 'docker', 'podman', 'mmdebstrap', 'mount':
+        add(program, '#!/bin/sh\nexit 1\n')  # the engines: a client, but no daemon
+    environment = {'PATH': '%s:%s' % (programs, os.environ['PATH']), 'FAKE_OUT': str(out), 'FAKE_UID': '1000',
+                   'GCNET_CACHE': str(cache), 'TERM': 'dumb'}
+
+    def start(*command, **variables):
+        return subprocess.Popen([str(checkout / 'docker/enter'), *command], env={**environment, **variables},
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True)
+
+    def enter(*command, **variables):
+        """-> (exit status, standard output, standard error)"""
+        process = start(*command, **variables)
+        output, errors = process.communicate(timeout=60)
+        return process.returncode, output, errors
+
+    recipe = [(DOCKER / name).read_bytes() for name in ('packages.txt', 'install', 'Dockerfile', 'rootfs')]
+    version = hashlib.sha256(b''.join(recipe)).hexdigest()[:12]
+    return SimpleNamespace(
+        checkout=checkout, cache=cache, programs=programs, out=out, environment=environment,
+        add=add, start=start, enter=enter, arguments=lambda: out.read_text().splitlines(),
+        image='gcnet-caffe:' + version, root=cache / ('rootfs-' + version))
+
+
+def sentence(err):
+    """The last line of standard error, which has to be one from docker/enter."""
+    last = err.strip().splitlines()[-1]
+    assert last.startswith('docker/enter: ')
+    return last
+
+
+def test_inside_the_command_runs_as_it_is():
+    assert subprocess.check_output(['docker/enter', '--which'], text=True) == 'inside\n'
+    process = subprocess.Popen(['docker/enter', 'sh', '-c', 'echo "$1" $$; exit 7', '-', 'a  b'],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.communicate() == ('a  b %d\n' % process.pid, '') and process.returncode == 7
+
+
+def test_a_client_without_a_daemon_is_no_engine(host):
+    assert host.enter('--which', FAKE_UID='0') == (0, 'rootfs\n', '')
+    status, out, err = host.enter('true')
+    assert (status, out, err.count('\n')) == (1, '', 1)
+    assert 'no Docker or Podman engine' in sentence(err) and 'sudo' in sentence(err)
+
+
+def test_root_that_may_not_mount_is_told_so(host):
+    status, _, err = host.enter('true', FAKE_UID='0', FAKE_MAY_MOUNT='1')
+    assert status == 1 and 'may not mount' in sentence(err)
+
+
+def test_the_first_engine_that_works(host):
+    host.add('podman', ENGINE)
+    assert host.enter('--which', FAKE_UID='0') == (0, 'podman\n', '')
+    host.add('docker', ENGINE)
+    assert host.enter('--which', FAKE_UID='0') == (0, 'docker\n', '')
+    assert host.enter('--which', FAKE_UID='0', GCNET_WAY='rootfs') == (0, 'rootfs\n', '')
+    status, _, err = host.enter('--which', GCNET_WAY='docker', FAKE_INFO_STATUS='1')
+    assert status == 1 and '`docker info` fails' in sentence(err)
+    status, _, err = host.enter('--which', GCNET_WAY='lxc')
+    assert status == 1 and 'GCNET_WAY is lxc' in sentence(err)
+
+
+def after(arguments, option):
+    """All values that follow option."""
+    return [value for name, value in zip(arguments, arguments[1:]) if name == option]
+
+
+def test_docker_is_called_with_mounts_user_image_and_command(host, tmp_path):
+    host.add('docker', ENGINE)
+    raw, shared = tmp_path / 'CK+ data', tmp_path / 'shared'
+    raw.mkdir()
+    shared.mkdir()
+    (tmp_path / 'link').symlink_to(raw)
+    mounts = ':'.join([str(raw), str(tmp_path / 'link'), '../CK+ data', str(tmp_path / 'missing')])
+    status, _, err = host.enter('caffe', 'a  b', GCNET_MOUNTS=mounts, GCNET_RUN_ARGS='--gpus all', CI='true',
+                                OPENBLAS_NUM_THREADS='2', SECRET='x')
+    assert status == 23 and sentence(err) == 'docker/enter: in the docker image ' + host.image
+    arguments = host.arguments()
+    assert arguments[:3] == [str(host.programs / 'docker'), 'run', '--rm'] and '--tty' not in arguments
+    assert arguments[-5:] == ['--gpus', 'all', host.image, 'caffe', 'a  b']
+    assert after(arguments, '--user') == ['1000:1000'] and after(arguments, '--group-add') == ['1000', '4321']
+    assert after(arguments, '--env') == ['OPENBLAS_NUM_THREADS=2', 'CI=true', 'TERM=dumb']
+    volumes = [volume for volume in after(arguments, '--volume') if 'ca-certificates' not in volume]
+    assert volumes == ['%s:/gcnet' % host.checkout, '%s:/shared:ro' % shared, '%s:%s:ro' % (raw, raw),
+                       '%s:%s:ro' % (raw, tmp_path / 'link'), '%s:/CK+ data:ro' % raw]
+
+
+def test_under_sudo_the_caller_runs_the_command_and_in_a_rootless_engine_root(host):
+    host.add('docker', ENGINE)
+    host.enter('true', FAKE_UID='0', SUDO_UID='1234', SUDO_GID='1235')
+    assert after(host.arguments(), '--user') == ['1234:1235']
+    for info in ' Security Options:\n  seccomp\n  rootless\n', '  security:\n    rootless: true\n':
+        host.enter('true', FAKE_INFO=info)
+        assert after(host.arguments(), '--user') == ['0:0'] and '--group-add' not in host.arguments()
+
+
+def test_an_image_that_is_missing_is_built_once(host, tmp_path):
+    host.add('docker', ENGINE)
+    assert host.enter('true', FAKE_INSPECT_STATUS='1')[0] == 23
+    context = Path(str(host.out) + '.context')
+    assert {'Dockerfile', 'install', 'packages.txt'} <= set(context.read_text().split())
+    context.unlink()
+    assert host.enter('true')[0] == 23 and not context.exists()
+    host.out.unlink()
+    status, _, err = host.enter('true', FAKE_INSPECT_STATUS='1', FAKE_BUILD_STATUS='1', TMPDIR=str(tmp_path),
+                                FAKE_BUILD_OUTPUT='dial tcp: lookup registry: no such host')
+    assert status == 1 and 'no network' in sentence(err) and not host.out.exists()
+
+
+def test_a_folder_that_would_hide_the_system_is_refused(host):
+    host.root.mkdir(parents=True)
+    for folder in '/', '/usr', '/tmp', '/etc/':
+        status, _, err = host.enter('true', FAKE_UID='0', GCNET_MOUNTS=folder)
+        assert status == 1 and 'that name is taken' in sentence(err)
+
+
+# --- the root file system ---
+
+def test_the_root_file_system_is_made_once_and_then_found(host):
+    (host.cache / (host.root.name + '.partial.tmp')).mkdir(parents=True)  # what a killed one left
+    status, _, err = host.enter('true', FAKE_UID='0')
+    assert status == 24 and 'making the root file system %s' % host.root in err
+    assert os.listdir(host.cache) == [host.root.name] and os.listdir(host.root) == ['usr']
+    status, _, err = host.enter('caffe', 'a  b', FAKE_UID='0', SUDO_UID='1234', SUDO_GID='1235', SECRET='x')
+    assert status == 24 and err == 'docker/enter: in the root file system %s\n' % host.root
+    arguments = host.arguments()
+    command = arguments[arguments.index('chroot'):]
+    assert command[1:3] == ['--userspec=1234:1235', '--groups=1234,4321']
+    assert command[-3:] == ['TERM=dumb', 'caffe', 'a  b'] and not any('SECRET' in word for word in command)
+    # The environment is the Dockerfile's, where it is written once.
+    dockerfile = (DOCKER / 'Dockerfile').read_text()
+    assert re.findall('^ENV (.*)', dockerfile, re.M) == command[command.index('env') + 3:-3]
+
+
+def test_a_changed_package_list_is_a_new_environment(host):
+    host.root.mkdir(parents=True)
+    assert 'making' not in host.enter('true', FAKE_UID='0')[2]
+    with open(host.checkout / 'docker/packages.txt', 'a') as packages:
+        packages.write('apt hello=2.10-2\n')
+    assert 'making' in host.enter('true', FAKE_UID='0')[2]
+    assert len(os.listdir(host.cache)) == 2
+
+
+@pytest.mark.parametrize('output, expected', [
+    ("E: Failed to fetch a  Temporary failure resolving 'a'", 'no network'),
+    ('dpkg: error: failed to write (No space left on device)', 'disk is full'),
+    ("E: The repository 'a bullseye Release' does not have a Release file.", 'no longer has'),
+    ("E: Version '1' for 'a' was not found", 'no longer has'),
+    ('SSLError: CERTIFICATE_VERIFY_FAILED\nERROR: No matching distribution found for a', 'certificate'),
+    ('I: unpacking\nE: something quite new', 'E: something quite new')])
+def test_a_failed_making_is_one_sentence_and_nothing_half_made(host, output, expected):
+    status, _, err = host.enter('true', FAKE_UID='0', FAKE_MAKING_STATUS='1', FAKE_MAKING_OUTPUT=output)
+    assert status == 1 and expected in sentence(err) and not host.out.exists()
+    assert os.listdir(host.cache) == [host.root.name + '.log']
+
+
+def test_too_small_a_disk_is_seen_before(host):
+    host.add('df', '#!/bin/sh\necho Avail\necho 500000\n')
+    status, _, err = host.enter('true', FAKE_UID='0')
+    assert status == 1 and '500 MB free, 2000 MB needed' in sentence(err) and os.listdir(host.cache) == []
+
+
+def wait_for(condition):
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.05)
+    pytest.fail('waited for 10 s in vain')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_making_leaves_nothing(host, number):
+    host.cache.mkdir()
+    process = subprocess.Popen([str(host.checkout / 'docker/rootfs'), str(host.root)],
+                               stderr=subprocess.DEVNULL,
+                               env={**host.environment, 'CERTIFICATES': '', 'FAKE_MAKING_SECONDS': '30'})
+    wait_for((host.cache / (host.root.name + '.partial/usr')).exists)
+    process.send_signal(number)
+    assert process.wait(timeout=10) in (-number, 128 + number)
+    assert os.listdir(host.cache) == []
+
+
+def test_the_second_of_two_waits_and_uses_what_the_first_made(host):
+    host.cache.mkdir()
+    first = os.open(host.cache, os.O_RDONLY)
+    fcntl.flock(first, fcntl.LOCK_EX)
+    second = host.start('true', FAKE_UID='0')
+    assert 'waiting for it' in second.stderr.readline()
+    host.root.mkdir()
+    os.close(first)
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 24 and 'making' not in err
+
+
+# --- for real, where root may mount: this very environment entered again as a root file system ---
+
+def may_mount():
+    return subprocess.run(['unshare', '--mount', 'true'], stderr=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.skipif(not may_mount(), reason='only root that may mount enters a root file system')
+def test_a_command_in_the_root_file_system(host, tmp_path):
+    raw, shared = tmp_path / 'CK+ data', tmp_path / 'shared'
+    for folder in raw, shared, host.root:
+        folder.mkdir(parents=True)
+        (folder / 'there').touch()
+        folder.chmod(0o777)
+    for name in 'id', 'unshare', 'setpriv', 'mount':
+        (host.programs / name).unlink()
+    os.chown(host.checkout, 1234, 1234)
+    tmp_path.chmod(0o755)
+    script = """
+        echo $$; id -u; pwd; ls "$1" ../shared; touch made
+        touch "$1/x" ../shared/x /outside 2>&1 | cut -d: -f1
+        caffe --version; exit 42"""
+    before = Path('/proc/self/mounts').read_text()
+    process = subprocess.Popen(
+        ['unshare', '--mount', 'sh', '-c', 'mount --bind / "$1" && shift && exec "$@"', '-', str(host.root),
+         str(host.checkout / 'docker/enter'), 'sh', '-c', script, '-', str(raw)],
+        env={**host.environment, 'GCNET_MOUNTS': str(raw), 'SUDO_UID': '1234', 'SUDO_GID': '1234'},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out, err = process.communicate()
+    assert process.returncode == 42, err
+    lines = out.splitlines()
+    # The command has the process number of docker/enter itself: no shell in between swallows a signal.
+    assert lines[:3] == [str(process.pid), '1234', '/gcnet'] and lines.count('there') == 2
+    assert lines.count('touch') == 3 and lines[-1].startswith('caffe version 1.0')
+    assert (host.checkout / 'made').stat().st_uid == 1234
+    assert os.listdir(raw) == os.listdir(shared) == ['there'] and not Path('/outside').exists()
+    assert Path('/proc/self/mounts').read_text() == before

@@ -1,0 +1,138 @@
+"""From `caffe train` on S1R1 to scores, pictures and report: scores against those that Caffe's own test prints."""
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import caffe
+import cv2
+import numpy as np
+import pytest
+
+from data_prep import lmdb_writer
+from tools import evaluate, forward, report
+
+CLASSES = ['anger', 'happy', 'surprise']
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = Path('runs/demo/s1r1/fold3_seed1')
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """A folder with a data set of soft noise and a run of S1R1 on it, three iterations long."""
+    place = tmp_path_factory.mktemp('trained')
+    fold = place / 'data/demo/fold3'
+    fold.mkdir(parents=True)
+    (place / 'data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
+    random = np.random.RandomState(0)
+    crops = [cv2.GaussianBlur(random.randint(0, 256, (66, 66)).astype(np.uint8), (0, 0), 3) for _ in range(14)]
+    for part, n in (('train', 12), ('test', 14)):
+        rows = [dict(subject=f'S{i:03}', sequence='001', frame='7', expression=CLASSES[i % 2], path=i, reference=0)
+                for i in range(n)]
+        lmdb_writer.write(str(fold / part), rows, CLASSES, crops)
+    subprocess.run([sys.executable, '-m', 'tools.train', '--fold', '3', '--batch', '6', '--iters', '3'], cwd=place, check=True,
+                   env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    return place
+
+
+@pytest.fixture
+def place(trained, tmp_path, monkeypatch):
+    """A copy of it as working directory."""
+    shutil.copytree(trained, tmp_path / 'copy')
+    monkeypatch.chdir(tmp_path / 'copy')
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def table(path):
+    with open(path, newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_scores_are_those_of_caffes_own_layers(place):
+    """Against the training net in its test phase: Caffe's Data, Accuracy and SoftmaxWithLoss.
+
+    Not against the last test in metrics.csv: `caffe train` does one more forward pass between the snapshot and that
+    test, which moves batch norm's averages.
+    """
+    result = evaluate.evaluate(FOLDER)
+    net = caffe.Net(str(FOLDER / 'net.prototxt'), str(FOLDER / 'snapshots/s1r1_iter_3.caffemodel'), caffe.TEST)
+    expected = net.forward()
+    rows = table(FOLDER / 'predictions.csv')
+    assert result['iterations'] == 3 and result['n'] == len(net.blobs['label'].data) == 14
+    assert result['accuracy'] == pytest.approx(float(expected['accuracy']), abs=1e-5)
+    loss = -np.mean([np.log(float(row[row['truth']])) for row in rows])
+    assert loss == pytest.approx(float(expected['loss_cls']), abs=1e-4)
+    assert json.loads((FOLDER / 'result.json').read_text()) == result
+    assert [row['subject'] for row in rows] == [f'S{i:03}' for i in range(14)]
+    for name in ('faces.png', 'confusion.png', 'curves.png'):
+        picture = cv2.imread(str(FOLDER / name))
+        assert min(picture.shape[:2]) > 300 and picture.std() > 10
+
+
+def test_score_of_a_hand_computed_table():
+    probabilities = np.eye(3)[[0, 0, 1, 1, 0]]  # predictions
+    result = evaluate.score(np.array([0, 0, 0, 1, 1]), probabilities, CLASSES)
+    assert result['accuracy'] == pytest.approx(3 / 5)
+    assert result['recall'] == {'anger': pytest.approx(2 / 3), 'happy': pytest.approx(1 / 2), 'surprise': None}
+    assert result['balanced_accuracy'] == pytest.approx((2 / 3 + 1 / 2) / 2)  # over the classes that have images
+
+
+def test_centre_is_a_pixel_in_from_each_side():
+    crops = np.random.RandomState(0).randint(0, 256, (2, 66, 66)).astype(np.uint8)
+    np.testing.assert_allclose(forward.centre(crops)[:, 0] * 255, crops[:, 1:-1, 1:-1], rtol=1e-6)
+
+
+def test_report_has_the_table_and_every_picture(place, monkeypatch, capsys):
+    evaluate.evaluate(FOLDER)
+    monkeypatch.setattr(sys, 'argv', ['report'])
+    report.main()
+    path = Path(re.search(r'report: (.*)', capsys.readouterr().out)[1])
+    text = path.read_text()
+    accuracy = json.loads((FOLDER / 'result.json').read_text())['accuracy']
+    assert f'<td>{100 * accuracy:.1f} %</td>' in text and text.count('data:image/png;base64,') == 3
+    assert not re.search(r'(src|href)="(?!data:)', text)  # self-contained
+
+
+def refusal(function, *arguments):
+    with pytest.raises(SystemExit) as error:
+        function(*arguments)
+    message = str(error.value)
+    assert '\n' not in message
+    return message
+
+
+def test_refusals(place, monkeypatch):
+    assert 'data/demo/fold3/test_lmdb is damaged' in refusal_with_damage(Path('data/demo/fold3/test_lmdb/data.mdb'))
+    assert 'run.json is missing' in refusal(evaluate.evaluate, Path('runs/demo/s1r1/fold4_seed1'))
+    for path in (FOLDER / 'snapshots').glob('*_3.*'):
+        path.rename(path.with_name('kept' + path.suffix))
+    assert 'has no snapshot' in refusal(evaluate.evaluate, FOLDER)
+    monkeypatch.setattr(sys, 'argv', ['report', '--dataset', 'ckplus7'])
+    assert 'no tested run in runs/ckplus7' in refusal(report.main)
+
+
+def refusal_with_damage(path):
+    """The refusal while half of the file is missing; a result of before stays."""
+    evaluate.evaluate(FOLDER)
+    before, whole = (FOLDER / 'result.json').read_text(), path.read_bytes()
+    path.write_bytes(whole[:len(whole) // 2])
+    message = refusal(evaluate.evaluate, FOLDER)
+    path.write_bytes(whole)
+    assert (FOLDER / 'result.json').read_text() == before
+    return message
+
+
+def test_an_unfinished_run_is_not_scored(place):
+    run = json.loads((FOLDER / 'run.json').read_text())
+    (FOLDER / 'run.json').write_text(json.dumps({**run, 'iterations': 10}))
+    assert 'stopped at iteration 3 of 10' in refusal(evaluate.evaluate, FOLDER)
+
+
+def test_a_snapshot_of_another_net_is_refused(place):
+    text = (FOLDER / 'deploy.prototxt').read_text()
+    (FOLDER / 'deploy.prototxt').write_text(text.replace('num_output: 384', 'num_output: 100'))
+    assert 'is of another net: layer fc1 is [[384, 6144], [384]], here [[100, 6144]' in refusal(evaluate.evaluate, FOLDER)
