@@ -42,13 +42,13 @@ def curves(path, metrics_csv):
     """The losses over iterations, and accuracy on the test fold where it was measured, from a run's metrics.csv."""
     with open(metrics_csv, newline='') as file:
         rows = list(csv.DictReader(file))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), constrained_layout=True)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), constrained_layout=True)
     shown = [name for name in LOSSES if rows and name in rows[0]]
     for i, name in enumerate(shown):
         x, y = column(rows, name)
         left.plot(x, np.maximum(y, 1e-6), color=COLOURS[i], linestyle=STYLES[i], label=LOSSES[name])
     left.set(xlabel='iteration', ylabel='loss, unweighted', yscale='log', title='Training losses')
-    left.legend()
+    left.legend(loc='center left', bbox_to_anchor=(1, 0.5))  # beside the curves, not on them
     x, y = column(rows, 'test_accuracy')
     right.plot(x, 100 * y, color=COLOURS[1], marker='o', label='test fold')
     right.set(xlabel='iteration', ylabel='accuracy, %', ylim=(0, 100), title='Accuracy on unseen people (for the eye only)')
