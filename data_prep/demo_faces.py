@@ -22,7 +22,7 @@ from tqdm import tqdm
 from data_prep.draw_face import draw_face
 
 # How hard the set is: weak peaks and strong identities make it harder.
-PEAK_RANGE = (0.5, 1.0)     # depth of the last frame of a sequence
+PEAK_RANGE = (0.42, 1.0)    # depth of the last frame of a sequence
 IDENTITY_STRENGTH = 1.0      # spread of the features that look like an expression at rest
 
 LENGTH_RANGE = (6, 10)       # frames in a sequence, both ends included

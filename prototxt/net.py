@@ -22,7 +22,7 @@ STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3  # batch norm's mean, variance 
 CODES = ('normalized', 'raw')
 
 # Where the paper is open (README, "Decisions"), and its weights of equations 3 and 6.
-SETTINGS = dict(codes='normalized', standardize=True, margin=1.0, neutral=None, pixel_scale=0.01,
+SETTINGS = dict(codes='normalized', standardize=True, margin=1.0, neutral=None, pixel_scale=0.02,
                 contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25)
 
 
