@@ -48,7 +48,8 @@ def crop(image, points):
     # Anti-aliasing. warpAffine looks at four source pixels for each of its own, so that shrinking, here often
     # to a quarter, would skip most of them. Hence the face is first warped at a whole multiple of the crop's
     # size, at which nothing shrinks, and then each block of pixels is averaged into one.
-    multiple = max(1, int(np.ceil(1 / np.hypot(matrix[0, 0], matrix[1, 0]))))
+    shrink = 1 / np.hypot(matrix[0, 0], matrix[1, 0])
+    multiple = max(1, int(np.ceil(shrink - 1e-6)))  # rounding alone is no shrinking
     matrix = matrix * multiple
     matrix[:, 2] += (multiple - 1) / 2  # to the centre of a block, not to its first pixel
     large = cv2.warpAffine(image, matrix, (SIZE * multiple, SIZE * multiple), flags=cv2.INTER_LINEAR,
