@@ -1,5 +1,7 @@
 """Ten folds with no person in two of them: persons in ascending ID, fold = position mod 10 (Section 4 of the
-paper: "sampling in ID ascending order with ten even intervals")."""
+paper: "sampling in ID ascending order with ten even intervals"). And, where the people are the classes, one
+split within each of them."""
+import collections
 import csv
 import re
 
@@ -7,9 +9,9 @@ FOLDS = 10
 
 
 def ascending(subject):
-    """Sort key for IDs, so that S2 comes before S10 as well as S002 before S010."""
+    """Sort key for IDs, so that S2 comes before S10 as well as S002 before S010; no two IDs have the same."""
     parts = re.split('([0-9]+)', subject)
-    return [(int(part), '') if part.isdigit() else (-1, part) for part in parts if part]
+    return [(int(part), '') if part.isdecimal() else (-1, part) for part in parts if part], subject
 
 
 def assign(subjects):
@@ -19,6 +21,27 @@ def assign(subjects):
         raise SystemExit(f'{len(persons)} people are too few for {FOLDS} folds without a person in two of '
                          f'them: at least {FOLDS} are needed.')
     return {person: position % FOLDS for position, person in enumerate(persons)}
+
+
+def split_by_person(rows, fold_of):
+    """[(train, test)] for fold 0..9: a fold tests the rows of its people, and trains on all others."""
+    return [([row for row in rows if fold_of[row['subject']] != fold],
+             [row for row in rows if fold_of[row['subject']] == fold]) for fold in range(FOLDS)]
+
+
+def split_within_person(rows):
+    """[(train, test)], one only: every tenth row of a person is for the test, of fewer than ten the last.
+
+    A person needs two rows, to be in both parts.
+    """
+    rows_of = collections.defaultdict(list)
+    for row in rows:
+        rows_of[row['subject']].append(row)
+    parts = [], []
+    for own in rows_of.values():
+        for position, row in enumerate(own, 1):
+            parts[position % min(len(own), 10) == 0].append(row)
+    return [parts]
 
 
 def write(path, folds):

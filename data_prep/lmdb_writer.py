@@ -17,7 +17,7 @@ BATCH = 1000  # records a transaction: bounds the memory
 def write(path, rows, classes, crops):
     """Writes rows, in their order, to the LMDB `<path>_lmdb` and to `<path>.csv`; neither may exist.
 
-    rows as from ckplus.read; classes: names, label = index; crops: {path of a picture: 66 x 66 uint8}. Call
+    rows as from ckplus.read, `reference` None where there is none (Xr is then 0); classes: names, label = index; crops: {path of a picture: 66 x 66 uint8}. Call
     it in a folder that is renamed when complete. The same rows give the same keys and values.
     """
     # Room for every record in whole pages, twice. It is address space: the file grows only as it is filled.
@@ -31,10 +31,12 @@ def write(path, rows, classes, crops):
                 for position, row in enumerate(rows[start:start + BATCH], start):
                     key = f'{position:08d}_{row["subject"]}_{row["sequence"]}_{row["frame"]}'
                     label = classes.index(row['expression'])
-                    pair = np.stack([crops[row['path']], crops[row['reference']]])
+                    query = crops[row['path']]
+                    reference = np.zeros_like(query) if row['reference'] is None else crops[row['reference']]
+                    pair = np.stack([query, reference])
                     datum = caffe_pb2.Datum(channels=2, height=SIZE, width=SIZE, label=label,
                                             data=pair.tobytes())
-                    txn.put(key.encode('ascii'), datum.SerializeToString(), append=True)
+                    txn.put(key.encode(), datum.SerializeToString(), append=True)
                     table.writerow({**row, 'key': key, 'label': label})
 
 
@@ -70,10 +72,10 @@ def read(path):
                 datum = caffe_pb2.Datum.FromString(value)
                 pair = np.frombuffer(datum.data, np.uint8)
                 if (datum.channels, datum.height, datum.width, pair.size) != (2, SIZE, SIZE, 2 * SIZE * SIZE):
-                    raise SystemExit(damaged(path, f'record {key.decode("ascii", "replace")} is no pair of '
+                    raise SystemExit(damaged(path, f'record {key.decode(errors="replace")} is no pair of '
                                                    f'{SIZE} x {SIZE} pictures'))
                 query, reference = pair.reshape(2, SIZE, SIZE)
-                yield key.decode('ascii'), query, reference, datum.label
+                yield key.decode(), query, reference, datum.label
     except (lmdb.Error, DecodeError, UnicodeDecodeError) as error:
         raise SystemExit(damaged(path, error)) from None
 

@@ -11,6 +11,8 @@ class Augment(caffe.Layer):
 
     bottom[0]: N x 2 x 66 x 66, the pair (X, Xr), values 0..255.
     top[0], top[1]: query X and reference Xr, N x 1 x 64 x 64, values in [0, 1].
+    top[2]: N, 0 where a sample has no reference (all of Xr is 0), else sqrt(N / samples that have one): a loss of
+    squared differences multiplied by it, averaged over N, is averaged over the samples with a reference.
     Both images of a pair get the same transform: an encoder cannot undo a flip that it never saw.
     The test phase takes the centre and changes nothing else.
 
@@ -29,11 +31,14 @@ class Augment(caffe.Layer):
         size = self.settings['crop']
         for i in range(2):  # the blobs cannot be iterated
             top[i].reshape(bottom[0].num, 1, size, size)
+        top[2].reshape(bottom[0].num)
 
     def forward(self, bottom, top):
         size = self.settings['crop']
         margin = np.array([bottom[0].width - size, bottom[0].height - size])
         query, reference, pairs = top[0].data, top[1].data, bottom[0].data
+        referred = pairs[:, 1].any(axis=(1, 2))
+        top[2].data[...] = referred * np.sqrt(len(referred) / max(1, referred.sum()))
         if self.phase == caffe.TEST:
             x, y = margin // 2
             centre = pairs[:, :, y:y + size, x:x + size] / 255

@@ -3,13 +3,16 @@
 Layer names say where a layer stands in the paper's Figure 3: en1 and de1_r draw the reference, en2 (and its twin en2_r,
 sharing every weight by name) encodes query and generated reference, de2_r and de2_i reconstruct them.
 """
+import argparse
 import json
 from pathlib import Path
 
 import caffe
 from caffe import layers as L, params as P
 
-VARIANTS = ('cnn', 's0r0', 's1r0', 's0r1', 's1r1')
+GCNETS = ('s0r0', 's1r0', 's0r1', 's1r1')
+VARIANTS = ('cnn', 'metric', *GCNETS)  # Figure 2, a to f
+PRETRAINED = ('autoencoder', 'identity')  # section 4.1: for En1 and for En2
 CROP = 64
 CODE = 96 * 8 * 8  # p, the length of En(X)
 DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1
@@ -19,10 +22,10 @@ AVERAGE = 0.95  # of batch norm's running mean and variance: the last 20 iterati
 
 WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3  # batch norm's mean, variance and their count: averaged, not learned
-CODES = ('normalized', 'raw')
+CHOICES = dict(codes=('normalized', 'raw'), decoder=('switches', 'listed'))
 
 # Where the paper is open (README, "Decisions"), and its weights of equations 3 and 6.
-SETTINGS = dict(codes='normalized', standardize=True, margin=1.0, neutral=None, pixel_scale=0.02,
+SETTINGS = dict(codes='normalized', decoder='switches', standardize=True, margin=1.0, neutral=None, pixel_scale=0.02,
                 contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25)
 
 
@@ -39,24 +42,42 @@ def train_val(variant, n_classes, train_source, test_source, batch_size=64, test
     n = caffe.NetSpec()
     n.pair, n.label = L.Data(name='data', source=str(train_source), backend=P.Data.LMDB, ntop=2,
                              batch_size=batch_size, include=dict(phase=caffe.TRAIN))
-    n.query, n.reference = python('augment', 'Augment', n.pair, ntop=2, seed=seed)
+    n.query, n.reference, n.referred = python('augment', 'Augment', n.pair, ntop=3, seed=seed)
     body(n, variant, n_classes, settings)
-    if variant == 'cnn':
-        n.silence = L.Silence(n.reference, ntop=0)  # else Caffe prints it
-    n.loss_cls = L.SoftmaxWithLoss(n.score, n.label)
-    if variant != 'cnn':
-        pixel = settings['pixel_scale']
-        n.loss_gen_r = L.EuclideanLoss(n.generated, n.reference, loss_weight=settings['generate_weight'] * pixel)
-        if variant[1] == '1':
-            n.loss_contr = python('contrastive_loss', 'ContrastiveLoss', n.code, n.code_r, n.label,
-                                  loss_weight=settings['contrast_weight'],
-                                  margin=settings['margin'], neutral=settings['neutral'])
-        if variant[3] == '1':
-            weight = settings['reconstruct_weight'] * pixel
-            n.loss_recon_r = L.EuclideanLoss(n.reconstructed_r, n.reference, loss_weight=weight)
-            n.loss_recon_i = L.EuclideanLoss(n.reconstructed_i, n.query, loss_weight=weight)
-    n.accuracy = L.Accuracy(n.score, n.label, include=dict(phase=caffe.TEST))
+    losses(n, variant, settings)
+    if 'score' in n.tops:
+        n.accuracy = L.Accuracy(n.score, n.label, include=dict(phase=caffe.TEST))
     return f'name: "{title(variant)}"\n{data.to_proto()}{n.to_proto()}'
+
+
+def losses(n, variant, settings):
+    """Equation 3, as far as the variant has its parts. A sample without a reference has no part in Gen,r and Recon,r."""
+    pixel = settings['pixel_scale']
+    unused = {'label', 'reference', 'referred'}
+    if 'score' in n.tops:
+        n.loss_cls = L.SoftmaxWithLoss(n.score, n.label)
+        unused.remove('label')
+    if variant in ('metric', 's1r0', 's1r1'):
+        n.loss_contr = python('contrastive_loss', 'ContrastiveLoss', n.code, n.code_r, n.label,
+                              loss_weight=settings['contrast_weight'],
+                              margin=settings['margin'], neutral=settings['neutral'])
+    if variant == 'metric':
+        unused.remove('reference')
+    if variant in GCNETS:
+        unused -= {'reference', 'referred'}
+        n.reference_referred = L.Scale(n.reference, n.referred, axis=0)
+        n.generated_referred = L.Scale(n.generated, n.referred, axis=0)
+        n.loss_gen_r = L.EuclideanLoss(n.generated_referred, n.reference_referred,
+                                       loss_weight=settings['generate_weight'] * pixel)
+    if 'reconstructed_r' in n.tops:
+        n.reconstructed_referred = L.Scale(n.reconstructed_r, n.referred, axis=0)
+        n.loss_recon_r = L.EuclideanLoss(n.reconstructed_referred, n.reference_referred,
+                                         loss_weight=settings['reconstruct_weight'] * pixel)
+    if 'reconstructed_i' in n.tops:
+        weight = 1 if variant == 'autoencoder' else settings['reconstruct_weight']
+        n.loss_recon_i = L.EuclideanLoss(n.reconstructed_i, n.query, loss_weight=weight * pixel)
+    for name in sorted(unused):  # Caffe prints what nothing takes
+        n[f'silence_{name}'] = L.Silence(n[name], ntop=0)
 
 
 def deploy(variant, n_classes, **settings):
@@ -68,36 +89,50 @@ def deploy(variant, n_classes, **settings):
     n = caffe.NetSpec()
     n.query = L.Input(shape=dict(dim=[1, 1, CROP, CROP]))
     body(n, variant, n_classes, settings)
-    n.prob = L.Softmax(n.score)
+    if 'score' in n.tops:
+        n.prob = L.Softmax(n.score)
     return f'name: "{title(variant)}"\n{n.to_proto()}'
 
 
 def body(n, variant, n_classes, settings):
-    """From n.query to n.score, and to the pictures that the variant draws."""
-    if variant == 'cnn':
-        code = encoder(n, 'en2', n.query)
-    else:
+    """From n.query (and in the metric-learning CNN n.reference, in training) to n.score and the variant's pictures."""
+    if variant == 'autoencoder':
+        encoder(n, 'en1', n.query, switches=True)
+        n.reconstructed_i = decoder(n, 'de', 'en1', settings)
+        return
+    if variant in GCNETS:
         reconstruct = variant[3] == '1'
         encoder(n, 'en1', n.query, switches=True)
-        n.generated = decoder(n, 'de1_r', 'en1')
+        n.generated = decoder(n, 'de1_r', 'en1', settings)
         code = encoder(n, 'en2', n.query, switches=reconstruct)
         code_r = encoder(n, 'en2_r', n.generated, twin='en2', switches=reconstruct)
         if reconstruct:
-            n.reconstructed_r = decoder(n, 'de2_r', 'en2_r')
-            n.reconstructed_i = decoder(n, 'de2_i', 'en2')
-        if settings['codes'] == 'normalized':
-            n.code, n.code_r = python('normalize', 'Normalize', code), python('normalize', 'Normalize', code_r)
-        else:
-            n.code, n.code_r = code, code_r
+            n.reconstructed_r = decoder(n, 'de2_r', 'en2_r', settings)
+            n.reconstructed_i = decoder(n, 'de2_i', 'en2', settings)
+        compare(n, code, code_r, settings)
         code = n.delta = python('distance', 'Distance', n.code, n.code_r)
         if settings['codes'] == 'normalized':  # elements are near 1 / sqrt(p): bring them to 1, or FC hardly learns
             code = n.delta_scaled = L.Power(n.delta, scale=CODE ** 0.5)
+    else:
+        code = encoder(n, 'en2', n.query)
+        if variant == 'metric' and 'reference' in n.tops:  # the pair is for training only
+            compare(n, code, encoder(n, 'en2_r', n.reference, twin='en2'), settings)
     if settings['standardize']:
         code = n.standardized = L.BatchNorm(code, moving_average_fraction=AVERAGE, param=STATISTICS)
     n.dropout = L.Dropout(code, dropout_ratio=0.5)
-    n.fc1 = L.InnerProduct(n.dropout, num_output=HIDDEN, weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
+    # People are not expressions: a fine-tuned net takes the encoder of an identification CNN, not these two.
+    fc1, score = ('fc1_identity', 'score_identity') if variant == 'identity' else ('fc1', 'score')
+    n.fc1 = L.InnerProduct(n.dropout, name=fc1, num_output=HIDDEN, weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
     n.fc1_relu = L.ReLU(n.fc1, in_place=True)
-    n.score = L.InnerProduct(n.fc1_relu, num_output=n_classes, weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
+    n.score = L.InnerProduct(n.fc1_relu, name=score, num_output=n_classes, weight_filler=dict(type='xavier'),
+                             param=WEIGHT_AND_BIAS)
+
+
+def compare(n, code, code_r, settings):
+    """n.code and n.code_r, between which S is measured: of length 1 each, or as they are."""
+    if settings['codes'] == 'normalized':
+        code, code_r = python('normalize', 'Normalize', code), python('normalize', 'Normalize', code_r)
+    n.code, n.code_r = code, code_r
 
 
 def encoder(n, name, image, twin=None, switches=False):
@@ -122,23 +157,39 @@ def encoder(n, name, image, twin=None, switches=False):
     return x
 
 
-def decoder(n, name, encoder_name):
-    """Table 1, decoder: N x 96 x 8 x 8 to a picture N x 1 x 64 x 64, unpooled by the encoder's switches."""
+def decoder(n, name, encoder_name, settings):
+    """Table 1, decoder: N x 96 x 8 x 8 to a picture N x 1 x 64 x 64.
+
+    settings['decoder'] 'switches': unpooled by the encoder's switches, so with its 64, 32, 1 filters. 'listed': the
+    table's 32, 64, 1; the encoder's switches fit the first unpooling only, the others repeat each value.
+    """
     x = n[f'{encoder_name}/pool3']
-    for i, (size, filters) in enumerate(((3, 64), (3, 32), (5, 1)), 1):
-        n[f'{name}/unpool{i}'] = python('unpool', 'Unpool', x, n[f'{encoder_name}/switch{4 - i}'], stride=2)
+    listed = settings['decoder'] == 'listed'
+    filters_in = 96
+    for i, (size, filters) in enumerate(((3, 32 if listed else 64), (3, 64 if listed else 32), (5, 1)), 1):
+        if listed and i > 1:
+            x = n[f'{name}/unpool{i}'] = repeat(x, filters_in)
+        else:
+            x = n[f'{name}/unpool{i}'] = python('unpool', 'Unpool', x, n[f'{encoder_name}/switch{4 - i}'], stride=2)
         # Caffe keeps a deconvolution's weights with inputs first, so what it calls fan-out is the number summed.
         filler = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
-        n[f'{name}/deconv{i}'] = L.Deconvolution(
-            n[f'{name}/unpool{i}'], param=[dict(lr_mult=DECODER_RATE)], convolution_param=dict(
-                num_output=filters, kernel_size=size, pad=size // 2, bias_term=False, weight_filler=filler))
+        n[f'{name}/deconv{i}'] = L.Deconvolution(x, param=[dict(lr_mult=DECODER_RATE)], convolution_param=dict(
+            num_output=filters, kernel_size=size, pad=size // 2, bias_term=False, weight_filler=filler))
         # A picture in [0, 1] has a mean near 0.5 and a deviation near 0.25: its batch norm starts there.
         learned = dict(gain=0.25, offset=0.5, rate=PICTURE_RATE) if filters == 1 else dict(rate=DECODER_RATE)
         norm(n, name, i, n[f'{name}/deconv{i}'], **learned)
         x = L.ReLU(n[f'{name}/scale{i}'], in_place=filters > 1)
         if filters > 1:
             n[f'{name}/relu{i}'] = x
+        filters_in = filters
     return x
+
+
+def repeat(x, channels):
+    """Each value of N x C x h x w in 2 x 2 places: unpooling without switches."""
+    return L.Deconvolution(x, param=[dict(lr_mult=0, decay_mult=0)], convolution_param=dict(
+        num_output=channels, group=channels, kernel_size=2, stride=2, bias_term=False,
+        weight_filler=dict(type='constant', value=1)))
 
 
 def norm(n, name, i, x, owner=None, rate=1, gain=1, offset=0):
@@ -160,20 +211,21 @@ def python(module, layer, *bottoms, ntop=1, loss_weight=None, **param):
 
 def known(variant, settings):
     """SETTINGS with `settings` on top. Raises ValueError for an unknown variant, name or choice."""
-    if variant not in VARIANTS:
-        raise ValueError(f'no variant {variant!r}; there are {", ".join(VARIANTS)}')
+    if variant not in VARIANTS + PRETRAINED:
+        raise ValueError(f'no variant {variant!r}; there are {", ".join(VARIANTS + PRETRAINED)}')
     for name in settings:
         if name not in SETTINGS:
             raise ValueError(f'no setting {name!r}; there are {", ".join(sorted(SETTINGS))}')
     settings = {**SETTINGS, **settings}
-    if settings['codes'] not in CODES:
-        raise ValueError(f'codes cannot be {settings["codes"]!r}; choose from {", ".join(CODES)}')
+    for name, choices in CHOICES.items():
+        if settings[name] not in choices:
+            raise ValueError(f'{name} cannot be {settings[name]!r}; choose from {", ".join(choices)}')
     return settings
 
 
 def title(variant):
     """The paper's name of a variant, and the stem of its files."""
-    return 'cnn' if variant == 'cnn' else f'gcnet_{variant}'
+    return {'cnn': 'cnn', 'metric': 'metric_cnn'}.get(variant, f'gcnet_{variant}' if variant in GCNETS else variant)
 
 
 def solver(net, snapshot_prefix, max_iter=300000, base_lr=0.001, gamma=0.0001, power=0.75, test_iter=7,
@@ -199,18 +251,27 @@ solver_mode: {mode}
 '''
 
 
-def files():
-    """What is committed beside this file: name to text."""
+def files(n_classes=7):
+    """What is committed beside this file: name to text. The networks for pre-training tell 90 people apart."""
     head = '# Written by prototxt/net.py (python3 -m prototxt.net); change that, not this.\n'
     written = {}
-    for variant in VARIANTS:
+    for variant in VARIANTS + PRETRAINED:
         name = title(variant)
-        written[f'{name}.prototxt'] = train_val(variant, 7, 'data/demo/fold0/train_lmdb', 'data/demo/fold0/test_lmdb')
-        written[f'{name}_deploy.prototxt'] = deploy(variant, 7)
+        fold, outputs = ('data/demo_people/fold0', 90) if variant in PRETRAINED else ('data/demo/fold0', n_classes)
+        written[f'{name}.prototxt'] = train_val(variant, outputs, f'{fold}/train_lmdb', f'{fold}/test_lmdb')
+        written[f'{name}_deploy.prototxt'] = deploy(variant, outputs)
         written[f'solver_{variant}.prototxt'] = solver(f'prototxt/{name}.prototxt', f'runs/{name}')
     return {name: head + text for name, text in written.items()}
 
 
+def main():
+    parser = argparse.ArgumentParser(description='Write every network and solver.')
+    parser.add_argument('--classes', type=int, default=7, help='of the expression networks (default: 7)')
+    parser.add_argument('--out', type=Path, default=Path(__file__).parent, help='folder (default: beside this file)')
+    options = parser.parse_args()
+    for name, text in files(options.classes).items():
+        (options.out / name).write_text(text)
+
+
 if __name__ == '__main__':
-    for name, text in files().items():
-        Path(__file__).with_name(name).write_text(text)
+    main()

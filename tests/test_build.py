@@ -282,7 +282,7 @@ def spoil_frames(copy):
     (spoil_frames, [], 'left out: S075/002: image of frame 5 is missing\n9 people are too few for 10 folds'),
     (None, ['--raw', '/none'], '/none is not a folder: RAW must name one'),
     (None, ['--folds', '/none.csv'], '/none.csv cannot be read as folds'),
-    (None, ['--dataset', 'mni'], "no data set 'mni': DATASET is one of ckplus7, ckplus8, demo."),
+    (None, ['--dataset', 'mni'], "no data set 'mni': DATASET is one of ckplus7, ckplus8, demo, demo_people, webface."),
     (None, ['--frames', '0'], 'at least 1 frame and'),
     (None, ['--seed', '-1'], 'a seed of 0 or more are needed.'),
     (None, ['--frames', '5'], 'left out: S005/001: 5 frames, at least 6 needed\n'),
@@ -314,7 +314,8 @@ def test_raw_data_is_never_replaced(copy, tmp_path, monkeypatch):
     for raw in (tmp_path / 'none', tmp_path / 'ckplus7'):
         said = program(monkeypatch, '--dataset', 'ckplus7', '--raw', raw, '--out', tmp_path)
         assert 'holds something else than a build' in said
-        (tmp_path / 'ckplus7' / 'folds.csv').write_text('subject,fold\n')  # from now on it looks like a build
+        (tmp_path / 'ckplus7' / 'fold0').mkdir(exist_ok=True)  # from now on it looks like a build
+        (tmp_path / 'ckplus7' / 'fold0' / 'train.csv').write_text('')
     assert len(list((tmp_path / 'ckplus7').glob('cohn-kanade-images/*/*/*.png'))) == 115
 
 

@@ -150,4 +150,7 @@ def test_unknown_data_set_lists_those_that_exist():
 def test_classes_are_alphabetical():
     for name in datasets.DATASETS:
         classes, _ = datasets.get(name)
+        if name in ('demo_people', 'webface'):
+            assert classes is None
+            continue
         assert classes == sorted(classes) and len(classes) == (8 if name == 'ckplus8' else 7)

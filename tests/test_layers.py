@@ -217,7 +217,7 @@ def test_unpool_gradient(tmp_path, kernel, pad):
 
 def augmented(tmp_path, phase, pairs, **param):
     n = inputs(caffe.NetSpec(), pair=pairs.shape)
-    n.query, n.reference = python('augment', 'Augment', n.pair, ntop=2, **param)
+    n.query, n.reference, n.referred = python('augment', 'Augment', n.pair, ntop=3, **param)
     net = build(n, tmp_path, phase)
     fill(net, pair=pairs)
     net.forward()

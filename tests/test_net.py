@@ -10,7 +10,8 @@ from google.protobuf import text_format
 from data_prep import lmdb_writer
 from prototxt import net
 
-LOSSES = {'cnn': {'loss_cls'}, 's0r0': {'loss_cls', 'loss_gen_r'},
+LOSSES = {'cnn': {'loss_cls'}, 'metric': {'loss_cls', 'loss_contr'},
+          'autoencoder': {'loss_recon_i'}, 'identity': {'loss_cls'}, 's0r0': {'loss_cls', 'loss_gen_r'},
           's1r0': {'loss_cls', 'loss_gen_r', 'loss_contr'},
           's0r1': {'loss_cls', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i'},
           's1r1': {'loss_cls', 'loss_gen_r', 'loss_contr', 'loss_recon_r', 'loss_recon_i'}}
@@ -40,7 +41,10 @@ def test_committed_files_are_in_step():
         assert committed[name] == written[name], f'{name} is out of step: run `make prototxt`'
 
 
-@pytest.mark.parametrize('variant', net.VARIANTS)
+ALL = net.VARIANTS + net.PRETRAINED
+
+
+@pytest.mark.parametrize('variant', ALL)
 def test_training_net_has_the_variants_losses(variant, pairs, tmp_path):
     trained = load(net.train_val(variant, 2, pairs, pairs, batch_size=4), tmp_path, caffe.TRAIN)
     assert set(trained.outputs) - {'accuracy', 'label'} == LOSSES[variant]
@@ -60,11 +64,11 @@ def test_shapes_are_those_of_table_1(variant, tmp_path):
     shapes = {name: blob.data.shape for name, blob in deployed.blobs.items()}
     assert [shapes[f'en2/pool{i}'] for i in (1, 2, 3)] == [(1, 32, 32, 32), (1, 64, 16, 16), (1, 96, 8, 8)]
     assert shapes['fc1'] == (1, 384) and shapes['prob'] == (1, 6)
-    if variant != 'cnn':
+    if variant in net.GCNETS:
         assert [shapes[f'de1_r/deconv{i}'] for i in (1, 2, 3)] == [(1, 64, 16, 16), (1, 32, 32, 32), (1, 1, 64, 64)]
         assert shapes['delta'] == (1, 96, 8, 8) and shapes['generated'] == (1, 1, 64, 64)
     drawn = {'generated', 'reconstructed_r', 'reconstructed_i'} & set(shapes)
-    assert drawn == (set() if variant == 'cnn' else {'generated'} if variant[3] == '0' else
+    assert drawn == (set() if variant not in net.GCNETS else {'generated'} if variant[3] == '0' else
                      {'generated', 'reconstructed_r', 'reconstructed_i'})
     kernels = {layer: deployed.params[layer][0].data.shape[2:] for layer in deployed.params if 'conv' in layer}
     assert all(kernel == ((5, 5) if layer.endswith(('/conv1', '/deconv3')) else (3, 3)) for layer, kernel in kernels.items())
@@ -94,8 +98,39 @@ def test_solver_is_the_papers(tmp_path):
 
 
 @pytest.mark.parametrize('variant, settings, words', [
-    ('s2r2', {}, "no variant 's2r2'; there are cnn, s0r0"), ('s1r1', {'margn': 1}, "no setting 'margn'; there are"),
+    ('s2r2', {}, "no variant 's2r2'; there are cnn, metric, s0r0"), ('s1r1', {'margn': 1}, "no setting 'margn'; there are"),
     ('s1r1', {'codes': 'huge'}, "codes cannot be 'huge'")])
 def test_unknown_names_are_refused(variant, settings, words):
     with pytest.raises(ValueError, match=words):
         net.deploy(variant, 7, **settings)
+
+
+@pytest.mark.parametrize('variant', ALL)
+@pytest.mark.parametrize('settings', [dict(codes='raw', margin=40.0, standardize=False), dict(decoder='listed')])
+def test_every_reading_of_the_paper_makes_a_network(variant, settings, pairs, tmp_path):
+    trained = load(net.train_val(variant, 2, pairs, pairs, batch_size=4, **settings), tmp_path, caffe.TRAIN)
+    assert all(np.isfinite(value).all() for value in trained.forward().values())
+    deployed = load(net.deploy(variant, 8, **settings), tmp_path)
+    assert variant == 'autoencoder' or deployed.forward()['prob'].shape == (1, 8)
+    if settings.get('decoder') == 'listed' and variant in net.GCNETS:
+        filters = [deployed.params[f'de1_r/deconv{i}'][0].data.shape[:2] for i in (1, 2, 3)]
+        assert filters == [(96, 32), (32, 64), (64, 1)]
+        below, above = deployed.blobs['de1_r/deconv1'].data, deployed.blobs['de1_r/unpool2'].data
+        np.testing.assert_allclose(above, below.repeat(2, axis=2).repeat(2, axis=3))
+
+
+def test_a_sample_without_reference_has_no_part_in_its_losses(tmp_path):
+    crops = {i: np.random.RandomState(i).randint(0, 256, (66, 66)).astype(np.uint8) for i in range(4)}
+    rows = [dict(subject='S001', sequence='001', frame=f'{i}', expression='a', path=i, reference=0 if i % 2 else None)
+            for i in range(4)]
+    lmdb_writer.write(str(tmp_path / 'half'), rows, ['a'], crops)
+    both = load(net.train_val('s1r1', 1, tmp_path / 'half_lmdb', tmp_path / 'half_lmdb', test_batch_size=4), tmp_path)
+    for name in both.params:  # or batch norm's untouched statistics divide by next to nothing
+        if '/bn' in name or name == 'standardized':
+            both.params[name][1].data[...] = both.params[name][2].data[...] = 1
+    losses, blobs = both.forward(), both.blobs
+    for loss, picture in (('loss_gen_r', 'generated'), ('loss_recon_r', 'reconstructed_r')):
+        difference = (blobs[picture].data - blobs['reference'].data)[[1, 3]].astype(float)
+        assert losses[loss] == pytest.approx((difference ** 2).sum() / 2 / 2, rel=1e-4)  # half, over two samples
+    difference = (blobs['reconstructed_i'].data - blobs['query'].data).astype(float)
+    assert losses['loss_recon_i'] == pytest.approx((difference ** 2).sum() / 2 / 4, rel=1e-4)

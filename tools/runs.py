@@ -25,16 +25,16 @@ def folder(dataset, variant, fold, seed):
 def add_arguments(parser):
     """Adds to an argparse parser what names a run; for from_arguments."""
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
-    parser.add_argument('--variant', default='s1r1', help=f'{", ".join(net.VARIANTS)} (default: s1r1)')
+    parser.add_argument('--variant', default='s1r1', help=f'{", ".join(net.VARIANTS + net.PRETRAINED)} (default: s1r1)')
     parser.add_argument('--fold', default=0, help=f'the fold to test on, 0 to {FOLDS - 1} (default: 0)')
     parser.add_argument('--seed', default=1, help='of the weights and the augmentation (default: 1)')
 
 
 def from_arguments(options):
     """The folder of the run that the arguments name; makes fold and seed int. SystemExit if there is none."""
-    if options.variant not in net.VARIANTS:
-        raise SystemExit(f'There is no variant {options.variant!r}: '
-                         f'VARIANT is one of {", ".join(net.VARIANTS)}.')
+    variants = net.VARIANTS + net.PRETRAINED
+    if options.variant not in variants:
+        raise SystemExit(f'There is no variant {options.variant!r}: VARIANT is one of {", ".join(variants)}.')
     options.fold = number('FOLD', options.fold, 0, FOLDS - 1)
     options.seed = number('SEED', options.seed, 0, 2 ** 31 - 1)
     if not Path('data', options.dataset, 'classes.txt').is_file():

@@ -1,0 +1,40 @@
+"""The people of a set in CK+'s layout, for pre-training without a set of its own: the label is the person."""
+from data_prep import ckplus
+from data_prep.align import five_points
+
+STEP = 2  # of two neighbouring frames, nearly the same, one is taken
+
+
+def read(raw, classes=None, frames=None):
+    """Every second frame, from the first, of each sequence that ckplus.read can use: expression = subject,
+    reference = the frame itself. The arguments classes and frames are not used.
+
+    Returns (rows, points, report) as ckplus.read does. Its people are those of ckplus.read, so that both have
+    the same folds. Raises SystemExit where raw is not CK+.
+    """
+    labelled, _, report = ckplus.read(raw, ckplus.EXPRESSIONS[1:])
+    rows, points = [], {}
+    for subject, sequence in sorted({(row['subject'], row['sequence']) for row in labelled}):
+        try:
+            found, five = read_sequence(raw, subject, sequence)
+        except ValueError as error:
+            report['left_out'].append((f'{subject}/{sequence}', str(error)))
+            continue
+        rows += found
+        points.update(five)
+    return rows, points, report
+
+
+def read_sequence(raw, subject, sequence):
+    """(rows, points) of a sequence as in read(); ValueError with the reason where it has none."""
+    images = ckplus.list_frames(raw, ckplus.IMAGES, subject, sequence)
+    landmarks = ckplus.list_frames(raw, ckplus.LANDMARKS, subject, sequence)
+    rows, points = [], {}
+    for number in sorted({*images, *landmarks})[::STEP]:
+        if number not in images or number not in landmarks:
+            raise ValueError(f'image or landmarks of frame {number} missing')
+        path = images[number]
+        points[path] = five_points(ckplus.read_landmarks(raw, landmarks[number]))
+        rows.append({'subject': subject, 'sequence': sequence, 'frame': number, 'expression': subject,
+                     'path': path, 'reference': path})
+    return rows, points

@@ -1,0 +1,80 @@
+import shutil
+
+import numpy as np
+import pytest
+
+import ckplus_tree
+from data_prep import build, folds, lmdb_writer, people
+from test_build import program, table
+
+
+@pytest.fixture(scope='module')
+def raw(tmp_path_factory):
+    return ckplus_tree.make(tmp_path_factory.mktemp('raw'), people=13)
+
+
+def test_every_second_frame_of_each_labelled_sequence(raw):
+    rows, points, report = people.read(raw)
+    assert [row['frame'] for row in rows] == [1, 3, 5] * 26
+    assert all(row['expression'] == row['subject'] and row['reference'] == row['path'] for row in rows)
+    assert rows[2]['path'] == 'cohn-kanade-images/S005/001/S005_001_00000005.png'
+    assert set(points) == {row['path'] for row in rows}
+    assert report == {'found': 27, 'unlabelled': 1, 'left_out': []}
+
+
+@pytest.mark.parametrize('part', ['cohn-kanade-images', 'Landmarks'])
+def test_a_sequence_with_a_frame_lost_is_named(raw, tmp_path, part):
+    spoilt = shutil.copytree(raw, tmp_path / 'raw')
+    ckplus_tree.add_sequence(str(spoilt), 'S012', '004', 3, length=9)
+    frames = [row['frame'] for row in people.read(str(spoilt))[0] if row['sequence'] == '004']
+    assert frames == [1, 3, 5, 7, 9]
+    lost, = (spoilt / part / 'S012' / '004').glob('*_00000003*')
+    lost.unlink()
+    rows, _, report = people.read(str(spoilt))
+    assert report['left_out'] == [('S012/004', 'image or landmarks of frame 3 missing')]
+    assert len(rows) == 3 * 26
+
+
+@pytest.mark.parametrize('fold', [0, 3])
+def test_without_the_people_that_are_tested_later(raw, tmp_path, fold):
+    build.build(str(tmp_path / 'demo'), 'demo', raw)
+    build.build(str(tmp_path / 'demo_people'), 'demo_people', raw, without_fold=fold)
+    kept = {row['subject'] for row in table(tmp_path / 'demo' / f'fold{fold}' / 'train.csv')}
+    assert len(kept) == (11 if fold == 0 else 13 - 1 - (fold < 3))
+    assert (tmp_path / 'demo_people' / 'classes.txt').read_text().split() == sorted(kept)
+    train, test = (table(tmp_path / 'demo_people' / 'fold0' / f'{part}.csv') for part in ('train', 'test'))
+    assert {row['subject'] for row in train} == {row['subject'] for row in test} == kept
+    assert not {row['path'] for row in train} & {row['path'] for row in test}
+    assert (len(train), len(test)) == (5 * len(kept), len(kept))
+    for _, query, reference, label in lmdb_writer.read(str(tmp_path / 'demo_people/fold0/test_lmdb')):
+        assert np.array_equal(query, reference) and label < len(kept)
+
+
+def test_folds_of_a_file(raw, tmp_path):
+    given = tmp_path / 'folds.csv'
+    everybody = [f'S{person * 7 + 5:03d}' for person in range(13)]
+    given.write_text('subject,fold\n' + ''.join(f'{who},{12 - at if at > 3 else 9 - at}\n'
+                                                for at, who in enumerate(everybody)))
+    build.build(str(tmp_path / 'demo_people'), 'demo_people', raw, folds_file=str(given), without_fold=8)
+    left_out = set(everybody) - set((tmp_path / 'demo_people' / 'classes.txt').read_text().split())
+    assert left_out == {everybody[1], everybody[4]}
+
+
+def test_options_that_do_not_fit(raw, tmp_path, monkeypatch):
+    said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--without-fold', 3)
+    assert said == '--without-fold is for a set whose classes are its people, and demo is none.'
+    said = program(monkeypatch, '--dataset', 'demo_people', '--raw', tmp_path, '--out', tmp_path)
+    assert 'RAW must name a folder that holds the folders cohn-kanade-images' in said
+
+
+def test_one_in_ten_of_each_person_is_tested():
+    rows = [{'subject': who, 'path': f'{who}{n}'} for who, count in [('a', 2), ('b', 9), ('c', 10), ('d', 25)]
+            for n in range(1, count + 1)]
+    (train, test), = folds.split_within_person(rows)
+    assert [row['path'] for row in test] == ['a2', 'b9', 'c10', 'd10', 'd20']
+    assert [row for row in rows if row not in test] == train
+
+
+def test_ids_that_are_the_same_number():
+    ids = ['01', '1', '001', '²', '٣', 'S2', 'S10']
+    assert sorted(ids, key=folds.ascending) == sorted(reversed(ids), key=folds.ascending)

@@ -1,0 +1,127 @@
+"""Weights go from the pre-trained networks into GCNet by name; the streams of En2 stay one; batch norm; repeatability."""
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import caffe
+import cv2
+import numpy as np
+import pytest
+from caffe.proto import caffe_pb2
+
+from data_prep import lmdb_writer
+from prototxt import net
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OPENBLAS_NUM_THREADS': '1', 'GLOG_minloglevel': '2'}
+LEARNED = [f'{layer}{i}' for layer in ('conv', 'scale') for i in (1, 2, 3)]
+
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    """A folder with a data set of 24 smooth random pairs, three classes."""
+    place = tmp_path_factory.mktemp('pretraining')
+    fold = place / 'data/demo/fold0'
+    fold.mkdir(parents=True)
+    (place / 'data/demo/classes.txt').write_text('a\nb\nc\n')
+    random = np.random.RandomState(0)
+    crops = [cv2.GaussianBlur(random.randint(0, 256, (66, 66)).astype(np.uint8), (0, 0), 3) for _ in range(24)]
+    rows = [dict(subject=f'S{i:03}', sequence='001', frame='7', expression='abc'[i % 3], path=i, reference=i // 2)
+            for i in range(24)]
+    for part in 'train', 'test':
+        lmdb_writer.write(str(fold / part), rows, ['a', 'b', 'c'], crops)
+    return place
+
+
+def network(place, variant, batch_size, phase=caffe.TRAIN, **settings):
+    """The training network of a variant on that data set, as a file and loaded."""
+    path, source = place / f'{variant}.prototxt', place / 'data/demo/fold0/train_lmdb'
+    path.write_text(net.train_val(variant, 3, source, source, batch_size=batch_size, test_batch_size=batch_size, **settings))
+    return path, caffe.Net(str(path), phase)
+
+
+def train(place, variant, iterations, rate, *arguments):
+    """Weights, {layer: [array of each blob]}, after `caffe train`."""
+    path, _ = network(place, variant, 4)
+    text = net.solver(path, place / variant, max_iter=iterations, base_lr=rate, mode='CPU', test_iter=1)
+    (place / 'solver.prototxt').write_text(text)
+    subprocess.run(['caffe', 'train', '-solver', place / 'solver.prototxt', *arguments], check=True, env=ENVIRONMENT)
+    return weights(place / f'{variant}_iter_{iterations}.caffemodel')
+
+
+def weights(path):
+    model = caffe_pb2.NetParameter.FromString(path.read_bytes())
+    return {layer.name: [np.array(blob.data) for blob in layer.blobs] for layer in model.layer if layer.blobs}
+
+
+@pytest.fixture(scope='module')
+def pretrained(place):
+    return {variant: train(place, variant, 2, 0.01) for variant in net.PRETRAINED}
+
+
+def test_encoders_hold_exactly_the_pretrained_weights(place, pretrained):
+    """One iteration at rate 0 of `caffe train -weights a,b` writes what was loaded."""
+    models = ','.join(str(place / f'{variant}_iter_2.caffemodel') for variant in net.PRETRAINED)
+    loaded = train(place, 's1r1', 1, 0, '-weights', models)
+    fresh = train(place, 's1r1', 1, 0)
+    for layer in LEARNED:
+        for stream, source, owner in (('en1', 'autoencoder', 'en1'), ('en2', 'identity', 'en2'), ('en2_r', 'identity', 'en2')):
+            for ours, theirs in zip(loaded[f'{stream}/{layer}'], pretrained[source][f'{owner}/{layer}']):
+                np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(loaded['fc1'][0], fresh['fc1'][0])  # people are not expressions
+    np.testing.assert_array_equal(loaded['de1_r/deconv1'][0], fresh['de1_r/deconv1'][0])
+    assert np.abs(loaded['en1/conv1'][0] - fresh['en1/conv1'][0]).max() > 0.01
+
+
+@pytest.mark.parametrize('variant', ['metric', 's1r1'])
+def test_the_streams_of_en2_are_one_after_training(place, variant):
+    start, end = (train(place, variant, iterations, rate) for iterations, rate in ((1, 0), (4, 0.01)))
+    for layer in LEARNED:
+        for one, other in zip(end[f'en2/{layer}'], end[f'en2_r/{layer}']):
+            np.testing.assert_array_equal(one, other)
+        assert np.abs(end[f'en2/{layer}'][0] - start[f'en2/{layer}'][0]).max() > 1e-6
+
+
+def test_batch_norm_averages_make_test_and_training_agree(place):
+    """Each stream of En2 is normalised by its own batch in training and by its own average in the test.
+
+    Forward passes alone move the averages (weights stand still); then the outputs of both phases on one large batch
+    must agree: the codes, delta and the class scores (dropout apart).
+    """
+    _, learner = network(place, 's1r1', 24)
+    path, tested = network(place, 's1r1', 24, caffe.TEST)
+    for _ in range(100):
+        learner.forward()
+    for name, blobs in learner.params.items():
+        for mine, theirs in zip(tested.params[name], blobs):
+            mine.data[...] = theirs.data
+    tested.forward()
+    pair = tested.blobs['pair'].data.copy()
+    centred = {name: tested.blobs[name].data.copy() for name in ('query', 'reference')}
+    expected = {name: tested.blobs[name].data.copy() for name in ('generated', 'code', 'code_r', 'delta')}
+    learner.forward(end='query')
+    for name, data in centred.items():
+        learner.blobs[name].data[...] = data
+    learner.forward(start='en1/conv1')
+    assert pair.shape[0] == 24
+    for name, data in expected.items():
+        error = np.linalg.norm(learner.blobs[name].data - data) / np.linalg.norm(data)
+        assert error < 0.15, name
+
+
+def test_a_run_repeats_to_the_last_digit(place, tmp_path):
+    """20 iterations of S1R1 twice, augmentation and dropout included, one BLAS thread; another seed differs."""
+    losses = [run(place, tmp_path / name, seed) for name, seed in (('first', 1), ('again', 1), ('other', 2))]
+    assert len(losses[0]) == 21 and losses[0] == losses[1] != losses[2]
+
+
+def run(place, folder, seed):
+    """The losses of a run, as printed."""
+    folder.mkdir()
+    (folder / 'data').symlink_to(place / 'data')
+    subprocess.run([sys.executable, '-m', 'tools.train', '--batch', '4', '--iters', '20', '--seed', str(seed)], cwd=folder,
+                   check=True, env=ENVIRONMENT)
+    with open(folder / f'runs/demo/s1r1/fold0_seed{seed}/metrics.csv', newline='') as file:
+        return [{name: value for name, value in row.items() if name != 'seconds'} for row in csv.DictReader(file)]
