@@ -16,7 +16,7 @@ enter = docker/enter
 python = $(enter) env GLOG_minloglevel=2 python3 -m
 
 .DEFAULT_GOAL = help
-.PHONY: help demo data train evaluate report prototxt shell test clean
+.PHONY: help demo data train pretrain evaluate report prototxt drawing shell test clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,6 +43,20 @@ train:  ## VARIANT on FOLD of DATASET, then the test; the same command resumes [
 	$(python) tools.train $(run) $(train)
 	$(python) tools.evaluate $(run)
 
+# Pre-training, section 4.1 of the paper: on the people in RAW (a folder a person), else on the demo set's, those of
+# FOLD left out.
+PEOPLE = $(if $(RAW),webface,demo_people)
+pretrain: export GCNET_MOUNTS = $(RAW)
+pretrain:  ## auto-encoder and identification CNN on faces by person in RAW=folder (else the demo set's) [FOLD= ITERS= LR= ...]
+ifndef RAW
+	$(python) data_prep.demo_faces --out data/raw/demo
+endif
+	$(python) data_prep.build --dataset $(PEOPLE) --raw '$(or $(RAW),data/raw/demo)' $(if $(RAW),,--without-fold '$(FOLD)')
+	$(python) tools.train --dataset $(PEOPLE) --variant autoencoder --seed '$(SEED)' $(train)
+	$(python) tools.train --dataset $(PEOPLE) --variant identity --seed '$(SEED)' $(train)
+	@echo 'Fine-tune from them: make train FOLD=$(FOLD) WEIGHTS=$(call snapshot,autoencoder),$(call snapshot,identity)'
+snapshot = runs/$(PEOPLE)/$(1)/fold0_seed$(SEED)/snapshots/$(1)_iter_$(or $(ITERS),300000).caffemodel
+
 evaluate:  ## test of a trained run on its test fold
 	$(python) tools.evaluate $(run)
 
@@ -51,6 +65,9 @@ report:  ## one page of all tested runs of DATASET
 
 prototxt:  ## write prototxt/*.prototxt again, after a change of prototxt/net.py
 	$(python) prototxt.net
+
+drawing:  ## draw S1R1's data flow again (prototxt/gcnet_s1r1.png)
+	$(python) tools.draw
 
 shell:  ## a prompt in the environment
 	$(enter) bash

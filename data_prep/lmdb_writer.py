@@ -17,11 +17,13 @@ BATCH = 1000  # records a transaction: bounds the memory
 def write(path, rows, classes, crops):
     """Writes rows, in their order, to the LMDB `<path>_lmdb` and to `<path>.csv`; neither may exist.
 
-    rows as from ckplus.read, `reference` None where there is none (Xr is then 0); classes: names, label = index; crops: {path of a picture: 66 x 66 uint8}. Call
-    it in a folder that is renamed when complete. The same rows give the same keys and values.
+    rows as from ckplus.read, `reference` None where there is none (Xr is then 0); classes: names, label = index;
+    crops: {path of a picture: 66 x 66 uint8}. Call it in a folder that is renamed when complete. The same rows
+    give the same keys and values.
     """
     # Room for every record in whole pages, twice. It is address space: the file grows only as it is filled.
     room = 2 ** 24 + len(rows) * 2 * (2 * SIZE * SIZE + 2 * 4096)
+    label_of = {name: label for label, name in enumerate(classes)}
     with lmdb.open(f'{path}_lmdb', map_size=room, sync=False) as env, \
             open(f'{path}.csv', 'w', newline='', encoding='utf-8') as file:
         table = csv.DictWriter(file, COLUMNS, extrasaction='ignore', lineterminator='\n')
@@ -30,7 +32,7 @@ def write(path, rows, classes, crops):
             with env.begin(write=True) as txn:
                 for position, row in enumerate(rows[start:start + BATCH], start):
                     key = f'{position:08d}_{row["subject"]}_{row["sequence"]}_{row["frame"]}'
-                    label = classes.index(row['expression'])
+                    label = label_of[row['expression']]
                     query = crops[row['path']]
                     reference = np.zeros_like(query) if row['reference'] is None else crops[row['reference']]
                     pair = np.stack([query, reference])

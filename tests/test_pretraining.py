@@ -72,7 +72,7 @@ def test_encoders_hold_exactly_the_pretrained_weights(place, pretrained):
                 np.testing.assert_array_equal(ours, theirs)
     np.testing.assert_array_equal(loaded['fc1'][0], fresh['fc1'][0])  # people are not expressions
     np.testing.assert_array_equal(loaded['de1_r/deconv1'][0], fresh['de1_r/deconv1'][0])
-    assert np.abs(loaded['en1/conv1'][0] - fresh['en1/conv1'][0]).max() > 0.01
+    assert np.abs(loaded['en1/conv1'][0] - fresh['en1/conv1'][0]).max() > 1e-4
 
 
 @pytest.mark.parametrize('variant', ['metric', 's1r1'])
@@ -87,28 +87,26 @@ def test_the_streams_of_en2_are_one_after_training(place, variant):
 def test_batch_norm_averages_make_test_and_training_agree(place):
     """Each stream of En2 is normalised by its own batch in training and by its own average in the test.
 
-    Forward passes alone move the averages (weights stand still); then the outputs of both phases on one large batch
-    must agree: the codes, delta and the class scores (dropout apart).
+    Weights stand still and pictures move by a pixel at most, so after enough forward passes over one large batch the
+    averages are near that batch's statistics, and both phases must agree on it. Were the averages shared by the two
+    streams, they would not.
     """
-    _, learner = network(place, 's1r1', 24)
-    path, tested = network(place, 's1r1', 24, caffe.TEST)
-    for _ in range(100):
+    path, _ = network(place, 's1r1', 24)
+    still = '{\\"seed\\": 1, \\"rotate\\": 0, \\"scale\\": 0, \\"intensity\\": 0, \\"flip\\": 0.0}'
+    text = path.read_text().replace('{\\"seed\\": 1}', still)
+    assert still in text
+    path.write_text(text)
+    learner = caffe.Net(str(path), caffe.TRAIN)
+    for _ in range(30):
         learner.forward()
-    for name, blobs in learner.params.items():
-        for mine, theirs in zip(tested.params[name], blobs):
-            mine.data[...] = theirs.data
+    learner.save(str(place / 'still.caffemodel'))
+    tested = caffe.Net(str(path), str(place / 'still.caffemodel'), caffe.TEST)
     tested.forward()
-    pair = tested.blobs['pair'].data.copy()
-    centred = {name: tested.blobs[name].data.copy() for name in ('query', 'reference')}
-    expected = {name: tested.blobs[name].data.copy() for name in ('generated', 'code', 'code_r', 'delta')}
-    learner.forward(end='query')
-    for name, data in centred.items():
-        learner.blobs[name].data[...] = data
+    learner.blobs['query'].data[...] = tested.blobs['query'].data
     learner.forward(start='en1/conv1')
-    assert pair.shape[0] == 24
-    for name, data in expected.items():
-        error = np.linalg.norm(learner.blobs[name].data - data) / np.linalg.norm(data)
-        assert error < 0.15, name
+    for name in ('generated', 'reconstructed_r', 'code', 'code_r', 'delta', 'standardized'):
+        expected = tested.blobs[name].data
+        assert np.linalg.norm(learner.blobs[name].data - expected) < 0.1 * np.linalg.norm(expected), name
 
 
 def test_a_run_repeats_to_the_last_digit(place, tmp_path):
