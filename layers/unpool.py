@@ -30,7 +30,8 @@ class Unpool(caffe.Layer):
         n, c, h, w = bottom[0].data.shape
         plane = h * w * self.stride ** 2
         first = np.arange(0, c * plane, plane)[:, None]  # index of each channel's first place
-        self.places = bottom[1].data.reshape(n, c, h * w).astype(np.intp) + first
+        # Where all of a window is NaN, Caffe's switch is -1: the NaN then goes to the first place, and on to the loss.
+        self.places = np.maximum(bottom[1].data, 0).reshape(n, c, h * w).astype(np.intp) + first
         values, unpooled = bottom[0].data, top[0].data
         for i in range(n):  # a sample at a time: the sums stay in the processor's cache
             unpooled[i] = np.bincount(self.places[i].ravel(), values[i].ravel(), c * plane).reshape(unpooled[i].shape)

@@ -213,6 +213,14 @@ def test_unpool_gradient(tmp_path, kernel, pad):
     assert_gradient(pooled_and_back(tmp_path, kernel, pad, size=6), 'unpooled', ['values'])
 
 
+def test_unpool_lets_nan_through(tmp_path):
+    """A training that diverges must end in a loss that is NaN, not in a layer's error."""
+    net = pooled_and_back(tmp_path, 3, 0)
+    fill(net, image=np.nan, values=np.nan)
+    net.forward()
+    assert (net.blobs['switches'].data == -1).all() and np.isnan(net.blobs['unpooled'].data).any()
+
+
 # Augmentation
 
 def augmented(tmp_path, phase, pairs, **param):
