@@ -40,9 +40,9 @@ def tiny(variant, n_classes, train_source, test_source, batch_size=64, seed=1, a
     n.data, n.label = L.Data(source=str(train_source), backend=P.Data.LMDB, batch_size=batch_size, ntop=2,
                              name='data', include=dict(phase=caffe.TRAIN))
     if augment:
-        n.query, n.reference = L.Python(n.data, ntop=2, module='layers.augment', layer='Augment',
+        n.query, n.reference, n.referred = L.Python(n.data, ntop=3, module='layers.augment', layer='Augment',
                                         param_str=json.dumps({'seed': seed}))
-        n.silence = L.Silence(n.reference, ntop=0)
+        n.silence = L.Silence(n.reference, n.referred, ntop=0)
         data = n.query
     else:
         data = n.pixels = L.Power(n.data, scale=1 / 255)
@@ -301,7 +301,7 @@ def test_other_data_and_another_network_are_refused(monkeypatch):
     (['--fold', '10'], "FOLD must be a whole number from 0 to 9, not '10'"),
     (['--fold', '-1'], "from 0 to 9, not '-1'"),
     (['--fold', 'three'], "from 0 to 9, not 'three'"),
-    (['--variant', 's2r1'], 'VARIANT is one of cnn, s0r0, s1r0, s0r1, s1r1'),
+    (['--variant', 's2r1'], 'VARIANT is one of cnn, metric, s0r0, s1r0, s0r1, s1r1, autoencoder, identity'),
     (['--dataset', 'nosuch'], 'DATASET is one of'),
     (['--dataset', 'ckplus7'], 'run `make data DATASET=ckplus7`'),
     (['--fold', '4'], 'data/demo/fold4/train.csv cannot be read'),
