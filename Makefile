@@ -73,7 +73,7 @@ shell:  ## a prompt in the environment
 	$(enter) bash
 
 test:  ## the tests
-	$(python) pytest -q -p no:cacheprovider tests
+	$(python) pytest -q -rs -p no:cacheprovider tests
 
 clean:  ## remove what was built and trained (data/, runs/)
 	rm -rf data runs
