@@ -31,22 +31,28 @@ def read(raw, classes, frames=3):
     Pictures are not opened here. Raises SystemExit where raw is not CK+.
     """
     check_layout(raw)
-    rows, points, report = [], {}, {'found': 0, 'unlabelled': 0, 'left_out': []}
     sequences = sorted({*list_sequences(raw, IMAGES), *list_sequences(raw, EMOTION)})
-    report['found'] = len(sequences)
+    labels = {names: list_frames(raw, EMOTION, *names) for names in sequences}
+    labelled = [names for names in sequences if labels[names]]
+    report = {'found': len(sequences), 'unlabelled': len(sequences) - len(labelled), 'left_out': []}
+    rows, points = collect(labelled, report, lambda subject, sequence: read_sequence(
+        raw, subject, sequence, labels[subject, sequence], classes, frames))
+    return rows, points, report
+
+
+def collect(sequences, report, read_one):
+    """(rows, points) of all (subject, sequence): read_one gives those of one, or raises ValueError with the
+    reason why it is left out, which goes to report['left_out']."""
+    rows, points = [], {}
     for subject, sequence in sequences:
-        labels = list_frames(raw, EMOTION, subject, sequence)
-        if not labels:
-            report['unlabelled'] += 1
-            continue
         try:
-            found, five = read_sequence(raw, subject, sequence, labels, classes, frames)
+            found, five = read_one(subject, sequence)
         except ValueError as error:
             report['left_out'].append((f'{subject}/{sequence}', str(error)))
             continue
         rows += found
         points.update(five)
-    return rows, points, report
+    return rows, points
 
 
 def check_layout(raw):

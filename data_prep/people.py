@@ -13,15 +13,9 @@ def read(raw, classes=None, frames=None):
     the same folds. Raises SystemExit where raw is not CK+.
     """
     labelled, _, report = ckplus.read(raw, ckplus.EXPRESSIONS[1:])
-    rows, points = [], {}
-    for subject, sequence in sorted({(row['subject'], row['sequence']) for row in labelled}):
-        try:
-            found, five = read_sequence(raw, subject, sequence)
-        except ValueError as error:
-            report['left_out'].append((f'{subject}/{sequence}', str(error)))
-            continue
-        rows += found
-        points.update(five)
+    sequences = sorted({(row['subject'], row['sequence']) for row in labelled})
+    rows, points = ckplus.collect(sequences, report,
+                                  lambda subject, sequence: read_sequence(raw, subject, sequence))
     return rows, points, report
 
 

@@ -3,7 +3,6 @@ import argparse
 import re
 from pathlib import Path
 
-import caffe  # noqa: F401  (its protobuf)
 import pydot
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format

@@ -3,9 +3,9 @@ import caffe
 import numpy as np
 from caffe.proto import caffe_pb2
 
+from prototxt.net import CROP
 from tools import runs
 
-CROP = 64
 BATCH = 64
 
 

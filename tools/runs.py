@@ -10,10 +10,9 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
 from data_prep import datasets
+from data_prep.folds import FOLDS
 from prototxt import net
 
-
-FOLDS = 10
 Snapshot = collections.namedtuple('Snapshot', 'iteration caffemodel solverstate')
 
 
