@@ -24,20 +24,17 @@ def detector():
     return MTCNN(min_face_size=SMALLEST)
 
 
-def largest_face(image):
-    """(5 x 2 points as those of align.five_points, number of faces found) in a grey or BGR uint8 picture;
-    (None, 0) where no face is found. Of several faces the one with the largest box is taken."""
+def faces(image):
+    """[5 x 2 points as those of align.five_points] of every face in a grey or BGR uint8 picture, the largest (by
+    its box) first; [] where none is found."""
     image = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB)
     height, width = image.shape[:2]
     scale = min(1, LONG_SIDE / max(height, width))
     small = cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))),
                        interpolation=cv2.INTER_AREA)
-    faces = detector().detect_faces(small)
-    if not faces:
-        return None, 0
-    largest = max(faces, key=lambda face: face['box'][2] * face['box'][3])
-    points = np.array([largest['keypoints'][part] for part in PARTS])
-    return (points + 0.5) * [width / small.shape[1], height / small.shape[0]] - 0.5, len(faces)
+    found = sorted(detector().detect_faces(small), key=lambda face: -face['box'][2] * face['box'][3])
+    enlarge = [width / small.shape[1], height / small.shape[0]]
+    return [(np.array([face['keypoints'][part] for part in PARTS]) + 0.5) * enlarge - 0.5 for face in found]
 
 
 def points_of(raw, paths, cache):
@@ -58,18 +55,18 @@ def points_of(raw, paths, cache):
             table.writerow(COLUMNS)
         for path in tqdm(new, desc='detection', unit='picture', ascii=True, disable=not new):
             try:
-                points, faces = largest_face(align.read_grey(os.path.join(raw, path)))
+                found = faces(align.read_grey(os.path.join(raw, path)))
             except ValueError as error:
                 failures[path] = f'{os.path.basename(path)}: {error}'
                 continue
-            numbers = [''] * 10 if points is None else [f'{number:.1f}' for number in points.ravel()]
-            table.writerow([path, size(raw, path), *numbers, faces])
+            numbers = [f'{number:.1f}' for number in found[0].ravel()] if found else [''] * 10
+            table.writerow([path, size(raw, path), *numbers, len(found)])
     known, found = read(cache), {}  # all from the file, so that the first run gives what the next will
     for path in paths:
         if path in failures:
             continue
-        _, points, faces = known[path]
-        several += faces > 1
+        _, points, count = known[path]
+        several += count > 1
         if points is None:
             failures[path] = f'{os.path.basename(path)}: no face found'
         else:
