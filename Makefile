@@ -6,7 +6,7 @@ VARIANT = s1r1
 FOLD = 0
 SEED = 1
 
-# Optional: ITERS LR BATCH WEIGHTS GPU SET (make train), RAW FOLDS FRAMES (make data)
+# Optional: ITERS LR BATCH WEIGHTS GPU SET (make train), RAW FOLDS FRAMES WORKERS (make data)
 option = $(if $($(2)),--$(1) '$($(2))')
 run = --dataset '$(DATASET)' --variant '$(VARIANT)' --fold '$(FOLD)' --seed '$(SEED)'
 train = $(call option,iters,ITERS) $(call option,base-lr,LR) $(call option,batch,BATCH) $(call option,weights,WEIGHTS) \
@@ -16,10 +16,10 @@ enter = docker/enter
 python = $(enter) env GLOG_minloglevel=2 python3 -m
 
 .DEFAULT_GOAL = help
-.PHONY: help demo data train pretrain evaluate report prototxt drawing shell test clean
+.PHONY: help demo data contact-sheet train pretrain evaluate report bench prototxt drawing shell test clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 # The demo's short schedule, from random weights: the paper's solver with a larger learning rate that falls sooner.
 DEMO = DATASET=demo FOLD=3 ITERS=360 BATCH=32 LR=0.01 SET=gamma=0.02
@@ -31,13 +31,16 @@ demo: data  ## everything on the drawn faces: data, training of S1R1 and of the 
 	@$(MAKE) --no-print-directory report DATASET=demo
 
 data: export GCNET_MOUNTS = $(RAW):$(FOLDS)
-data:  ## pairs, crops and ten folds of DATASET (demo, ckplus7, ckplus8) from RAW=folder
+data:  ## pairs, crops and folds of DATASET from RAW=folder [FOLDS= FRAMES= WORKERS=]
 ifeq ($(DATASET)$(RAW),demo)
 	$(python) data_prep.demo_faces --out data/raw/demo
 endif
 	$(python) data_prep.build --dataset '$(DATASET)' $(call option,raw,RAW) $(call option,folds,FOLDS) \
-		$(call option,frames,FRAMES)
+		$(call option,frames,FRAMES) $(call option,workers,WORKERS)
 	@mkdir -p runs
+
+contact-sheet:  ## one picture of what was built for DATASET: X and Xr by person and class
+	$(python) data_prep.contact_sheet --dataset '$(DATASET)'
 
 train:  ## VARIANT on FOLD of DATASET, then the test; the same command resumes [ITERS= LR= BATCH= SEED= GPU= WEIGHTS= SET=]
 	$(python) tools.train $(run) $(train)
@@ -51,7 +54,8 @@ pretrain:  ## auto-encoder and identification CNN on faces by person in RAW=fold
 ifndef RAW
 	$(python) data_prep.demo_faces --out data/raw/demo
 endif
-	$(python) data_prep.build --dataset $(PEOPLE) --raw '$(or $(RAW),data/raw/demo)' $(if $(RAW),,--without-fold '$(FOLD)')
+	$(python) data_prep.build --dataset $(PEOPLE) --raw '$(or $(RAW),data/raw/demo)' $(if $(RAW),,--without-fold '$(FOLD)') \
+		$(call option,workers,WORKERS)
 	$(python) tools.train --dataset $(PEOPLE) --variant autoencoder --seed '$(SEED)' $(train)
 	$(python) tools.train --dataset $(PEOPLE) --variant identity --seed '$(SEED)' $(train)
 	@echo 'Fine-tune from them: make train FOLD=$(FOLD) WEIGHTS=$(call snapshot,autoencoder),$(call snapshot,identity)'
@@ -62,6 +66,10 @@ evaluate:  ## test of a trained run on its test fold
 
 report:  ## one page of all tested runs of DATASET
 	$(python) tools.report --dataset '$(DATASET)'
+
+bench:  ## how fast things are on this machine [PART=data]
+	$(python) data_prep.demo_faces --out data/raw/demo
+	$(python) tools.bench $(PART)
 
 prototxt:  ## write prototxt/*.prototxt again, after a change of prototxt/net.py
 	$(python) prototxt.net

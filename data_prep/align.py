@@ -55,15 +55,3 @@ def crop(image, points):
     large = cv2.warpAffine(image, matrix, (SIZE * multiple, SIZE * multiple), flags=cv2.INTER_LINEAR,
                            borderMode=cv2.BORDER_REPLICATE)
     return cv2.resize(large, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-
-
-def read_grey(path):
-    """A picture file as grey uint8, height x width; ValueError where it is missing or damaged."""
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise ValueError(f'image cannot be read ({error.strerror})') from None
-    image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
-    if image is None:
-        raise ValueError('image is damaged or not an image')
-    return image

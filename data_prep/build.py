@@ -2,59 +2,69 @@
 
     python3 -m data_prep.build --dataset demo --raw data/raw/demo
 
-writes data/demo/{classes.txt,folds.csv,fold0..fold9}. All is written in a folder beside it, which takes its
-place when it is complete: killed at any moment, the earlier build is whole or the new one is.
+writes data/demo/{classes.txt,account.csv,folds.csv,fold0..fold9}. All is written in a folder beside it, which takes
+its place when it is complete: killed at any moment, the earlier build is whole or the new one is. What is
+written does not depend on the number of worker processes.
 
     python3 -m data_prep.build --dataset demo_people --raw data/raw/demo --without-fold 3
 
-A set whose classes are its people, for pre-training, is split within each person, into fold0 alone and with
-no folds.csv. For an honest test later it leaves out the people of the fold that will be tested. Where a set
-ships no landmarks, the points that were detected stay in data/<dataset>.points.csv (see detect.py).
+A set that ships its own split into train and test gets fold0 alone, and no folds.csv; so does a set whose
+classes are its people, for pre-training, which is split within each person. For an honest test later that one
+leaves out the people of the fold that will be tested. Where a set ships no landmarks, the points that were
+detected stay in data/<dataset>.points.csv (see detect.py).
 """
 import argparse
 import collections
+import contextlib
+import csv
 import fcntl
+import functools
 import os
 import shutil
 import sys
+import tempfile
 
 import lmdb
 import numpy as np
-from tqdm import tqdm
 
-from data_prep import align, datasets, detect, folds, lmdb_writer
+from data_prep import align, datasets, detect, folds, lmdb_writer, pictures, workers
 
 NAMED = 20  # sequences left out that are named one by one in the printed account
+OPTIONAL = {'several faces': 'several faces, the largest taken',
+            'references replaced': 'references not usable, another or none'}
 
 
 def main():
     parser = argparse.ArgumentParser(description='Build the LMDBs of a data set.')
-    parser.add_argument('--dataset', required=True, help=', '.join(sorted(datasets.DATASETS)))
+    parser.add_argument('--dataset', required=True, help=f'{", ".join(sorted(datasets.DATASETS))}, or any name for '
+                        'a folder with a manifest.csv')
     parser.add_argument('--raw', help='folder of the set as its makers ship it (default: data/raw/DATASET)')
     parser.add_argument('--out', default='data', help='the build goes to OUT/DATASET (default: data)')
     parser.add_argument('--folds', help='a folds.csv to take instead of ascending ID, position mod 10')
     parser.add_argument('--without-fold', type=int, help='leave out the people of this fold; for demo_people')
     parser.add_argument('--frames', type=int, default=3, help='queries a sequence, from its end (default: 3)')
     parser.add_argument('--seed', type=int, default=1, help='of the order of training records (default: 1)')
+    parser.add_argument('--workers', type=int, default=workers.usable(), help='processes (default: one a core)')
     args = parser.parse_args()
-    classes, _ = datasets.get(args.dataset)
-    if args.frames < 1 or args.seed < 0:
-        raise SystemExit(f'--frames {args.frames} --seed {args.seed}: at least 1 frame and a seed of 0 or '
-                         'more are needed.')
+    raw = args.raw or os.path.join('data', 'raw', args.dataset)
+    classes, _ = datasets.get(args.dataset, raw)
+    if args.frames < 1 or args.seed < 0 or args.workers < 1:
+        raise SystemExit(f'--frames {args.frames} --seed {args.seed} --workers {args.workers}: at least 1 frame, a '
+                         'seed of 0 or more and 1 worker are needed.')
     if args.without_fold not in (None, *range(folds.FOLDS)):
         raise SystemExit(f'--without-fold {args.without_fold}: give a fold from 0 to {folds.FOLDS - 1}.')
-    if classes and args.without_fold is not None:
+    if classes is not datasets.PEOPLE and args.without_fold is not None:
         raise SystemExit('--without-fold is for a set whose classes are its people, and '
                          f'{args.dataset} is none.')
-    if not classes and args.folds and args.without_fold is None:
+    if classes is datasets.PEOPLE and args.folds and args.without_fold is None:
         raise SystemExit(f'{args.dataset} is split within each person: --folds needs --without-fold with it.')
-    raw = args.raw or os.path.join('data', 'raw', args.dataset)
     final = os.path.join(args.out, args.dataset)
     try:
         os.makedirs(args.out, exist_ok=True)
         with open(os.path.join(args.out, f'.{args.dataset}.lock'), 'w') as lock:
             wait_for(lock)
-            account = build(final, args.dataset, raw, args.folds, args.frames, args.seed, args.without_fold)
+            account = build(final, args.dataset, raw, args.folds, args.frames, args.seed, args.without_fold,
+                            args.workers)
     except (OSError, lmdb.Error) as error:
         raise SystemExit(f'{final} was not built: {error}.') from None
     except KeyboardInterrupt:
@@ -71,45 +81,62 @@ def wait_for(lock):
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def build(final, dataset, raw, folds_file=None, frames=3, seed=1, without_fold=None):
+def build(final, dataset, raw, folds_file=None, frames=3, seed=1, without_fold=None, processes=1):
     """Builds folder `final` from `raw` and returns the account to print; SystemExit where it cannot be done.
 
     An earlier build in `final` is replaced at the very end, or stays as it is.
     """
-    classes, load = datasets.get(dataset)
+    classes, _ = datasets.get(dataset, raw)
     place = os.path.realpath(final)
     partial, earlier = place + '.partial', place + '.earlier'
     protect(place, raw)
     recover(place, partial, earlier)
-    rows, points, report = load(raw, classes, frames)
+    detected = functools.partial(detect.points_of, raw, cache=f'{place}.points.csv', workers=processes)
+    rows, points, report = datasets.load(dataset, raw, frames, detected)
     failures = {}
     if points is None:
         paths = {path for row in rows for path in (row['reference'], row['path'])} - {None}
-        points, failures, report['several faces'] = detect.points_of(raw, sorted(paths),
-                                                                     f'{place}.points.csv')
-    crops, unreadable = crop_all(raw, points)
-    rows = leave_out(rows, {**failures, **unreadable}, report)
-    subjects, fold_of = {row['subject'] for row in rows}, None
-    try:
-        if not rows:
-            raise SystemExit(f'Nothing in {raw} can be used: {report["found"]} {unit(report)}, '
-                             f'{report["unlabelled"]} unlabelled, {len(report["left_out"])} left out.')
-        if classes or without_fold is not None:
-            fold_of = folds.read(folds_file, subjects) if folds_file else folds.assign(subjects)
-        if classes:
-            splits = folds.split_by_person(rows, fold_of)
-        else:
-            rows = usable_people(rows, fold_of, without_fold, report)
-            classes, fold_of = sorted({row['subject'] for row in rows}, key=folds.ascending), None
-            splits = folds.split_within_person(rows)
-    except SystemExit as error:
-        raise SystemExit(f'{tell_left_out(report["left_out"])}{error}') from None
-    try:
-        write_all(partial, classes, crops, fold_of, splits, seed)
-        replace(place, partial, earlier)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        points, failures, report['several faces'] = detected(sorted(paths))
+    with cropped(raw, points, os.path.dirname(place), processes) as (crop_of, unreadable):
+        failures = {**failures, **unreadable}
+        if report['unit'] == 'images':
+            rows = mend_references(rows, failures, report)
+        rows = leave_out(rows, failures, report)
+        try:
+            rows, classes, fold_of, splits = split(rows, classes, raw, folds_file, without_fold, report)
+        except SystemExit as error:
+            raise SystemExit(f'{tell_left_out(report["left_out"])}{error}') from None
+        try:
+            write_all(partial, classes, crop_of, fold_of, splits, seed, processes)
+            write_account(os.path.join(partial, 'account.csv'), rows, report)
+            sync(partial)
+            replace(place, partial, earlier)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return tell(final, dataset, rows, classes, report)
+
+
+def split(rows, classes, raw, folds_file, without_fold, report):
+    """(rows used, class names, {subject: fold} or None, [(train, test)], a fold each) of a set's rows; SystemExit
+    where they cannot be split."""
+    if not rows:
+        raise SystemExit(f'Nothing in {raw} can be used: {report["found"]} {report["unit"]}, '
+                         f'{len(report["unlabelled"])} unlabelled, {len(report["left_out"])} left out.')
+    subjects = {row['subject'] for row in rows}
+    if classes is datasets.FOUND:
+        classes = sorted({row['expression'] for row in rows})
+    if 'split' in rows[0]:
+        if folds_file:
+            raise SystemExit(f'{raw} has its own split into train and test: FOLDS is not for it.')
+        return rows, classes, None, folds.split_as_given(rows)
+    fold_of = None
+    if classes is not datasets.PEOPLE or without_fold is not None:
+        fold_of = folds.read(folds_file, subjects) if folds_file else folds.assign(subjects)
+    if classes is not datasets.PEOPLE:
+        return rows, classes, fold_of, folds.split_by_person(rows, fold_of)
+    rows = usable_people(rows, fold_of, without_fold, report)
+    classes = sorted({row['subject'] for row in rows}, key=folds.ascending)
+    return rows, classes, None, folds.split_within_person(rows)
 
 
 def protect(final, raw):
@@ -128,24 +155,58 @@ def recover(final, partial, earlier):
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def crop_all(raw, points):
-    """Crops each picture once: ({path: 66 x 66 uint8}, {path: reason} of those that could not be read)."""
-    crops, failures = {}, {}
-    for path in tqdm(sorted(points), desc='faces', unit='face', ascii=True):
-        try:
-            crops[path] = align.crop(align.read_grey(os.path.join(raw, path)), points[path])
-        except ValueError as error:
-            failures[path] = f'{os.path.basename(path)}: {error}'
-    return crops, failures
+@contextlib.contextmanager
+def cropped(raw, points, folder, processes):
+    """Crops each picture once. Gives (a function from a path to its crop, 66 x 66 uint8, {path: reason} of those that
+    could not be read). The crops wait in a file without a name, in `folder`, so that memory does not grow with them."""
+    paths = sorted(points)
+    place = {path: number for number, path in enumerate(paths)}
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as store:
+        jobs = [(raw, path, points[path], store.fileno(), number) for path, number in place.items()]
+        reasons = workers.run(crop_into, jobs, processes, desc='faces', unit='face')
+        failures = {path: reason for reason, path in zip(reasons, paths) if reason}
+        yield functools.partial(read_crop, store.fileno(), place), failures
+
+
+def crop_into(job):
+    """Crops one picture into its place in an open file; returns None, or the reason why it could not be done."""
+    raw, path, points, store, number = job
+    try:
+        crop = align.crop(pictures.read_grey(raw, path), points)
+    except ValueError as error:
+        return str(error)
+    if os.pwrite(store, crop.tobytes(), number * align.SIZE ** 2) != align.SIZE ** 2:
+        raise OSError('no space left for the crops')
+    return None
+
+
+def read_crop(store, place, path):
+    """The crop of the picture `path`, which crop_into has put at its place in an open file."""
+    data = os.pread(store, align.SIZE ** 2, place[path] * align.SIZE ** 2)
+    return np.frombuffer(data, np.uint8).reshape(align.SIZE, align.SIZE)
+
+
+def mend_references(rows, failures, report):
+    """The rows of a set of single images, in which a reference that cannot be used gives way to the person's first
+    neutral image that can, or to None: the query itself is good."""
+    neutral = {}
+    for row in rows:
+        if row['expression'] == 'neutral' and row['path'] not in failures:
+            neutral.setdefault(row['subject'], row['path'])
+    lost = {id(row) for row in rows if row['reference'] in failures and row['path'] not in failures}
+    report['references replaced'] = len(lost)
+    return [{**row, 'reference': neutral.get(row['subject'])} if id(row) in lost else row for row in rows]
 
 
 def leave_out(rows, failures, report):
     """The rows of sequences whose pictures could all be read; the others go to report['left_out']."""
     reasons = {}
     for row in rows:
+        sequence = row['subject'], row['sequence']
         for path in (row['reference'], row['path']):
-            if path in failures:
-                reasons.setdefault((row['subject'], row['sequence']), failures[path])
+            if path in failures:  # a set of images names a sequence by its picture
+                named = path == '/'.join(sequence)
+                reasons.setdefault(sequence, failures[path] if named else f'{failures[path]}: {path}')
     report['left_out'] += [('/'.join(sequence), reason) for sequence, reason in reasons.items()]
     report['left_out'].sort()
     return [row for row in rows if (row['subject'], row['sequence']) not in reasons]
@@ -168,25 +229,44 @@ def usable_people(rows, fold_of, without_fold, report):
     return rows
 
 
-def write_all(partial, classes, crops, fold_of, splits, seed):
-    """Writes a whole build into the new folder `partial`, and through to the disk; splits: [(train, test)], a
-    fold each; fold_of: the content of folds.csv, or None for none."""
+def write_all(partial, classes, crop_of, fold_of, splits, seed, processes):
+    """Writes a whole build into the new folder `partial`; splits: [(train, test)], a fold each; fold_of: the content of
+    folds.csv, or None for none."""
     os.mkdir(partial)
     with open(os.path.join(partial, 'classes.txt'), 'w', encoding='utf-8') as file:
         file.writelines(f'{name}\n' for name in classes)
     if fold_of:
         folds.write(os.path.join(partial, 'folds.csv'), fold_of)
-    for fold, (train, test) in enumerate(tqdm(splits, desc='folds', unit='fold', ascii=True)):
+    parts = []
+    for fold, (train, test) in enumerate(splits):
         os.mkdir(os.path.join(partial, f'fold{fold}'))
         # Caffe reads in key order, and a batch must not be one person: hence the shuffle.
         order = np.random.RandomState([seed, fold]).permutation(len(train))
-        for part, records in [('train', [train[i] for i in order]), ('test', test)]:
-            lmdb_writer.write(os.path.join(partial, f'fold{fold}', part), records, classes, crops)
-    for folder, _, names in os.walk(partial):
-        for path in [folder] + [os.path.join(folder, name) for name in names]:
+        parts += [(os.path.join(partial, f'fold{fold}', 'train'), [train[i] for i in order]),
+                  (os.path.join(partial, f'fold{fold}', 'test'), test)]
+    jobs = [(*part, classes, crop_of) for part in parts]
+    for _ in workers.run(lmdb_writer.write_job, jobs, processes, chunk=1, desc='folds', unit='part'):
+        pass
+
+
+def sync(folder):
+    """Writes a folder's content through to the disk."""
+    for parent, _, names in os.walk(folder):
+        for path in [parent] + [os.path.join(parent, name) for name in names]:
             descriptor = os.open(path, os.O_RDONLY)
             os.fsync(descriptor)
             os.close(descriptor)
+
+
+def write_account(path, rows, report):
+    """Writes the CSV that says of each sequence (or image) whether it was used or left out, and why."""
+    used = {(row['subject'], row['sequence']) for row in rows}
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        table = csv.writer(file, lineterminator='\n')
+        table.writerow([report['unit'], 'outcome', 'reason'])
+        table.writerows(('/'.join(name), 'used', '') for name in sorted(used))
+        table.writerows((name, 'unlabelled', '') for name in report['unlabelled'])
+        table.writerows((name, 'left out', reason) for name, reason in report['left_out'])
 
 
 def replace(final, partial, earlier):
@@ -201,30 +281,27 @@ def replace(final, partial, earlier):
 
 def tell(final, dataset, rows, classes, report):
     """The account of a build, as text."""
-    fixed, _ = datasets.get(dataset)
     count = collections.Counter(row['expression'] for row in rows)
-    used = {(row['subject'], row['sequence']) for row in rows}
-    images = {path for row in rows for path in (row['path'], row['reference'])}
-    lines = [(f'{unit(report)} found', report['found']), ('used', len(used)),
-             ('unlabelled', report['unlabelled']), ('left out', len(report['left_out'])),
-             ('people', len({row['subject'] for row in rows})),
-             ('images', len(images)), ('pairs', len(rows))]
-    lines += [('several faces', report['several faces'])] if 'several faces' in report else []
-    lines += [(f'  {name}', count[name]) for name in classes if fixed]
-    table = '\n'.join(f'{name:<18}{number:>7}' for name, number in lines)
-    return f'{dataset}\n{table}\n{tell_left_out(report["left_out"])}Written to {final}'
-
-
-def unit(report):
-    """What a loader counts."""
-    return report.get('unit', 'sequences')
+    reasons = collections.Counter(reason.split(': ')[0] for _, reason in report['left_out'])
+    images = {path for row in rows for path in (row['path'], row['reference'])} - {None}
+    people = {row['subject'] for row in rows}
+    lines = [(f'{report["unit"]} found', report['found']),
+             ('used', len({(row['subject'], row['sequence']) for row in rows})),
+             ('unlabelled', len(report['unlabelled'])), ('left out', len(report['left_out']))]
+    lines += [(f'  {reason}', number) for reason, number in sorted(reasons.items())]
+    lines += [('people', len(people)), ('images', len(images)), ('pairs', len(rows))]
+    lines += [(text, report[name]) for name, text in OPTIONAL.items() if report.get(name)]
+    lines += [(f'  {name}', count[name]) for name in classes] if classes != sorted(people, key=folds.ascending) else []
+    table = '\n'.join(f'{name:<42}{number:>7}' for name, number in lines)
+    note = f'{report["note"]}\n' if 'note' in report else ''
+    return f'{dataset}\n{table}\n{note}{tell_left_out(report["left_out"])}Written to {final}'
 
 
 def tell_left_out(left_out):
     """One line a sequence (or person, or picture) left out, with the reason; beyond NAMED of them a count."""
     lines = [f'left out: {sequence}: {reason}\n' for sequence, reason in left_out[:NAMED]]
     if len(left_out) > NAMED:
-        lines.append(f'left out: {len(left_out) - NAMED} more\n')
+        lines.append(f'left out: {len(left_out) - NAMED} more, all in account.csv\n')
     return ''.join(lines)
 
 

@@ -11,6 +11,7 @@ import re
 import numpy as np
 
 from data_prep.align import five_points
+from data_prep.layout import wrong_folder
 
 # By CK+'s number, 0 to 7.
 EXPRESSIONS = ('neutral', 'anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
@@ -19,22 +20,23 @@ ENDING = {IMAGES: '.png', LANDMARKS: '_landmarks.txt', EMOTION: '_emotion.txt'}
 
 
 def read(raw, classes, frames=3):
-    """The pairs of CK+ in folder `raw`: query = each of the last `frames` frames of a labelled sequence,
-    reference = its first frame; where `classes` has neutral, the first frame is a query as well (Section 4 of
-    the paper).
+    """The pairs of CK+ in folder `raw`: query = each of the last `frames` frames (None: of all but the first) of a
+    labelled sequence, reference = its first frame; where `classes` has neutral, the first frame is a query as well
+    (Section 4 of the paper).
 
     Returns (rows, points, report):
         rows    a dict a query: subject, sequence, frame (int), expression, path, reference (both paths
                 relative to raw), sorted by subject, sequence, frame
         points  {path: 5 x 2 array}, the five points of every picture in rows, see align.five_points
-        report  {'found': sequences, 'unlabelled': sequences, 'left_out': [(sequence, reason)]}
+        report  {'unit': 'sequences', 'found': number, 'unlabelled': [sequence], 'left_out': [(sequence, reason)]}
     Pictures are not opened here. Raises SystemExit where raw is not CK+.
     """
     check_layout(raw)
     sequences = sorted({*list_sequences(raw, IMAGES), *list_sequences(raw, EMOTION)})
     labels = {names: list_frames(raw, EMOTION, *names) for names in sequences}
     labelled = [names for names in sequences if labels[names]]
-    report = {'found': len(sequences), 'unlabelled': len(sequences) - len(labelled), 'left_out': []}
+    report = {'unit': 'sequences', 'found': len(sequences), 'left_out': [],
+              'unlabelled': ['/'.join(names) for names in sequences if not labels[names]]}
     rows, points = collect(labelled, report, lambda subject, sequence: read_sequence(
         raw, subject, sequence, labels[subject, sequence], classes, frames))
     return rows, points, report
@@ -57,15 +59,8 @@ def collect(sequences, report, read_one):
 
 def check_layout(raw):
     """SystemExit, saying what was expected and what is there, unless raw holds CK+'s three folders."""
-    expected = f'the folders {IMAGES}, {LANDMARKS} and {EMOTION} of CK+'
-    if not os.path.isdir(raw):
-        raise SystemExit(f'{raw} is not a folder: RAW must name one that holds {expected}.')
-    missing = [part for part in (IMAGES, LANDMARKS, EMOTION) if not os.path.isdir(os.path.join(raw, part))]
-    if missing:
-        entries = sorted(os.listdir(raw))
-        found = ', '.join(entries[:8]) + (f' and {len(entries) - 8} more' if len(entries) > 8 else '')
-        raise SystemExit(f'{raw} has no {" and no ".join(missing)}: RAW must name a folder that holds '
-                         f'{expected}, and this one holds {found or "nothing"}.')
+    if not all(os.path.isdir(os.path.join(raw, part)) for part in (IMAGES, LANDMARKS, EMOTION)):
+        raise wrong_folder(raw, f'the folders {IMAGES}, {LANDMARKS} and {EMOTION} of CK+')
 
 
 def list_sequences(raw, part):
@@ -91,26 +86,26 @@ def list_frames(raw, part, subject, sequence):
 def read_sequence(raw, subject, sequence, labels, classes, frames):
     """(rows, points) of one labelled sequence as in read(); ValueError with the reason where it has none."""
     if len(labels) > 1:
-        raise ValueError(f'{len(labels)} emotion files, expected one')
+        raise ValueError(f'several emotion files: {len(labels)}')
     (peak, label_path), = labels.items()
     expression = read_expression(raw, label_path)
     if expression not in classes:
-        raise ValueError(f'label {expression} is not one of {", ".join(classes)}')
+        raise ValueError(f'label outside the set: {expression}')
     images = list_frames(raw, IMAGES, subject, sequence)
     landmarks = list_frames(raw, LANDMARKS, subject, sequence)
     if not images:
         raise ValueError('no images')
     # A frame lost from one folder is still named by another: the next best must not slip into its place.
     numbers = sorted(number for number in {*images, *landmarks, peak} if number <= peak)
-    if len(numbers) <= frames:
-        raise ValueError(f'{len(numbers)} frames, at least {frames + 1} needed')
-    first, last = numbers[0], numbers[-frames:]
+    if len(numbers) <= (frames or 1):
+        raise ValueError(f'too few frames: {len(numbers)}, at least {(frames or 1) + 1} needed')
+    first, last = numbers[0], numbers[-frames:] if frames else numbers[1:]
     points = {}
     for number in [first] + last:
         if number not in images:
-            raise ValueError(f'image of frame {number} is missing')
+            raise ValueError(f'image is missing: frame {number}')
         if number not in landmarks:
-            raise ValueError(f'landmarks of frame {number} are missing')
+            raise ValueError(f'landmarks are missing: frame {number}')
         points[images[number]] = five_points(read_landmarks(raw, landmarks[number]))
     queries = [(number, expression) for number in last]
     if 'neutral' in classes:
@@ -125,9 +120,9 @@ def read_expression(raw, path):
     try:
         number = float(text)
     except ValueError:
-        raise ValueError(f'{path} holds {text.strip()[:40]!r}, expected one number') from None
+        raise ValueError(f'emotion is no number: {path} holds {text.strip()[:40]!r}') from None
     if number not in range(len(EXPRESSIONS)):
-        raise ValueError(f'label {text.strip()[:40]} in {path} is outside 0..{len(EXPRESSIONS) - 1}')
+        raise ValueError(f'label outside the set: {text.strip()[:40]} in {path}, not 0..{len(EXPRESSIONS) - 1}')
     return EXPRESSIONS[int(number)]
 
 
@@ -140,12 +135,13 @@ def read_landmarks(raw, path):
         try:
             x, y = map(float, text.split())
         except ValueError:
-            raise ValueError(f'{path}, line {line}: expected x y, got {text.strip()[:40]!r}') from None
+            raise ValueError(f'landmarks damaged: {path}, line {line}: expected x y, '
+                             f'got {text.strip()[:40]!r}') from None
         if not (math.isfinite(x) and math.isfinite(y)):
-            raise ValueError(f'{path}, line {line}: {text.strip()[:40]!r} is not a place in a picture')
+            raise ValueError(f'landmarks damaged: {path}, line {line}: {text.strip()[:40]!r} is no place in a picture')
         points.append((x, y))
     if len(points) != 68:
-        raise ValueError(f'{path} has {len(points)} points, expected 68')
+        raise ValueError(f'landmarks damaged: {path} has {len(points)} points, expected 68')
     return np.array(points)
 
 
@@ -155,4 +151,4 @@ def read_text(raw, path):
         with open(os.path.join(raw, path), encoding='ascii') as file:
             return file.read()
     except (OSError, UnicodeDecodeError):
-        raise ValueError(f'{path} cannot be read') from None
+        raise ValueError(f'file cannot be read: {path}') from None

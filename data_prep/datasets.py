@@ -1,22 +1,55 @@
 """The data sets that can be built: their classes, in label order (alphabetical), and who reads them."""
-from data_prep import ckplus, people, webface
+import os
+import re
 
-SEVEN = ['anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']
-EIGHT = sorted(SEVEN + ['neutral'])
+from data_prep import affectnet, ckplus, fer2013, manifest, mmi, oulu, people, rafdb, sfew, webface
 
-# name: (classes, loader). A loader takes (raw, classes, frames) and returns what ckplus.read does, with None
-# for the points where they are yet to be detected. Classes None: the people found, in ascending order.
+SIX = ('anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
+SEVEN = tuple(sorted((*SIX, 'contempt')))
+EIGHT = tuple(sorted((*SEVEN, 'neutral')))
+PEOPLE = 'the people of the set'
+FOUND = 'the expressions found in the set'
+
+# name: (classes, loader). A loader takes (raw, classes, frames) and returns (rows, points, report):
+#     rows    a dict a query: subject, sequence, frame (int), expression, path, reference (paths relative to raw, see
+#             pictures.py; reference None where there is none) and, where the set ships its own split, split, `train` or
+#             `test`; sorted by subject, sequence, frame. frames: how many queries from a sequence's end; None: all
+#             frames after the first
+#     points  {path: 5 x 2 array}, the five points of every picture in rows, see align.five_points; None where they are
+#             yet to be detected
+#     report  {'unit': what is counted, 'found': number, 'unlabelled': [name], 'left_out': [(name, reason)]}, and
+#             'note', a sentence for the account, where there is one. A reason is a few words, then a colon and what
+#             is particular: the account counts by those words
+# Pictures are not opened by a loader. It raises SystemExit where raw is not laid out as the set.
 DATASETS = {
+    'affectnet': (EIGHT, affectnet.read),
     'ckplus7': (SEVEN, ckplus.read),
     'ckplus8': (EIGHT, ckplus.read),
     'demo': (SEVEN, ckplus.read),
-    'demo_people': (None, people.read),
-    'webface': (None, webface.read),
+    'demo_people': (PEOPLE, people.read),
+    'fer2013': (tuple(sorted((*SIX, 'neutral'))), fer2013.read),
+    'manifest': (FOUND, manifest.read),
+    'mmi': (SIX, mmi.read),
+    'oulu': (SIX, oulu.read),
+    'rafdb': (tuple(sorted((*SIX, 'neutral'))), rafdb.read),
+    'sfew': (tuple(sorted((*SIX, 'neutral'))), sfew.read),
+    'webface': (PEOPLE, webface.read),
 }
 
 
-def get(name):
-    """(classes, loader) of a data set; SystemExit, listing those that exist, for any other name."""
-    if name not in DATASETS:
-        raise SystemExit(f'There is no data set {name!r}: DATASET is one of {", ".join(sorted(DATASETS))}.')
-    return DATASETS[name]
+def get(name, raw):
+    """(classes, loader) of a data set. Any other name is a manifest's, where folder `raw` holds one; else SystemExit,
+    listing those that exist."""
+    if name in DATASETS:
+        return DATASETS[name]
+    if re.fullmatch(r'\w[\w.-]*', name) and os.path.isfile(os.path.join(raw, 'manifest.csv')):
+        return DATASETS['manifest']
+    raise SystemExit(f'There is no data set {name!r}: DATASET is one of {", ".join(sorted(DATASETS))}, or another '
+                     'name, of letters and digits, with RAW=folder that holds a manifest.csv.')
+
+
+def load(name, raw, frames, detected):
+    """What the loader of a data set returns. detected(paths): ({path: points}, {path: reason}, number with several
+    faces), of pictures that only mmi needs to look at, to find the peak."""
+    classes, loader = get(name, raw)
+    return loader(raw, classes, frames, *([detected] if name == 'mmi' else []))

@@ -1,6 +1,6 @@
 """Ten folds with no person in two of them: persons in ascending ID, fold = position mod 10 (Section 4 of the
-paper: "sampling in ID ascending order with ten even intervals"). And, where the people are the classes, one
-split within each of them."""
+paper: "sampling in ID ascending order with ten even intervals"). And one split where the set ships its own, or where
+the people are the classes: then within each of them."""
 import collections
 import csv
 import re
@@ -27,6 +27,15 @@ def split_by_person(rows, fold_of):
     """[(train, test)] for fold 0..9: a fold tests the rows of its people, and trains on all others."""
     return [([row for row in rows if fold_of[row['subject']] != fold],
              [row for row in rows if fold_of[row['subject']] == fold]) for fold in range(FOLDS)]
+
+
+def split_as_given(rows):
+    """[(train, test)], one only, by each row's own `split`; SystemExit where one of the two is empty."""
+    parts = [[row for row in rows if row['split'] == part] for part in ('train', 'test')]
+    for part, own in zip(('train', 'test'), parts):
+        if not own:
+            raise SystemExit(f'The split that the set ships leaves no usable image for {part}.')
+    return [tuple(parts)]
 
 
 def split_within_person(rows):

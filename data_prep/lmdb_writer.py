@@ -14,12 +14,12 @@ COLUMNS = ['key', 'subject', 'sequence', 'frame', 'label', 'expression', 'path']
 BATCH = 1000  # records a transaction: bounds the memory
 
 
-def write(path, rows, classes, crops):
+def write(path, rows, classes, crop_of):
     """Writes rows, in their order, to the LMDB `<path>_lmdb` and to `<path>.csv`; neither may exist.
 
     rows as from ckplus.read, `reference` None where there is none (Xr is then 0); classes: names, label = index;
-    crops: {path of a picture: 66 x 66 uint8}. Call it in a folder that is renamed when complete. The same rows
-    give the same keys and values.
+    crop_of: a function from the path of a picture to its crop, 66 x 66 uint8. Call it in a folder that is renamed when
+    complete. The same rows give the same keys and values.
     """
     # Room for every record in whole pages, twice. It is address space: the file grows only as it is filled.
     room = 2 ** 24 + len(rows) * 2 * (2 * SIZE * SIZE + 2 * 4096)
@@ -33,13 +33,18 @@ def write(path, rows, classes, crops):
                 for position, row in enumerate(rows[start:start + BATCH], start):
                     key = f'{position:08d}_{row["subject"]}_{row["sequence"]}_{row["frame"]}'
                     label = label_of[row['expression']]
-                    query = crops[row['path']]
-                    reference = np.zeros_like(query) if row['reference'] is None else crops[row['reference']]
+                    query = crop_of(row['path'])
+                    reference = np.zeros_like(query) if row['reference'] is None else crop_of(row['reference'])
                     pair = np.stack([query, reference])
                     datum = caffe_pb2.Datum(channels=2, height=SIZE, width=SIZE, label=label,
                                             data=pair.tobytes())
                     txn.put(key.encode(), datum.SerializeToString(), append=True)
                     table.writerow({**row, 'key': key, 'label': label})
+
+
+def write_job(job):
+    """write() of a tuple of its arguments, for workers.run."""
+    write(*job)
 
 
 def check(path):

@@ -26,7 +26,7 @@ def read_sequence(raw, subject, sequence):
     rows, points = [], {}
     for number in sorted({*images, *landmarks})[::STEP]:
         if number not in images or number not in landmarks:
-            raise ValueError(f'image or landmarks of frame {number} missing')
+            raise ValueError(f'image or landmarks are missing: frame {number}')
         path = images[number]
         points[path] = five_points(ckplus.read_landmarks(raw, landmarks[number]))
         rows.append({'subject': subject, 'sequence': sequence, 'frame': number, 'expression': subject,

@@ -3,8 +3,7 @@
 import os
 
 from data_prep.folds import ascending
-
-ENDINGS = ('.jpg', '.jpeg', '.png')
+from data_prep.layout import ENDINGS, pictures, visible, wrong_folder
 
 
 def read(raw, classes=None, frames=None):
@@ -15,9 +14,9 @@ def read(raw, classes=None, frames=None):
     another ending, hidden ones, and folders in a person's folder are passed over. Pictures are not opened
     here. Raises SystemExit where raw has no picture in a folder.
     """
+    expected = f'a folder of pictures ({", ".join(ENDINGS)}) for each person'
     if not os.path.isdir(raw):
-        raise SystemExit(f'{raw} is not a folder: RAW must name one that holds a folder of pictures for each '
-                         'person.')
+        raise wrong_folder(raw, expected)
     rows, left_out, found = [], [], 0
     for person in sorted(filter(visible, os.listdir(raw)), key=ascending):
         for name in sorted(pictures(os.path.join(raw, person)), key=ascending):
@@ -29,22 +28,5 @@ def read(raw, classes=None, frames=None):
             rows.append({'subject': person, 'sequence': name, 'frame': 1, 'expression': person,
                          'path': path, 'reference': path})
     if not found:
-        entries = sorted(os.listdir(raw))
-        more = f' and {len(entries) - 8} more' if len(entries) > 8 else ''
-        raise SystemExit(f'{raw} has no {", ".join(ENDINGS)} in its folders: RAW must name a folder that '
-                         'holds a folder of pictures for each person, and this one holds '
-                         f'{", ".join(map(ascii, entries[:8])) or "nothing"}{more}.')
-    return rows, None, {'unit': 'pictures', 'found': found, 'unlabelled': 0, 'left_out': left_out}
-
-
-def visible(name):
-    """False for hidden files, such as those that macOS adds beside each file."""
-    return not name.startswith('.')
-
-
-def pictures(folder):
-    """Names of the pictures in a folder; none where it is a file."""
-    if not os.path.isdir(folder):
-        return []
-    return [name for name in filter(visible, os.listdir(folder)) if name.lower().endswith(ENDINGS)
-            and os.path.isfile(os.path.join(folder, name))]
+        raise wrong_folder(raw, expected)
+    return rows, None, {'unit': 'images', 'found': found, 'unlabelled': [], 'left_out': left_out}

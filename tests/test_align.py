@@ -91,25 +91,3 @@ def test_expressions_stay_inside_the_crop():
     assert np.allclose(align.TARGET[:, 0].mean(), 32.5)
     assert eyes[0, 1] == eyes[1, 1] and mouth[0, 1] == mouth[1, 1]
     assert eyes[0, 1] - 14 >= 1 and eyes[0, 1] + 43 <= 64
-
-
-def test_read_grey(tmp_path):
-    grey, colour = tmp_path / 'grey.png', tmp_path / 'colour.png'
-    image = np.random.RandomState(0).randint(0, 256, (20, 30, 3)).astype(np.uint8)
-    cv2.imwrite(str(grey), image[..., 0])
-    cv2.imwrite(str(colour), image)
-    assert np.array_equal(align.read_grey(str(grey)), image[..., 0])
-    luma = image @ np.array([0.114, 0.587, 0.299])  # blue, green, red by ITU-R BT.601
-    assert np.abs(align.read_grey(str(colour)) - luma).max() < 1.5
-
-
-def test_read_grey_names_what_is_wrong(tmp_path):
-    path = tmp_path / 'face.png'
-    with pytest.raises(ValueError, match='No such file'):
-        align.read_grey(str(path))
-    cv2.imwrite(str(path), np.random.RandomState(0).randint(0, 256, (90, 90)).astype(np.uint8))
-    whole = path.read_bytes()
-    for damaged in (b'', b'no picture', whole[:30], whole[:len(whole) // 2], whole[:-20]):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match='damaged'):
-            align.read_grey(str(path))

@@ -1,4 +1,6 @@
+import contextlib
 import csv
+import glob
 import hashlib
 import os
 import shutil
@@ -6,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import caffe
 import cv2
@@ -15,7 +18,7 @@ import pytest
 from skimage.transform import estimate_transform, warp
 
 import ckplus_tree
-from data_prep import align, build, ckplus, datasets, lmdb_writer
+from data_prep import align, build, ckplus, datasets, lmdb_writer, pictures
 from data_prep.folds import FOLDS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -87,7 +90,7 @@ def contents(final):
 def test_layout(built):
     with open(os.path.join(built, 'classes.txt')) as file:
         assert file.read() == 'anger\ncontempt\ndisgust\nfear\nhappy\nneutral\nsadness\nsurprise\n'
-    assert set(os.listdir(built)) == {'classes.txt', 'folds.csv'} | {f'fold{fold}' for fold in range(10)}
+    assert set(os.listdir(built)) == {'account.csv', 'classes.txt', 'folds.csv'} | {f'fold{fold}' for fold in range(10)}
     assert sorted(os.listdir(f'{built}/fold3')) == ['test.csv', 'test_lmdb', 'train.csv', 'train_lmdb']
     assert os.listdir(os.path.dirname(built)) == ['ckplus8']
 
@@ -182,12 +185,48 @@ def test_the_same_input_gives_the_same_build(built, raw, tmp_path):
     assert contents(other)['fold0/train.csv'] != contents(built)['fold0/train.csv']
 
 
+def test_the_number_of_workers_changes_nothing(built, raw, tmp_path):
+    for processes in (2, 5):
+        build.build(str(tmp_path / 'ckplus8'), 'ckplus8', raw, processes=processes)
+        assert contents(str(tmp_path / 'ckplus8')) == contents(built)
+
+
+def test_killed_with_its_workers_and_started_again(built, raw, tmp_path):
+    """kill -9 at several moments of a build with two workers: none of them outlives it, nothing of it is taken for a
+    build, and the next run gives what an undisturbed one does."""
+    command = [sys.executable, '-m', 'data_prep.build', '--dataset', 'ckplus8', '--raw', raw, '--out', tmp_path,
+               '--workers', '2']
+    for seconds in (0.5, 0.7, 0.9, 1.1):
+        with open(tmp_path / 'marker', 'w') as marker:  # held open by every process of the build
+            process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, 'PYTHONPATH': '.'}, stdout=marker,
+                                       stderr=marker, pass_fds=[marker.fileno()])
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 5
+        while users(tmp_path / 'marker') and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not users(tmp_path / 'marker')
+    assert subprocess.run(command, cwd=ROOT, env={**os.environ, 'PYTHONPATH': '.'}).returncode == 0
+    assert contents(str(tmp_path / 'ckplus8')) == contents(built)
+
+
+def users(path):
+    """IDs of the processes that have a file open."""
+    found = set()
+    for link in glob.glob('/proc/[0-9]*/fd/*'):
+        with contextlib.suppress(OSError):
+            if os.readlink(link) == str(path):
+                found.add(link.split('/')[2])
+    return found
+
+
 def test_many_records_fit(tmp_path):
     """More than one transaction, and more than LMDB's default map size of 10 MB."""
     crops = {'a': np.full((66, 66), 7, np.uint8), 'b': np.full((66, 66), 9, np.uint8)}
     rows = [{'subject': 'S1', 'sequence': '1', 'frame': frame, 'expression': 'happy',
              'path': 'a', 'reference': 'b'} for frame in range(2500)]
-    lmdb_writer.write(str(tmp_path / 'train'), rows, ['fear', 'happy'], crops)
+    lmdb_writer.write(str(tmp_path / 'train'), rows, ['fear', 'happy'], crops.__getitem__)
     records = list(lmdb_writer.read(str(tmp_path / 'train_lmdb')))
     assert [int(key.split('_')[3]) for key, _, _, _ in records] == list(range(2500))
     for _, query, reference, label in records:
@@ -231,23 +270,28 @@ def test_unreadable_frames_are_left_out_and_named(copy, tmp_path, monkeypatch, c
     np.savetxt(str(copy / 'Landmarks/S040/002/S040_002_00000001_landmarks.txt'), np.full((68, 2), 50.0))
     assert program(monkeypatch, '--dataset', 'demo', '--raw', copy, '--out', tmp_path) is None
     out = capsys.readouterr().out
-    for line in ['S005/001: S005_001_00000005.png: image is damaged or not an image',
-                 'S012/001: S012_001_00000004.png: image is damaged or not an image',
-                 'S033/002: S033_002_00000001.png: image is damaged or not an image',
-                 'S019/001: image of frame 3 is missing',
-                 'S026/001: S026_001_00000005.png: the five points of the face lie outside of the picture',
-                 'S040/002: S040_002_00000001.png: the five points of the face coincide']:
+    for line in ['S005/001: image is damaged or not an image: cohn-kanade-images/S005/001/S005_001_00000005.png',
+                 'S012/001: image is cut short: cohn-kanade-images/S012/001/S012_001_00000004.png',
+                 'S033/002: image is damaged or not an image: cohn-kanade-images/S033/002/S033_002_00000001.png',
+                 'S019/001: image is missing: frame 3',
+                 'S026/001: the five points of the face lie outside of the picture: cohn-kanade-images/S026/001/S026_001_00000005.png',
+                 'S040/002: the five points of the face coincide: cohn-kanade-images/S040/002/S040_002_00000001.png']:
         assert f'left out: {line}\n' in out
     used = {(row['subject'], row['sequence']) for part in ('train', 'test')
             for row in table(tmp_path / 'demo' / 'fold0' / f'{part}.csv')}
     assert len(used) == 16
     assert used.isdisjoint({('S005', '001'), ('S012', '001'), ('S019', '001'), ('S040', '002')})
-    assert ' left out 6 people 11 ' in ' '.join(out.split())
+    assert (' left out 6 image is cut short 1 image is damaged or not an image 2 image is missing 1 the five points of '
+            'the face coincide 1 the five points of the face lie outside of the picture 1 people 11 ') in ' '.join(out.split())
+    account = {row['sequences']: row for row in table(tmp_path / 'demo' / 'account.csv')}
+    assert len(account) == 23 and account['S005/003']['outcome'] == 'unlabelled'
+    assert account['S019/001'] == {'sequences': 'S019/001', 'outcome': 'left out', 'reason': 'image is missing: frame 3'}
+    assert sum(row['outcome'] == 'used' for row in account.values()) == 16 and account['S019/002']['outcome'] == 'used'
 
 
 def test_many_left_out_are_counted():
     text = build.tell_left_out([(f'S{n:03d}/001', 'no images') for n in range(50)])
-    assert text.count('\n') == 21 and text.endswith('left out: 30 more\n')
+    assert text.count('\n') == 21 and text.endswith('left out: 30 more, all in account.csv\n')
 
 
 def spoil_nothing_labelled(copy):
@@ -277,15 +321,16 @@ def spoil_frames(copy):
 @pytest.mark.parametrize('spoil, options, sentence', [
     (spoil_nothing_labelled, [], 'can be used: 23 sequences, 23 unlabelled, 0 left out.'),
     (spoil_all_images, [], 'can be used: 23 sequences, 1 unlabelled, 22 left out.'),
-    (spoil_layout, [], 'has no Landmarks: RAW must name a folder that holds'),
+    (spoil_layout, [], 'that holds the folders cohn-kanade-images, Landmarks and Emotion of CK+, and this one holds'),
     (spoil_people, [], '9 people are too few for 10 folds'),
-    (spoil_frames, [], 'left out: S075/002: image of frame 5 is missing\n9 people are too few for 10 folds'),
+    (spoil_frames, [], 'left out: S075/002: image is missing: frame 5\n9 people are too few for 10 folds'),
     (None, ['--raw', '/none'], '/none is not a folder: RAW must name one'),
     (None, ['--folds', '/none.csv'], '/none.csv cannot be read as folds'),
-    (None, ['--dataset', 'mni'], "no data set 'mni': DATASET is one of ckplus7, ckplus8, demo, demo_people, webface."),
-    (None, ['--frames', '0'], 'at least 1 frame and'),
-    (None, ['--seed', '-1'], 'a seed of 0 or more are needed.'),
-    (None, ['--frames', '5'], 'left out: S005/001: 5 frames, at least 6 needed\n'),
+    (None, ['--dataset', 'mni'], "no data set 'mni': DATASET is one of affectnet, ckplus7, ckplus8, demo, demo_people, "),
+    (None, ['--frames', '0'], 'at least 1 frame, a seed'),
+    (None, ['--seed', '-1'], 'a seed of 0 or more and'),
+    (None, ['--workers', '0'], '1 worker are needed.'),
+    (None, ['--frames', '5'], 'left out: S005/001: too few frames: 5, at least 6 needed\n'),
     (None, ['--out', '/proc/none'], '/proc/none/demo was not built: '),
     (None, ['--out', '/dev/null'], '/dev/null/demo was not built: '),
 ])
@@ -330,7 +375,7 @@ def test_a_failure_while_writing_keeps_the_earlier_build(raw, tmp_path, monkeypa
             raise lmdb.DiskError('No space left on device')
         write(*arguments)
     monkeypatch.setattr(lmdb_writer, 'write', full_disk)
-    said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--seed', 9)
+    said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--seed', 9, '--workers', 1)
     assert said.endswith('demo was not built: No space left on device.')
     assert contents(final) == before and sorted(os.listdir(tmp_path)) == ['.demo.lock', 'demo']
 
@@ -338,8 +383,9 @@ def test_a_failure_while_writing_keeps_the_earlier_build(raw, tmp_path, monkeypa
 def test_killed_at_any_moment(raw, tmp_path, monkeypatch):
     """Killed before each of its changes to the disk in turn: what is there is the old or the new build, and
     whole; between the two renames the next run has to put it back first."""
-    crops = build.crop_all(raw, ckplus.read(raw, datasets.SEVEN)[1])
-    monkeypatch.setattr(build, 'crop_all', lambda *arguments: crops)
+    points = ckplus.read(raw, datasets.SEVEN)[1]
+    crops = {path: align.crop(pictures.read_grey(raw, path), points[path]) for path in points}
+    monkeypatch.setattr(build, 'cropped', lambda *arguments: contextlib.nullcontext((crops.__getitem__, {})))
     monkeypatch.setattr(os, 'fsync', lambda descriptor: None)
     final, kept = tmp_path / 'demo', tmp_path / 'kept'
     build.build(str(final), 'demo', raw, seed=2)
@@ -394,7 +440,7 @@ def test_two_builds_at_once(raw, tmp_path):
 def test_interrupt(raw, tmp_path, monkeypatch):
     """Ctrl-C ends in a sentence, not in a traceback, and leaves nothing half-written."""
     monkeypatch.setattr(lmdb_writer, 'write', lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
-    said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path)
+    said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--workers', 1)
     assert said.startswith('Interrupted: ') and os.listdir(tmp_path) == ['.demo.lock']
 
 

@@ -36,7 +36,7 @@ def test_pairs_of_seven_classes(raw):
     assert {row['reference'] for row in rows} == {'cohn-kanade-images/S005/001/S005_001_00000001.png',
                                                   'cohn-kanade-images/S010/006/S010_006_00000001.png'}
     assert set(points) == {row[key] for row in rows for key in ('path', 'reference')}
-    assert report == {'found': 3, 'unlabelled': 1, 'left_out': []}
+    assert report == {'unit': 'sequences', 'found': 3, 'unlabelled': ['S005/002'], 'left_out': []}
 
 
 def test_the_eighth_class_is_the_first_frame_with_itself(raw):
@@ -50,7 +50,12 @@ def test_the_eighth_class_is_the_first_frame_with_itself(raw):
 def test_number_of_frames(raw):
     rows, _, report = ckplus.read(str(raw), SEVEN, frames=4)
     assert [row['frame'] for row in rows] == [8, 9, 10, 11]
-    assert report['left_out'] == [('S010/006', '4 frames, at least 5 needed')]
+    assert report['left_out'] == [('S010/006', 'too few frames: 4, at least 5 needed')]
+
+
+def test_all_frames_but_the_first(raw):
+    rows, _, report = ckplus.read(str(raw), SEVEN, frames=None)
+    assert [row['frame'] for row in rows] == [*range(2, 12), 2, 3, 4] and report['left_out'] == []
 
 
 def test_points_are_those_of_the_landmark_file(raw):
@@ -73,19 +78,19 @@ def test_label_numbers(raw, number, name):
 
 
 @pytest.mark.parametrize('part, ending, text, reason', [
-    ('Emotion', '', '   8.0000000e+00\n', 'is outside 0..7'),
-    ('Emotion', '', '   -1\n', 'is outside 0..7'),
-    ('Emotion', '', '   3.5\n', 'is outside 0..7'),
-    ('Emotion', '', 'nan', 'is outside 0..7'),
-    ('Emotion', '', '', 'expected one number'),
-    ('Emotion', '', 'happy', 'expected one number'),
-    ('Emotion', '', '   0.0000000e+00\n', 'label neutral is not one of anger, '),
-    ('Emotion', '', '\u20ac', 'cannot be read'),
-    ('cohn-kanade-images', '_00000001.png', None, 'image of frame 1 is missing'),
-    ('cohn-kanade-images', '_00000010.png', None, 'image of frame 10 is missing'),
-    ('cohn-kanade-images', '_00000011.png', None, 'image of frame 11 is missing'),
-    ('Landmarks', '_00000001_landmarks.txt', None, 'landmarks of frame 1 are missing'),
-    ('Landmarks', '_00000011_landmarks.txt', None, 'landmarks of frame 11 are missing'),
+    ('Emotion', '', '   8.0000000e+00\n', 'not 0..7'),
+    ('Emotion', '', '   -1\n', 'not 0..7'),
+    ('Emotion', '', '   3.5\n', 'not 0..7'),
+    ('Emotion', '', 'nan', 'not 0..7'),
+    ('Emotion', '', '', 'emotion is no number: '),
+    ('Emotion', '', 'happy', 'emotion is no number: '),
+    ('Emotion', '', '   0.0000000e+00\n', 'label outside the set: neutral'),
+    ('Emotion', '', '\u20ac', 'file cannot be read: '),
+    ('cohn-kanade-images', '_00000001.png', None, 'image is missing: frame 1'),
+    ('cohn-kanade-images', '_00000010.png', None, 'image is missing: frame 10'),
+    ('cohn-kanade-images', '_00000011.png', None, 'image is missing: frame 11'),
+    ('Landmarks', '_00000001_landmarks.txt', None, 'landmarks are missing: frame 1'),
+    ('Landmarks', '_00000011_landmarks.txt', None, 'landmarks are missing: frame 11'),
     ('Landmarks', '_00000009_landmarks.txt', '1 2\n' * 67, '09_landmarks.txt has 67 points, expected 68'),
     ('Landmarks', '_00000009_landmarks.txt', '', 'has 0 points'),
     ('Landmarks', '_00000009_landmarks.txt', '1 2\n' * 30 + '1 x\n' + '1 2\n' * 37,
@@ -99,7 +104,7 @@ def test_a_labelled_sequence_that_cannot_be_used_is_named(raw, part, ending, tex
     (sequence, why), = report['left_out']
     assert sequence == 'S005/001' and reason in why
     assert {row['subject'] for row in rows} == {'S010'} and not any('S005' in path for path in points)
-    assert report['found'] == 3 and report['unlabelled'] == 1
+    assert report['found'] == 3 and report['unlabelled'] == ['S005/002']
 
 
 def test_a_frame_that_is_not_used_may_be_missing(raw):
@@ -113,12 +118,13 @@ def test_a_labelled_sequence_without_images(raw):
         path.unlink()
     (raw / 'cohn-kanade-images' / 'S005' / '001').rmdir()
     report = ckplus.read(str(raw), SEVEN)[2]
-    assert report == {'found': 3, 'unlabelled': 1, 'left_out': [('S005/001', 'no images')]}
+    assert report == {'unit': 'sequences', 'found': 3, 'unlabelled': ['S005/002'],
+                      'left_out': [('S005/001', 'no images')]}
 
 
 def test_two_emotion_files(raw):
     (raw / 'Emotion' / 'S005' / '001' / 'S005_001_00000010_emotion.txt').write_text('3')
-    assert ckplus.read(str(raw), SEVEN)[2]['left_out'] == [('S005/001', '2 emotion files, expected one')]
+    assert ckplus.read(str(raw), SEVEN)[2]['left_out'] == [('S005/001', 'several emotion files: 2')]
 
 
 def test_litter_is_passed_over(raw):
@@ -137,20 +143,21 @@ def test_a_wrong_folder_says_what_was_expected_and_found(tmp_path):
     with pytest.raises(SystemExit) as error:
         ckplus.read(str(tmp_path), SEVEN)
     sentence = str(error.value)
-    assert 'no cohn-kanade-images and no Landmarks' in sentence and 'Emotion, photos' in sentence
+    assert 'holds the folders cohn-kanade-images, Landmarks and Emotion' in sentence and "'Emotion', 'photos'" in sentence
     with pytest.raises(SystemExit, match='is not a folder'):
         ckplus.read(str(tmp_path / 'none'), SEVEN)
 
 
 def test_unknown_data_set_lists_those_that_exist():
-    with pytest.raises(SystemExit, match="no data set 'mni'.*ckplus7, ckplus8, demo"):
-        datasets.get('mni')
+    with pytest.raises(SystemExit, match="no data set 'mni'.*ckplus7, ckplus8, demo, .*RAW=folder that holds a manifest.csv"):
+        datasets.get('mni', '.')
 
 
 def test_classes_are_alphabetical():
+    number = dict(affectnet=8, ckplus7=7, ckplus8=8, demo=7, fer2013=7, mmi=6, oulu=6, rafdb=7, sfew=7)
     for name in datasets.DATASETS:
-        classes, _ = datasets.get(name)
-        if name in ('demo_people', 'webface'):
-            assert classes is None
-            continue
-        assert classes == sorted(classes) and len(classes) == (8 if name == 'ckplus8' else 7)
+        classes, _ = datasets.get(name, '.')
+        if name in number:
+            assert list(classes) == sorted(set(classes)) and len(classes) == number[name]
+        else:
+            assert classes is (datasets.FOUND if name == 'manifest' else datasets.PEOPLE)

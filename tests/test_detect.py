@@ -35,6 +35,16 @@ def test_a_large_picture_gives_points_of_its_own_pixels():
     assert error(found, (points + 0.5) * 5 - 0.5 + [300, 40]).max() < 0.17
 
 
+@pytest.mark.parametrize('side', [48, 100, 160])
+def test_a_face_that_fills_a_small_picture(side):
+    for person in range(1, 9):
+        image, points = drawn.face(person)
+        (x, y), half = points[[0, 1, 3, 4]].mean(0).astype(int), int(1.15 * (points[1] - points[0])[0])
+        image = cv2.resize(image[y - half:y + half, x - half:x + half], (side, side), interpolation=cv2.INTER_AREA)
+        found, = detect.faces(image)
+        assert error(found, (points - [x - half, y - half] + 0.5) * side / (2 * half) - 0.5).max() < 0.17
+
+
 @pytest.mark.parametrize('swap', [False, True])
 def test_of_two_faces_the_larger_first(swap):
     (large, points), (small, small_points) = drawn.face(2), drawn.face(5)
@@ -98,8 +108,17 @@ def test_a_picture_is_searched_once(raw):
     assert searched == [0, 7, 8, 9]
     found, failures, several = first
     assert found == {f'p, {level}/ä "1".png': (POINTS + level).tolist() for level in (7, 8, 9)}
-    assert failures == {'p, 0/ä "1".png': 'ä "1".png: no face found'} and several == 1
+    assert failures == {'p, 0/ä "1".png': 'no face found'} and several == 1
     assert points_of(raw) == (*first, [])
+
+
+@pytest.mark.parametrize('workers', [2, 3])
+def test_the_number_of_workers_changes_nothing(raw, workers):
+    expected, cache = points_of(raw)[:3], raw.parent / 'points.csv'
+    written = cache.read_bytes()
+    cache.unlink()
+    assert detect.points_of(str(raw), paths(raw), str(cache), workers=workers)[1:] == expected[1:]
+    assert cache.read_bytes() == written
 
 
 def test_a_row_corrected_by_hand_counts(raw):
@@ -157,10 +176,10 @@ def test_a_changed_picture_is_searched_again(raw):
 def test_unreadable_pictures_are_named_and_not_remembered(raw):
     (raw / 'p, 7' / 'ä "1".png').write_bytes(b'')
     (raw / 'p, 8' / 'ä "1".png').write_bytes(b'text')
-    assert points_of(raw)[1]['p, 7/ä "1".png'] == 'ä "1".png: image is damaged or not an image'
-    assert points_of(raw)[1]['p, 8/ä "1".png'] == 'ä "1".png: image is damaged or not an image'
+    assert points_of(raw)[1]['p, 7/ä "1".png'] == 'image is damaged or not an image'
+    assert points_of(raw)[1]['p, 8/ä "1".png'] == 'image is damaged or not an image'
     gone = detect.points_of(str(raw), ['p, 9/none.png'], str(raw.parent / 'points.csv'))[1]
-    assert gone == {'p, 9/none.png': 'none.png: image cannot be read (No such file or directory)'}
+    assert gone == {'p, 9/none.png': 'image cannot be read (No such file or directory)'}
     drawn.write(raw / 'p, 7' / 'ä "1".png', np.full((10, 17), 7, np.uint8))
     assert points_of(raw)[0]['p, 7/ä "1".png'] == (POINTS + 7).tolist()
 

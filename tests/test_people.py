@@ -19,7 +19,7 @@ def test_every_second_frame_of_each_labelled_sequence(raw):
     assert all(row['expression'] == row['subject'] and row['reference'] == row['path'] for row in rows)
     assert rows[2]['path'] == 'cohn-kanade-images/S005/001/S005_001_00000005.png'
     assert set(points) == {row['path'] for row in rows}
-    assert report == {'found': 27, 'unlabelled': 1, 'left_out': []}
+    assert report == {'unit': 'sequences', 'found': 27, 'unlabelled': ['S005/003'], 'left_out': []}
 
 
 @pytest.mark.parametrize('part', ['cohn-kanade-images', 'Landmarks'])
@@ -31,7 +31,7 @@ def test_a_sequence_with_a_frame_lost_is_named(raw, tmp_path, part):
     lost, = (spoilt / part / 'S012' / '004').glob('*_00000003*')
     lost.unlink()
     rows, _, report = people.read(str(spoilt))
-    assert report['left_out'] == [('S012/004', 'image or landmarks of frame 3 missing')]
+    assert report['left_out'] == [('S012/004', 'image or landmarks are missing: frame 3')]
     assert len(rows) == 3 * 26
 
 

@@ -31,7 +31,7 @@ def place(tmp_path_factory):
     rows = [dict(subject=f'S{i:03}', sequence='001', frame='7', expression='abc'[i % 3], path=i, reference=i // 2)
             for i in range(24)]
     for part in 'train', 'test':
-        lmdb_writer.write(str(fold / part), rows, ['a', 'b', 'c'], crops)
+        lmdb_writer.write(str(fold / part), rows, ['a', 'b', 'c'], crops.__getitem__)
     return place
 
 

@@ -75,7 +75,7 @@ def place(tmp_path, monkeypatch):
         crops = {f'{i}.png': random.randint(0, 256, (66, 66)).astype(np.uint8) for i in range(n)}
         rows = [{'subject': f'S{i:03}', 'sequence': '001', 'frame': '0', 'expression': CLASSES[i % 7],
                  'path': f'{i}.png', 'reference': '0.png'} for i in range(n)]
-        lmdb_writer.write(str(fold / part), rows, CLASSES, crops)
+        lmdb_writer.write(str(fold / part), rows, CLASSES, crops.get)
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
@@ -302,7 +302,7 @@ def test_other_data_and_another_network_are_refused(monkeypatch):
     (['--fold', '-1'], "from 0 to 9, not '-1'"),
     (['--fold', 'three'], "from 0 to 9, not 'three'"),
     (['--variant', 's2r1'], 'VARIANT is one of cnn, metric, s0r0, s1r0, s0r1, s1r1, autoencoder, identity'),
-    (['--dataset', 'nosuch'], 'DATASET is one of'),
+    (['--dataset', 'nosuch'], 'make data DATASET=nosuch'),
     (['--dataset', 'ckplus7'], 'run `make data DATASET=ckplus7`'),
     (['--fold', '4'], 'data/demo/fold4/train.csv cannot be read'),
     (['--iters', '0'], 'ITERS'), (['--iters', '1e3'], 'ITERS'), (['--base-lr', '0'], 'LR'),

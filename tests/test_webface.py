@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import drawn
-from data_prep import align, build, detect, lmdb_writer, webface
+from data_prep import align, build, detect, lmdb_writer, pictures, webface
 from test_build import contents, program, table
 
 PICTURES = {'10': 12, '9': 3, 'Zoë B': 2, 'single': 1, 'faceless': 2}
@@ -49,7 +49,7 @@ def test_rows(raw):
 
 
 def test_layout(built):
-    assert sorted(os.listdir(built)) == ['classes.txt', 'fold0']
+    assert sorted(os.listdir(built)) == ['account.csv', 'classes.txt', 'fold0']
     assert sorted(os.listdir(built.parent)) == ['webface', 'webface.points.csv']
     assert (built / 'classes.txt').read_text(encoding='utf-8') == 'Zoë B\n9\n10\n'
 
@@ -80,13 +80,12 @@ def test_crops_are_those_of_the_drawn_points(built):
 def test_left_out(raw, tmp_path, monkeypatch, capsys):
     assert program(monkeypatch, '--dataset', 'webface', '--raw', raw, '--out', tmp_path) is None
     out = capsys.readouterr().out
-    for line in ['10/13.jpeg: 13.jpeg: image is damaged or not an image',
-                 'faceless/2.jpg: 2.jpg: no face found',
+    for line in ['10/13.jpeg: image is damaged or not an image',
+                 'faceless/2.jpg: no face found',
                  'single: one usable picture, at least 2 needed',
                  'faceless: one usable picture, at least 2 needed']:
         assert f'left out: {line}\n' in out
-    for name, number in [('pictures found', 22), ('used', 18), ('left out', 4), ('people', 3), ('pairs', 18),
-                         ('several faces', 0)]:
+    for name, number in [('images found', 22), ('used', 18), ('left out', 4), ('people', 3), ('pairs', 18)]:
         assert f' {name} {number} ' in ' '.join(out.split())
     assert ' 10 ' not in out  # thousands of people are not listed
 
@@ -110,7 +109,7 @@ def test_a_second_build_detects_nothing(raw, built, tmp_path, monkeypatch):
     tested = list(lmdb_writer.read(str(tmp_path / 'webface' / 'fold0' / 'test_lmdb')))
     (_, faceless, _, _), (_, corrected, _, _) = tested[1:3]
     assert (faceless == 90).all()
-    expected = align.read_grey(str(raw / '9' / '3.PNG'))[17:17 + 66, 17:17 + 66]
+    expected = pictures.read_grey(str(raw), '9/3.PNG')[17:17 + 66, 17:17 + 66]
     assert np.abs(corrected.astype(float) - expected).mean() < 3
 
 
@@ -120,7 +119,7 @@ def test_corrected_points_outside_of_the_picture(raw, built, tmp_path):
     with open(str(cache), 'a', encoding='utf-8') as file:
         file.write(f'Zoë B/1.jpg,{os.path.getsize(raw / "Zoë B" / "1.jpg")},{"-5," * 10}1\n')
     account = build.build(str(tmp_path / 'webface'), 'webface', str(raw))
-    assert 'Zoë B/1.jpg: 1.jpg: the five points of the face lie outside of the picture\n' in account
+    assert 'Zoë B/1.jpg: the five points of the face lie outside of the picture\n' in account
     assert 'left out: Zoë B: one usable picture, at least 2 needed\n' in account
 
 
@@ -135,7 +134,8 @@ def test_names_that_cannot_be_printed(tmp_path):
 
 
 @pytest.mark.parametrize('people, options, sentence', [
-    (None, [], 'is not a folder: RAW must name one that holds a folder of pictures for each person.'),
+    (None, [], 'is not a folder: RAW must name one that holds a folder of pictures (.jpg, .jpeg, .png) for each '
+     'person.'),
     ([], [], 'and this one holds nothing.'),
     (['9', '10'], ['--folds', 'folds.csv'], 'within each person: --folds needs --without-fold with it.'),
     (['9', '10'], ['--without-fold', '10'], '--without-fold 10: give a fold from 0 to 9.'),
@@ -159,5 +159,5 @@ def test_bad_input_and_the_earlier_build_stays(raw, built, tmp_path, monkeypatch
 def test_pictures_without_a_person_say_what_was_expected(raw, tmp_path):
     shutil.copytree(str(raw), str(tmp_path / 'WebFace' / 'inner'))
     (tmp_path / 'WebFace' / 'inner' / 'loose.jpg').unlink()
-    with pytest.raises(SystemExit, match="in its folders: RAW must name .*, and this one holds 'inner'[.]$"):
+    with pytest.raises(SystemExit, match="RAW must name a folder .*, and this one holds 'inner'[.]$"):
         webface.read(str(tmp_path / 'WebFace'))

@@ -9,7 +9,6 @@ from pathlib import Path
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
-from data_prep import datasets
 from data_prep.folds import FOLDS
 from prototxt import net
 
@@ -37,7 +36,6 @@ def from_arguments(options):
     options.fold = number('FOLD', options.fold, 0, FOLDS - 1)
     options.seed = number('SEED', options.seed, 0, 2 ** 31 - 1)
     if not Path('data', options.dataset, 'classes.txt').is_file():
-        datasets.get(options.dataset)
         raise SystemExit(f'data/{options.dataset} is not built: run `make data DATASET={options.dataset}`.')
     return folder(options.dataset, options.variant, options.fold, options.seed)
 

@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+
+import drawn
+from data_prep import datasets, fer2013, pictures
+
+CLASSES, _ = datasets.DATASETS['fer2013']
+HEADER = 'emotion,pixels,Usage'
+PICTURES = [np.random.RandomState(number).randint(0, 256, (48, 48)) for number in range(8)]
+
+
+def row(emotion, usage, image=PICTURES[0]):
+    """A line of fer2013.csv."""
+    return f'{emotion},{" ".join(map(str, np.ravel(image)))},{usage}'
+
+
+def make(raw, lines, header=HEADER, end='\n'):
+    (raw / 'fer2013.csv').write_bytes(end.join([header, *lines, '']).encode('utf-8'))
+    return str(raw)
+
+
+def make_file(raw, images):
+    """The path of a fer2013.csv of these images."""
+    return make(raw, [row(0, 'Training', image) for image in images]) + '/fer2013.csv'
+
+
+@pytest.mark.parametrize('header, end', [(HEADER, '\n'), ('\ufeff' + HEADER, '\r\n')])
+def test_rows_and_their_pictures(tmp_path, header, end):
+    raw = make(tmp_path, [row(3, 'Training', PICTURES[1]), row(0, 'PublicTest', PICTURES[2]), '',
+                          row(6, 'PrivateTest', PICTURES[3])], header, end)
+    rows, points, report = fer2013.read(raw, CLASSES, 3)
+    assert rows == [{'subject': number, 'sequence': number, 'frame': 1, 'expression': expression,
+                     'path': f'fer2013.csv#{int(number)}', 'reference': None, 'split': split}
+                    for number, expression, split in [('00002', 'happy', 'train'),
+                                                      ('00005', 'neutral', 'test')]]
+    assert points is None
+    assert report == {'unit': 'images', 'found': 3, 'unlabelled': [],
+                      'left_out': [('fer2013.csv#3', 'validation part (PublicTest)')]}
+    for entry, expected in zip(rows, (PICTURES[1], PICTURES[3])):
+        image = pictures.read_grey(raw, entry['path'])
+        assert image.dtype == np.uint8 and np.array_equal(image, expected)
+
+
+def test_every_number_of_an_emotion(tmp_path):
+    rows, _, _ = fer2013.read(make(tmp_path, [row(number, 'Training') for number in range(7)]), CLASSES)
+    assert [entry['expression'] for entry in rows] == ['anger', 'disgust', 'fear', 'happy', 'sadness',
+                                                       'surprise', 'neutral']
+    assert [entry['path'] for entry in rows] == [f'fer2013.csv#{line}' for line in range(2, 9)]
+
+
+def test_pictures_in_any_order(tmp_path):
+    """A quote around the pixels, as a program that saved the file again may have put, makes no difference."""
+    lines = [row(0, 'Training', image) for image in PICTURES]
+    lines[4] = lines[4].replace(',', ',"', 1).replace(',Training', '",Training')
+    path = make(tmp_path, lines) + '/fer2013.csv'
+    for number in [0, 1, 2, 3, 4, 5, 6, 7, 3, 3, 0, 7, 6, 4]:
+        image = fer2013.picture(path, number + 2)
+        assert image.shape == (48, 48) and np.array_equal(image, PICTURES[number])
+        image += 1  # the array is the caller's own
+
+
+def test_a_file_is_gone_through_once(tmp_path):
+    path = make_file(tmp_path, PICTURES[:5])
+    before = fer2013.line_starts.cache_info().misses
+    for line in (2, 4, 3, 6):
+        fer2013.picture(path, line)
+    assert fer2013.line_starts.cache_info().misses == before + 1
+
+
+def test_a_changed_file_is_gone_through_again(tmp_path):
+    fer2013.picture(make_file(tmp_path, [PICTURES[1] // 100, PICTURES[2]]), 3)
+    path = make_file(tmp_path, PICTURES[3:5])
+    assert np.array_equal(fer2013.picture(path, 3), PICTURES[4])
+
+
+@pytest.mark.parametrize('line, reason', [
+    (row(7, 'Training'), "label outside the set: '7'"),
+    (row('', 'Training'), "label outside the set: ''"),
+    (row('3.0', 'PrivateTest'), "label outside the set: '3.0'"),
+    (row(0, 'Test'), "Usage outside the set: 'Test'"),
+    (row(0, 'Training') + ',1', 'row is damaged: 4 columns, expected 3'),
+    ('3', 'row is damaged: 1 columns, expected 3'),
+    ('\0\udcff', 'row is damaged: 1 columns, expected 3'),
+])
+def test_a_bad_row_is_left_out_and_the_rest_goes_on(tmp_path, line, reason):
+    raw = make(tmp_path, [row(1, 'Training'), 'LINE', row(2, 'PrivateTest')])
+    file = tmp_path / 'fer2013.csv'
+    file.write_bytes(file.read_bytes().replace(b'LINE', line.encode('utf-8', 'surrogateescape')))
+    rows, _, report = fer2013.read(raw, CLASSES)
+    assert [(entry['path'], entry['split']) for entry in rows] == [('fer2013.csv#2', 'train'),
+                                                                   ('fer2013.csv#4', 'test')]
+    assert report['left_out'] == [('fer2013.csv#3', reason)] and report['found'] == 3
+
+
+def test_a_class_that_is_not_asked_for(tmp_path):
+    raw = make(tmp_path, [row(6, 'Training'), row(3, 'Training')])
+    rows, _, report = fer2013.read(raw, ('anger', 'happy'))
+    assert [entry['expression'] for entry in rows] == ['happy']
+    assert report['left_out'] == [('fer2013.csv#2', "label outside the set: '6'")]
+
+
+@pytest.mark.parametrize('line', [
+    row(0, 'Training', PICTURES[0].ravel()[1:]), row(0, 'Training', [*PICTURES[0].ravel(), 1]),
+    row(0, 'Training', [256, *PICTURES[0].ravel()[1:]]), row(0, 'Training', [-1, *PICTURES[0].ravel()[1:]]),
+    row(0, 'Training', ['1.5', *PICTURES[0].ravel()[1:]]),
+    row(0, 'Training', ['x', *PICTURES[0].ravel()[1:]]),
+    row(0, 'Training', []), '0', '', row(0, 'Training')[:5000],
+])
+def test_damaged_pixels(tmp_path, line):
+    path = make(tmp_path, [row(0, 'Training'), line, row(0, 'Training', PICTURES[2])]) + '/fer2013.csv'
+    with pytest.raises(ValueError, match='^pixels are not 48 x 48 numbers of 0 to 255$'):
+        fer2013.picture(path, 3)
+    assert np.array_equal(fer2013.picture(path, 4), PICTURES[2])
+
+
+@pytest.mark.parametrize('line', [0, 1, 3, 10 ** 6])
+def test_a_line_that_is_no_picture(tmp_path, line):
+    path = make_file(tmp_path, PICTURES[:1])
+    with pytest.raises(ValueError, match='^(image cannot be read|pixels are not 48 x 48 numbers of .*)$'):
+        fer2013.picture(path, line)
+
+
+def test_a_file_that_is_gone(tmp_path):
+    with pytest.raises(ValueError, match='^image cannot be read$'):
+        fer2013.picture(str(tmp_path / 'fer2013.csv'), 2)
+
+
+@pytest.mark.parametrize('header', ['emotion,pixels', 'emotion,Usage,pixels', '', 'x' * 5000])
+def test_a_file_without_its_columns(tmp_path, header):
+    with pytest.raises(SystemExit, match="csv, line 1: expected emotion,pixels,Usage, got '.{0,60}'[.]$"):
+        fer2013.read(make(tmp_path, [row(0, 'Training')], header), CLASSES)
+
+
+@pytest.mark.parametrize('raw', ['nothing', '.'])
+def test_a_folder_without_the_file(tmp_path, raw):
+    drawn.write(tmp_path / 'train' / 'angry' / '1.jpg', PICTURES[0].astype(np.uint8))
+    with pytest.raises(SystemExit, match='RAW must name .* that holds the file fer2013.csv'):
+        fer2013.read(str(tmp_path / raw), CLASSES)

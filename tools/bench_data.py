@@ -1,0 +1,86 @@
+"""Data preparation: crops a second into LMDBs, what worker processes gain in detection, memory."""
+import csv
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from data_prep import datasets, detect, workers
+
+RAW = Path('data/raw/demo')
+ROUNDS = 3
+SEARCHED = 400  # pictures in the comparison of detection
+
+
+def measure(many=10000, few=1000, searched=SEARCHED, rounds=ROUNDS):
+    """[(name, value, unit)] of a set of drawn faces, SystemExit where they are yet to be drawn."""
+    _, points, _ = datasets.load('demo', str(RAW), None, None)
+    paths = sorted(points)
+    with tempfile.TemporaryDirectory(dir='data', prefix='.bench') as folder:
+        folder = Path(folder)
+        sets = {number: lay_out(folder / f'raw{number}', paths, points, number) for number in (few, many)}
+        built = {number: [] for number in sets}
+        found = {1: [], workers.usable(): []}
+        for _ in range(rounds):
+            for number, (raw, known) in sets.items():
+                built[number].append(build(folder / 'out', raw, known))
+            for processes, times in found.items():
+                times.append(search(folder, paths[:searched], processes))
+    seconds, memory = {}, {}
+    for number, times in built.items():
+        seconds[number], memory[number] = (statistics.median(column) for column in zip(*times))
+    rate = {processes: searched / statistics.median(times) for processes, times in found.items()}
+    most = max(rate)
+    return [(f'crops a second into ten folds of LMDBs, {many} pictures, {most} workers', many / seconds[many], '/s'),
+            (f'the same of {few} pictures, start of the program included', few / seconds[few], '/s'),
+            (f'largest process, {few} pictures', memory[few], 'MB'),
+            (f'largest process, {many} pictures', memory[many], 'MB'),
+            (f'pictures searched for faces a second, 1 process, {searched} pictures', rate[1], '/s'),
+            (f'the same, {most} workers', rate[most], '/s'),
+            (f'{most} workers against 1 process', rate[most] / rate[1], 'times')]
+
+
+def lay_out(raw, paths, points, number):
+    """A manifest set of `number` links to the frames `paths`, and the CSV of their points; returns both places."""
+    (raw / 'images').mkdir(parents=True)
+    known = raw.with_suffix('.points.csv')
+    with open(raw / 'manifest.csv', 'w', newline='') as manifest, open(known, 'w', newline='') as cache:
+        rows, found = csv.writer(manifest), csv.writer(cache)
+        rows.writerow(['path', 'subject', 'expression'])
+        found.writerow(detect.COLUMNS)
+        for i in range(number):
+            path, name = paths[i % len(paths)], f'images/{i:06d}.png'
+            os.link(RAW / path, raw / name)
+            rows.writerow([name, f'p{i % 100}', datasets.SEVEN[i % 7]])
+            found.writerow([name, os.path.getsize(raw / name), *points[path].ravel().round(1), 1])
+    return raw, known
+
+
+def build(out, raw, known):
+    """(seconds, MB of the largest process) of building a set whose points are known into out/<name>, by the command."""
+    out.mkdir(exist_ok=True)
+    shutil.copy(known, out / known.name)
+    command = [sys.executable, '-m', 'data_prep.build', '--dataset', raw.name, '--raw', raw, '--out', out]
+    with tempfile.TemporaryFile('w+') as said:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        said.seek(0)
+        if status:
+            raise SystemExit(said.read().splitlines()[-1])
+    return seconds, usage.ru_maxrss / 1024
+
+
+def search(folder, paths, processes):
+    """Seconds of detection in pictures by a number of processes."""
+    cache = folder / 'searched.csv'
+    start = time.perf_counter()
+    detect.points_of(str(RAW), paths, str(cache), workers=processes)
+    seconds = time.perf_counter() - start
+    cache.unlink()
+    return seconds
