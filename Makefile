@@ -16,7 +16,8 @@ enter = docker/enter
 python = $(enter) env GLOG_minloglevel=2 python3 -m
 
 .DEFAULT_GOAL = help
-.PHONY: help demo data contact-sheet train pretrain evaluate report bench prototxt drawing shell test clean
+.PHONY: help demo data contact-sheet train pretrain evaluate cv baselines tables figures report predict bench prototxt \
+	drawing shell test clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -64,8 +65,30 @@ snapshot = runs/$(PEOPLE)/$(1)/fold0_seed$(SEED)/snapshots/$(1)_iter_$(or $(ITER
 evaluate:  ## test of a trained run on its test fold
 	$(python) tools.evaluate $(run)
 
-report:  ## one page of all tested runs of DATASET
+# FOLDS is a list of numbers here ("0 1 2" or 0-4), not a file as in make data.
+cv:  ## every fold of VARIANTS="cnn s1r1", several at once; the same command goes on [FOLDS= SEEDS= JOBS= GPUS= ITERS= ...]
+	$(python) tools.cv --dataset '$(DATASET)' $(call option,variants,VARIANTS) $(call option,folds,FOLDS) \
+		$(call option,seeds,SEEDS) $(call option,jobs,JOBS) $(call option,gpus,GPUS) $(train)
+
+baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS=]
+	$(python) tools.baselines --dataset '$(DATASET)' $(call option,folds,FOLDS)
+
+tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with intervals
+	$(python) tools.results --dataset '$(DATASET)'
+	$(python) tools.tables --dataset '$(DATASET)'
+
+figures: export GCNET_MOUNTS = $(RAW)
+figures:  ## the paper's Figures 4-7, learning curves, confusion matrices, as PNG and PDF [RAW= FOLD= FOLDS= SEED=]
+	$(python) tools.make_figures --dataset '$(DATASET)' --seed '$(SEED)' $(call option,raw,RAW) \
+		$(call option,folds,FOLDS) $(if $(filter-out file,$(origin FOLD)),--fold '$(FOLD)')
+
+report: tables figures  ## one page of all tested runs of DATASET: tables, figures, commands, settings, versions
 	$(python) tools.report --dataset '$(DATASET)'
+
+predict: export GCNET_MOUNTS = $(IMAGE):$(RUN)
+predict:  ## expressions in IMAGE= (picture, folder, video) or of WEBCAM=0 [RUN= FORMAT=json OUT= EVERY= WORKERS=]
+	@$(python) tools.predict $(if $(IMAGE),'$(IMAGE)') $(call option,run,RUN) $(call option,format,FORMAT) \
+		$(call option,out,OUT) $(call option,every,EVERY) $(call option,webcam,WEBCAM) $(call option,workers,WORKERS)
 
 bench:  ## how fast things are on this machine [PART=data]
 	$(python) data_prep.demo_faces --out data/raw/demo

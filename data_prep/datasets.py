@@ -48,6 +48,11 @@ def get(name, raw):
                      'name, of letters and digits, with RAW=folder that holds a manifest.csv.')
 
 
+def of_people(name):
+    """Whether the classes of a data set are its people."""
+    return name in DATASETS and DATASETS[name][0] is PEOPLE
+
+
 def load(name, raw, frames, detected):
     """What the loader of a data set returns. detected(paths): ({path: points}, {path: reason}, number with several
     faces), of pictures that only mmi needs to look at, to find the peak."""

@@ -1,5 +1,6 @@
 """From `caffe train` on S1R1 to scores, pictures and report: scores against those that Caffe's own test prints."""
 import csv
+import html
 import json
 import os
 import re
@@ -95,6 +96,20 @@ def test_report_has_the_table_and_every_picture(place, monkeypatch, capsys):
     accuracy = json.loads((FOLDER / 'result.json').read_text())['accuracy']
     assert f'<td>{100 * accuracy:.1f} %</td>' in text and text.count('data:image/png;base64,') == 3
     assert not re.search(r'(src|href)="(?!data:)', text)  # self-contained
+
+
+def test_report_has_tables_and_figures_and_of_many_runs_no_pictures(place):
+    evaluate.evaluate(FOLDER)
+    base = FOLDER.parent.parent
+    (base / 'figures').mkdir()
+    shutil.copy(FOLDER / 'faces.png', base / 'figures' / 'figure7_faces.png')
+    (base / 'tables.md').write_text('| a<b |')
+    few, many = report.page([FOLDER]), report.page([FOLDER] * (report.SHOWN + 1))
+    for text, pictures in ((few, 4), (many, 1)):
+        assert text.count('data:image/png;base64,') == pictures and '| a&lt;b |' in text and 'Figure 7: X' in text
+        assert html.escape(json.loads((FOLDER / 'run.json').read_text())['versions']['caffe']) in text
+    shutil.rmtree(base / 'figures')
+    (base / 'tables.md').unlink()
 
 
 def refusal(function, *arguments):

@@ -1,4 +1,4 @@
-"""Pictures of a tested run."""
+"""Pictures of a tested run, and what all figures share: how they look and how they are written."""
 import csv
 
 import matplotlib
@@ -7,19 +7,41 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from sklearn.metrics import confusion_matrix  # noqa: E402
 
-# Okabe and Ito's colours, told apart by the colour-blind, with line styles for print in grey.
-COLOURS = ('#000000', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
-STYLES = ('-', '--', '-.', ':', (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+from prototxt import net  # noqa: E402
+
+plt.rcParams['pdf.fonttype'] = 42  # TrueType, whole letters: journals refuse matplotlib's own choice, Type 3
+
+# Okabe and Ito's colours, told apart by the colour-blind, with line styles and markers for print in grey.
+COLOURS = ('#000000', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#F0E442')
+STYLES = ('-', '--', '-.', ':', (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1)))
+MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
+VARIANTS = tuple(dict.fromkeys(['cnn', 's1r1', *net.VARIANTS]))  # in the order of the figures
 LOSSES = {'loss_cls': 'Cls', 'loss_contr': 'Contr', 'loss_gen_r': 'Gen,r', 'loss_recon_r': 'Recon,r',
           'loss_recon_i': 'Recon,i'}
 
 
 def save(figure, path):
-    """Writes the figure as the path's ending says, at 150 dots per inch, under a temporary name first."""
-    partial = path.with_name(f'.{path.name}')
-    figure.savefig(partial, dpi=150, format=path.suffix[1:])
-    partial.replace(path)
+    """Writes the figure as the path's ending says, at 150 dots per inch, under a temporary name first. A path
+    without an ending is for print: it gets .png, at 300 dots per inch, and .pdf."""
+    endings, dpi = (['.png', '.pdf'], 300) if not path.suffix else ([path.suffix], 150)
+    for ending in endings:
+        partial = path.with_name(f'.{path.stem}{ending}')
+        metadata = {'CreationDate': None} if ending == '.pdf' else {}  # the same figure, the same file
+        figure.savefig(partial, dpi=dpi, format=ending[1:], metadata=metadata)
+        partial.replace(path.with_suffix(ending))
     plt.close(figure)
+
+
+def name(variant):
+    """A variant as the paper writes it, for matplotlib's own TeX."""
+    names = {'cnn': 'CNN', 'metric': 'metric-learning CNN'}
+    return names.get(variant, f'GCNet$_{{{variant.upper()}}}$')
+
+
+def style(variant):
+    """Colour, line and marker of a variant's curve, the same in every figure."""
+    i = VARIANTS.index(variant)
+    return dict(color=COLOURS[i], linestyle=STYLES[i], marker=MARKERS[i])
 
 
 def confusion(path, labels, predicted, classes):
@@ -40,25 +62,43 @@ def confusion(path, labels, predicted, classes):
 
 def curves(path, metrics_csv):
     """The losses over iterations, and accuracy on the test fold where it was measured, from a run's metrics.csv."""
-    with open(metrics_csv, newline='') as file:
-        rows = list(csv.DictReader(file))
+    metrics = read_metrics(metrics_csv)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), constrained_layout=True)
-    shown = [name for name in LOSSES if rows and name in rows[0]]
-    for i, name in enumerate(shown):
-        x, y = column(rows, name)
-        left.plot(x, np.maximum(y, 1e-6), color=COLOURS[i], linestyle=STYLES[i], label=LOSSES[name])
+    for i, loss in enumerate(loss for loss in LOSSES if loss in metrics):
+        x, y = metrics[loss]
+        left.plot(x, np.maximum(y, 1e-6), color=COLOURS[i], linestyle=STYLES[i], label=LOSSES[loss])
     left.set(xlabel='iteration', ylabel='loss, unweighted', yscale='log', title='Training losses')
     left.legend(loc='center left', bbox_to_anchor=(1, 0.5))  # beside the curves, not on them
-    x, y = column(rows, 'test_accuracy')
+    x, y = metrics.get('test_accuracy', ((), np.array([])))
     right.plot(x, 100 * y, color=COLOURS[1], marker='o', label='test fold')
     right.set(xlabel='iteration', ylabel='accuracy, %', ylim=(0, 100), title='Accuracy on unseen people (for the eye only)')
     save(figure, path)
 
 
-def column(rows, name):
-    """Iterations and values of the rows that have a value."""
-    pairs = [(int(row['iteration']), float(row[name])) for row in rows if row.get(name)]
-    return np.array([x for x, _ in pairs]), np.array([y for _, y in pairs])
+def read_metrics(path):
+    """{name: (iterations, values)} of each column of a metrics.csv, of the rows that have a value there.
+
+    Raises SystemExit where it is missing or damaged.
+    """
+    metrics = {}
+    try:
+        for row in table(path):
+            iteration = int(row.pop('iteration'))
+            for column, value in row.items():
+                if value:
+                    metrics.setdefault(column, []).append((iteration, float(value)))
+    except (KeyError, TypeError, ValueError):
+        raise SystemExit(f'{path} is damaged: remove {path.parent} and train again.') from None
+    return {column: tuple(np.transpose(pairs)) for column, pairs in metrics.items()}
+
+
+def table(path):
+    """The rows of a CSV file as dicts; SystemExit where it cannot be read."""
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SystemExit(f'{path} cannot be read ({error}): make it again.') from None
 
 
 def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):
@@ -67,10 +107,10 @@ def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):
     Pictures are N x 1 x 64 x 64 in [0, 1]; outputs are those of forward.run, labels the true classes (N).
     """
     chosen = one_of_each(labels, most, seed)
-    rows = [('X', queries), ('X̂r', outputs['generated'])]
+    rows = [('$X$', queries), ('$\\hat{X}_r$', outputs['generated'])]
     if 'reconstructed_r' in outputs:
-        rows += [('De2,r', outputs['reconstructed_r']), ('De2,i', outputs['reconstructed_i'])]
-    rows.append(('Xr', references))
+        rows += [('De$_{2,r}$', outputs['reconstructed_r']), ('De$_{2,i}$', outputs['reconstructed_i'])]
+    rows.append(('$X_r$', references))
     tiles = np.pad([images[chosen, 0] for _, images in rows], ((0, 0), (0, 0), (0, 3), (0, 3)), constant_values=1)
     height, width = tiles.shape[2:]
     figure, axes = plt.subplots(figsize=(1.15 * len(chosen) + 0.8, 1.15 * len(rows) + 0.8), constrained_layout=True)

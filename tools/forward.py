@@ -2,29 +2,44 @@
 import caffe
 import numpy as np
 from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
+from data_prep import align
 from prototxt.net import CROP
 from tools import runs
 
 BATCH = 64
+ALIGNMENT = dict(size=align.SIZE, target=align.TARGET.tolist())  # of the faces; run.json keeps it as `crop`
 
 
 def load(folder):
     """The deploy network of a run folder with its last snapshot's weights, and that snapshot's iteration.
 
+    A folder without any solverstate, so one from which no training goes on, needs a caffemodel alone.
     Raises SystemExit where the folder has no whole snapshot, or one of another net.
     """
-    snapshot = runs.last_snapshot(folder)
+    found = runs.snapshots(folder)
+    weights_only = not any(snapshot.solverstate.exists() for snapshot in found)
+    snapshot = found[-1] if found and weights_only else runs.last_snapshot(folder)
     if snapshot is None:
         raise SystemExit(f'{folder} has no snapshot: run `make train` first.')
     caffe.set_mode_cpu()
-    net = caffe.Net(str(folder / 'deploy.prototxt'), caffe.TEST)
-    shapes = {name: [list(blob.data.shape) for blob in blobs] for name, blobs in net.params.items()}
     try:  # Caffe itself would abort
-        runs.check_fit(snapshot.caffemodel, runs.parse(snapshot.caffemodel, caffe_pb2.NetParameter()), shapes)
-    except ValueError as error:
+        text = (folder / 'deploy.prototxt').read_text(encoding='utf-8')
+        text_format.Parse(text, caffe_pb2.NetParameter())
+        net = caffe.Net(str(folder / 'deploy.prototxt'), caffe.TEST)
+        shapes = {name: [list(blob.data.shape) for blob in blobs] for name, blobs in net.params.items()}
+        model = runs.parse(snapshot.caffemodel, caffe_pb2.NetParameter())
+        runs.check_fit(snapshot.caffemodel, model, shapes)
+        missing = set(shapes) - {layer.name for layer in model.layer if layer.blobs}
+        if missing:  # cut short at the seam of two messages, it would still be read
+            raise ValueError(f'{snapshot.caffemodel} is cut short or of another net: without {min(missing)}')
+    except (OSError, ValueError, text_format.ParseError) as error:
         raise SystemExit(f'{error}: remove {folder} and train again.') from None
     net.copy_from(str(snapshot.caffemodel))
+    if not all(np.isfinite(blob.data).all() for blobs in net.params.values() for blob in blobs):
+        raise SystemExit(f'{snapshot.caffemodel} holds weights that are not finite: '
+                         f'remove {folder} and train again.')
     return net, snapshot.iteration
 
 

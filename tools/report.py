@@ -13,19 +13,42 @@ PICTURES = {'faces.png': 'Unseen people: X, the generated reference X̂r, the re
 STYLE = '''body { font: 16px/1.5 sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222 }
 table { border-collapse: collapse } td, th { padding: .3em .8em; border-bottom: 1px solid #ccc; text-align: right }
 td:first-child, th:first-child { text-align: left } img { max-width: 100% } figcaption { color: #555 }
-code { background: #f3f3f3; padding: .1em .3em }'''
+code { background: #f3f3f3; padding: .1em .3em }
+pre { overflow-x: auto; font-size: 13px }'''
+
+
+FIGURES = {'figure4_depth': 'Figure 4: error against the depth of the expression',
+           'figure5_embedding': 'Figure 5: t-SNE of pixels and features',
+           'figure6_filters': 'Figure 6: learned filters',
+           'figure7_faces': 'Figure 7: X, the generated reference X̂r, the reconstructions, and the true neutral face Xr',
+           'learning_curves': 'Losses and accuracy over iterations, accuracy for the eye only'}
+SHOWN = 4  # runs: of more, the pictures of each one would make a page too heavy to open
 
 
 def page(folders):
-    """HTML text for tested run folders: the table of results, then each run's pictures and the command that made it."""
+    """HTML text for tested run folders of a data set, runs/<dataset>/<variant>/<run>: the tables and figures that were
+    made of them all, the result, command, settings and versions of each, and of a few runs their own pictures."""
     results = [json.loads((folder / 'result.json').read_text()) for folder in folders]
+    base = folders[0].parent.parent
     data = html.escape(results[0]['dataset'])
     parts = [f'<!doctype html><html lang="en"><meta charset="utf-8"><title>GCNet on {data}</title><style>{STYLE}</style>',
              f'<h1>GCNet on {data}</h1><p>Accuracy on people never seen in training, at the last iteration.</p>',
              table(results)]
+    if len(folders) <= SHOWN:
+        for folder, result in zip(folders, results):
+            parts.append(f'<h2>{heading(result)}</h2>')
+            parts += [figure(folder / name, caption) for name, caption in PICTURES.items() if (folder / name).exists()]
+    if (base / 'tables.md').exists():
+        parts.append(f'<h2>Tables</h2><pre>{html.escape((base / "tables.md").read_text(encoding="utf-8"))}</pre>')
+    drawn = sorted((base / 'figures').glob('*.png'), key=lambda path: (path.stem not in FIGURES, path.stem))
+    parts += ['<h2>Figures</h2>'] if drawn else []
+    parts += [figure(path, FIGURES.get(path.stem) or path.stem.replace('_', ' of ')) for path in drawn]
+    parts.append('<h2>How each run was made</h2>')
     for folder, result in zip(folders, results):
-        parts.append(f'<h2>{heading(result)}</h2><p><code>{html.escape(runs.read(folder)["command"])}</code></p>')
-        parts += [figure(folder / name, caption) for name, caption in PICTURES.items() if (folder / name).exists()]
+        run = runs.read(folder)
+        more = {name: run[name] for name in ('settings', 'versions', 'code') if run.get(name)}
+        parts.append(f'<p><b>{heading(result)}</b>: <code>{html.escape(run["command"])}</code><br>'
+                     f'<small>{html.escape(json.dumps(more))}</small></p>')
     return '\n'.join(parts) + '\n'
 
 

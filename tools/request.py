@@ -18,7 +18,7 @@ from caffe.proto import caffe_pb2
 
 from data_prep import lmdb_writer
 from prototxt import net
-from tools import caffe_log, runs
+from tools import caffe_log, forward, runs
 
 SOLVER_SETTINGS = ('gamma', 'power')  # arguments of net.solver that --set may give
 SHAPES = '''import caffe, json, sys
@@ -52,7 +52,7 @@ def read(arguments):
         settings=dict(setting(text, tunable) for text in options.set),
         command=shlex.join(['python3', '-m', 'tools.train', *arguments]),
         versions=dict(caffe=caffe.__version__, python=platform.python_version(), numpy=np.__version__),
-        code=commit())
+        crop=forward.ALIGNMENT, code=commit())
     if gpu is not None:
         check_gpu(gpu)
     run.update(data(run))

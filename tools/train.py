@@ -153,7 +153,8 @@ def prepare(folder, run, texts):
     (folder / 'snapshots').mkdir(parents=True, exist_ok=True)
     remove_after(folder, run['begun'])
     if run['begun'] == 0:
-        (folder / 'log.txt').unlink(missing_ok=True)
+        for name in ('log.txt', 'result.json'):  # of a run whose snapshots were removed
+            (folder / name).unlink(missing_ok=True)
     # Caffe shows the iteration that it goes on from once more.
     metrics = [row for row in read_metrics(folder) if row['iteration'] < run['begun']]
     write_metrics(folder, metrics)

@@ -1,0 +1,267 @@
+"""The tables against hand-computed values, scipy, sklearn and a bootstrap that draws one sample at a time."""
+import csv
+import itertools
+import math
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics
+
+from tools import tables
+
+CLASSES = ['anger', 'happy', 'surprise']
+COLUMNS = ['variant', 'fold', 'seed', 'iterations', 'subject', 'sequence', 'frame', 'truth', 'predicted']
+
+
+def images(variant, fold, subject, right, wrong=0, seed=1, sequence='001', truth='anger', first=1):
+    """Rows of a person's images in a run: so many right ones, then so many wrong ones."""
+    iterations = 0 if variant in ('hog', 'lbp') else 300
+    return [(variant, fold, seed, iterations, subject, sequence, first + i, truth,
+             truth if i < right else 'surprise') for i in range(right + wrong)]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A function that makes rows the results of a data set in an empty working directory, and reads them."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(rows, dataset='demo'):
+        Path('runs', dataset).mkdir(parents=True, exist_ok=True)
+        with open(Path('runs', dataset, 'results.csv'), 'w', newline='') as file:
+            table = csv.writer(file, lineterminator='\n')
+            table.writerow([*COLUMNS, *CLASSES])
+            table.writerows([*row, *(int(name == row[-1]) for name in CLASSES)] for row in rows)
+        return tables.read(dataset)[0]
+    return write
+
+
+def line(table, name):
+    return next(row for row in table.rows if next(iter(row.values())) == name)
+
+
+def accuracy(rows, variant='cnn', dataset='demo'):
+    return line(tables.accuracy_table(dataset, rows, [variant]), tables.title(variant))
+
+
+def test_accuracy_of_a_hand_computed_sweep(place):
+    rows = place(images('cnn', 0, 'A', 3, 1) + images('cnn', 0, 'B', 2, 0) + images('cnn', 1, 'C', 1, 1)
+                 + images('cnn', 2, 'D', 1, 3, truth='happy'))
+    row = accuracy(rows)
+    folds = [100 * 5 / 6, 100 * 1 / 2, 100 * 1 / 4]
+    assert row['accuracy'] == pytest.approx(sum(folds) / 3)
+    assert row['sd'] == pytest.approx(statistics.stdev(folds))
+    assert row['over images'] == pytest.approx(100 * 7 / 12)
+    assert row['balanced'] == pytest.approx(100 * (6 / 8 + 1 / 4) / 2)
+    assert [row[name] for name in ('folds', 'people', 'images', 'seeds', 'iterations')] == [
+        '3 of 10 *', 4, 12, '1', '300']
+
+
+def test_of_several_seeds_every_image_counts_by_its_mean(place):
+    """Fold 0 was run with two seeds, fold 1 with one: its image must not count half."""
+    rows = place(images('cnn', 0, 'A', 2, 0) + images('cnn', 0, 'A', 1, 1, seed=2)
+                 + images('cnn', 1, 'B', 0, 2))
+    row = accuracy(rows)
+    assert row['over images'] == pytest.approx(100 * (2 + 1) / 2 / 4)
+    assert row['accuracy'] == pytest.approx((75 + 0) / 2)
+    assert row['balanced'] == row['over images'] and row['images'] == 4 and row['seeds'] == '1, 2'
+
+
+def test_balanced_accuracy_and_recalls_are_those_of_sklearn(place):
+    random = np.random.RandomState(0)
+    rows = place([('cnn', i % 3, 1, 300, f'S{i % 7}', '001', i, CLASSES[random.choice(3, p=[0.6, 0.3, 0.1])],
+                   CLASSES[random.randint(3)]) for i in range(200)])
+    truth, predicted = (tables.results.read('runs/demo/results.csv')[name] for name in ('truth', 'predicted'))
+    expected = 100 * metrics.balanced_accuracy_score(truth, predicted)
+    assert accuracy(rows)['balanced'] == pytest.approx(expected)
+    recall = line(tables.recall_table(rows, ['cnn'], CLASSES), 'CNN')
+    assert [recall[name] for name in CLASSES] == pytest.approx(
+        100 * metrics.recall_score(truth, predicted, labels=CLASSES, average=None))
+
+
+def test_what_was_not_run_or_not_whole_says_so(place):
+    Path('data/demo/fold0').mkdir(parents=True)
+    Path('data/demo/fold1').mkdir()
+    rows = place(images('cnn', 0, 'A', 2) + images('cnn', 1, 'B', 1) + images('s1r1', 1, 'B', 1)
+                 + images('cnn', 1, 'B', 1, seed=2) + images('s0r0', 0, 'A', 2))
+    table = tables.accuracy_table('demo', rows, list(tables.NAMES))
+    assert [row['variant'] for row in table.rows if row['accuracy'] == 'not run'] == [
+        'HOG + linear SVM', 'LBP + linear SVM', 'metric-learning CNN', 'GCNet S1R0', 'GCNet S0R1']
+    assert line(table, 'CNN')['folds'] == '2 of 2 *' and line(table, 'GCNet S1R1')['folds'] == '1 of 2 *'
+    assert any('CNN (seed 1: fold 0, 1; seed 2: fold 1), ' in note for note in table.notes)
+    assert tables.difference(rows, 's1r0', 'cnn')['difference'] == 'not run'
+    assert tables.difference(rows, 's1r1', 's0r0')['difference'] == 'no common run'
+    assert line(tables.recall_table(rows, ['metric'], CLASSES), 'metric-learning CNN')['anger'] == 'not run'
+    first = (rows['variant'] == 'cnn') & (rows['seed'] == 1)
+    whole = tables.accuracy_table('demo', tables.take(rows, first), ['cnn'])
+    assert whole.rows[0]['folds'] == '2 of 2' and not any('incomplete' in note for note in whole.notes)
+
+
+def test_a_difference_is_of_the_folds_and_seeds_that_both_have(place):
+    rows = place(images('cnn', 0, 'A', 1, 3) + images('cnn', 0, 'B', 2, 0) + images('cnn', 1, 'C', 0, 9)
+                 + images('cnn', 0, 'A', 0, 4, seed=2) + images('cnn', 0, 'B', 0, 2, seed=2)
+                 + images('s1r1', 0, 'A', 4, 0) + images('s1r1', 0, 'B', 1, 1) + images('s1r1', 2, 'D', 9, 0))
+    row = tables.difference(rows, 's1r1', 'cnn')
+    assert row['difference'] == pytest.approx(100 * (5 - 3) / 6)
+    assert (row['people'], row['differing'], row['folds'], row['seeds'], row['p']) == (2, 2, 1, '1', None)
+    assert (row['low'], row['high']) == (pytest.approx(-50), pytest.approx(75))  # B twice, A twice
+
+
+def test_a_difference_over_two_seeds_is_their_mean(place):
+    rows = place(images('s1r1', 0, 'A', 3, 1, seed=1) + images('cnn', 0, 'A', 1, 3, seed=1)
+                 + images('s1r1', 0, 'A', 2, 2, seed=2) + images('cnn', 0, 'A', 2, 2, seed=2))
+    row = tables.difference(rows, 's1r1', 'cnn')
+    assert row['difference'] == pytest.approx(100 * (2.5 - 1.5) / 4) and row['seeds'] == '1, 2'
+    assert row['low'] is None  # one person has no spread
+
+
+def people(n, seed=0):
+    """(gain, total) of n people who have 1 to 20 images each."""
+    random = np.random.RandomState(seed)
+    total = random.randint(1, 21, n)
+    return (random.binomial(total, 0.8) - random.binomial(total, 0.7)).astype(float), total
+
+
+def test_bootstrap_is_that_of_a_slow_loop(monkeypatch):
+    gain, total = people(23)
+    random, ratios = np.random.default_rng(5), []
+    for _ in range(500):
+        drawn = [int(random.integers(len(gain))) for _ in range(len(gain))]
+        ratios.append(sum(gain[i] for i in drawn) / sum(total[i] for i in drawn))
+    ratios.sort()
+    expected = [ratios[i] + part * (ratios[i + 1] - ratios[i]) for i, part in ((12, 0.475), (486, 0.525))]
+    np.testing.assert_allclose(tables.bootstrap(gain, total, 500, 5), expected, rtol=1e-12)
+    monkeypatch.setattr(tables, 'BLOCK', 100)  # four draws at once
+    np.testing.assert_allclose(tables.bootstrap(gain, total, 500, 5), expected, rtol=1e-12)
+
+
+def test_bootstrap_agrees_with_the_normal_approximation():
+    gain, total = people(600)
+    ratio = gain.sum() / total.sum()
+    error = math.sqrt(np.sum((gain - ratio * total) ** 2)) / total.sum()  # of a ratio of two sums
+    low, high = tables.bootstrap(gain, total)
+    assert low == pytest.approx(ratio - 1.96 * error, abs=0.06 * error)
+    assert high == pytest.approx(ratio + 1.96 * error, abs=0.06 * error)
+    np.testing.assert_array_equal(tables.bootstrap(gain, total), (low, high))  # seeded
+
+
+def test_signed_rank_is_that_of_the_textbook():
+    """The normal approximation with its correction for ties, from the ranks."""
+    differences = np.array([1, -1, 2, 3, 3, 0, 5, -2, 4, 6, 7, 0, 1]) / 21
+    kept = np.array([d for d in differences if d])
+    ranks, n = stats.rankdata(np.abs(kept)), len(kept)
+    ties = sum(t ** 3 - t for t in np.unique(ranks, return_counts=True)[1])
+    variance = n * (n + 1) * (2 * n + 1) / 24 - ties / 48
+    z = (ranks[kept > 0].sum() - n * (n + 1) / 4) / math.sqrt(variance)
+    p, differing = tables.signed_rank(differences)
+    assert differing == 11 and p == pytest.approx(2 * stats.norm.sf(abs(z)))
+    noise = 1e-14 * np.arange(13)  # as sums of weights leave it
+    assert tables.signed_rank(differences + noise) == (p, differing)
+
+
+def test_signed_rank_without_a_difference_or_with_few_people():
+    assert tables.signed_rank(np.zeros(30)) == (None, 0)
+    assert tables.signed_rank(np.array([1.] * 9 + [0.] * 9)) == (None, 9)
+    p, _ = tables.signed_rank(np.array([1.] * 10 + [0.] * 9))
+    assert p == pytest.approx(2 * stats.norm.sf(math.sqrt(10)))
+
+
+def test_every_pair_of_gcnets_says_what_differs(place):
+    table = tables.parts_table(place(images('s0r0', 0, 'A', 1, 3) + images('s1r0', 0, 'A', 2, 2)
+                                     + images('s0r1', 0, 'A', 3, 1) + images('s1r1', 0, 'A', 4)))
+    assert {row['difference of']: (row['what differs'], row['difference']) for row in table.rows} == {
+        'S1R0 - S0R0': ('+ contrast', 25), 'S0R1 - S0R0': ('+ reconstruction', 50),
+        'S1R1 - S0R0': ('+ contrast, + reconstruction', 75),
+        'S0R1 - S1R0': ('- contrast, + reconstruction', 25),
+        'S1R1 - S1R0': ('+ reconstruction', 50), 'S1R1 - S0R1': ('+ contrast', 25)}
+
+
+def test_the_papers_figures_stand_beside(place):
+    """Typed again from Tables 2 to 5: CNN, S0R0, S1R0, S0R1, S1R1."""
+    printed = {'ckplus7': '96.94 97.08 97.83 97.53 97.93', 'ckplus8': '95.47 95.74 96.75 96.50 97.28',
+               'mmi': '77.68 76.20 78.86 77.00 81.53', 'oulu': '83.96 84.65 86.39 85.83 86.11',
+               'demo': '- - - - -'}
+    for (dataset, values), number in zip(printed.items(), '2345-'):
+        table = tables.accuracy_table(dataset, place(images('s1r1', 0, 'A', 1), dataset), list(tables.NAMES))
+        shown = [tables.cell('paper', row['paper']) for row in table.rows]
+        assert shown == ['-', '-', values.split()[0], '-', *values.split()[1:]]
+        assert any(f'Table {number}' in note for note in table.notes) == (dataset != 'demo')
+        assert any('by its place it is S1R1' in note for note in table.notes) == (dataset == 'ckplus8')
+
+
+@pytest.fixture
+def depths(place, monkeypatch):
+    """Runs on six images of one person, of depth 0.1 to 0.6: CNN misses the weakest and the strongest."""
+    path = Path('depth.csv')
+    lines = [f'A,001,0000000{i},0.{i}00\n' for i in range(7)]
+    path.write_text(''.join(['subject,sequence,frame,depth\n', *lines]))
+    monkeypatch.setattr(tables, 'DEPTH', path)
+    single = [images('cnn', 0, 'A', int(i not in (1, 6)), int(i in (1, 6)), first=i) for i in range(1, 7)]
+    return place(list(itertools.chain(*single)) + images('s1r1', 0, 'A', 6))
+
+
+def test_error_on_the_weakest_third(depths):
+    table = tables.depth_table(depths, ['cnn', 's1r1', 'hog'])
+    cnn, s1r1, hog = table.rows
+    assert (cnn['error, weak'], cnn['error, others'], cnn['images, weak']) == (50, 25, 2)
+    assert 'a depth of at most 0.267' in table.notes[0]
+    assert (s1r1['error, weak'], s1r1['difference'], cnn['difference']) == (0, -50, None)
+    assert hog['error, weak'] == hog['difference'] == 'not run'
+
+
+def test_markdown_is_aligned_and_the_csv_has_every_value(place, monkeypatch, capsys):
+    rows = images('cnn', 0, 'A', 1, 2) + images('vae', 0, 'A', 3) + images('hog', 1, 'B', 1)
+    place(rows, 'mmi')
+    monkeypatch.setattr(sys, 'argv', ['tables', '--dataset', 'mmi'])
+    tables.main()
+    text = Path('runs/mmi/tables.md').read_text()
+    assert text in capsys.readouterr().out and 'python3 -m tools.tables --dataset mmi' in text
+    for part in text.split('\n## ')[1:]:
+        assert len({len(row) for row in part.splitlines() if row.startswith('|')}) == 1
+    assert '| CNN                 |     33.3 |' in text
+    assert '| vae                 |    100.0 |' in text  # a variant of somebody else's
+    with open('runs/mmi/tables.csv', newline='') as file:
+        values = {(row['table'].split()[0], row['row'], row['column']): row['value']
+                  for row in csv.DictReader(file)}
+    assert float(values['Accuracy', 'CNN', 'accuracy']) == pytest.approx(100 / 3, abs=1e-9)
+    assert float(values['Difference', 'vae', 'difference']) == pytest.approx(200 / 3)
+    assert values['Accuracy', 'GCNet S1R1', 'paper'] == '81.53'
+    assert ('Accuracy', 'CNN', 'sd') not in values
+
+
+def test_numbers_as_text():
+    assert [tables.cell('p', p) for p in (0.0004, 0.04567, None)] == ['<0.001', '0.046', '-']
+    values = [('low', 2.345), ('low', -2.0), ('paper', 96.5), ('sd', 0.04), ('people', 7)]
+    assert [tables.cell(*value) for value in values] == ['+2.3', '-2.0', '96.50', '0.0', '7']
+
+
+def test_runs_of_unequal_length_are_said(place):
+    rows = images('cnn', 0, 'A', 1) + images('hog', 0, 'A', 1)
+    assert 'equally long' not in str(tables.accuracy_table('demo', place(rows), ['cnn']).notes)
+    rows += [(*row[:3], 40, *row[4:]) for row in images('s1r1', 0, 'A', 1)]
+    assert 'equally long' in str(tables.accuracy_table('demo', place(rows), ['cnn']).notes)
+
+
+def refusal(function, *arguments):
+    with pytest.raises(SystemExit) as error:
+        function(*arguments)
+    message = str(error.value)
+    assert '\n' not in message and message.endswith('.')
+    return message
+
+
+def test_refusals(place, depths):
+    assert 'runs/oulu/results.csv is missing' in refusal(tables.read, 'oulu')
+    assert 'results.csv holds no prediction' in refusal(place, [])
+    rows = place(images('cnn', 0, 'A', 1, sequence='002'))
+    assert 'depth.csv has no depth of A/002/1' in refusal(tables.depth_table, rows, ['cnn'])
+    rows = place(images('cnn', 0, 'A', 2) + images('s1r1', 0, 'A', 2, first=2))
+    assert 's1r1 and cnn were not tested on the same' in refusal(tables.difference, rows, 's1r1', 'cnn')
+    Path('data/demo/fold0').mkdir(parents=True)
+    Path('data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
+    Path('data/demo/fold0/test.csv').write_text('subject,sequence,frame,expression\nB,001,1,anger\n')
+    assert 'A 001 1 anger is not in data/demo/fold0/test.csv' in refusal(place, images('cnn', 0, 'A', 1))
+    place(images('cnn', 0, 'B', 1))

@@ -1,0 +1,232 @@
+"""Trains and tests every fold of every variant, several at once, and gathers all predictions in one CSV.
+
+    python3 -m tools.cv --dataset demo --variants "cnn s1r1" --iters 360 --batch 32
+
+Each run is made by tools.train and tools.evaluate, in its usual folder. What they say goes to a file beside
+it, runs/<dataset>/<variant>/fold<F>_seed<S>.txt, predictions to runs/<dataset>/results.csv as runs finish.
+A run that fails stops no other. Ctrl-C makes those under way write a snapshot each and stop. The same command
+again does what is missing. Further options are those of tools.train. With --list it only prints the commands
+of all runs, one run a line, for a cluster (see cv.sbatch).
+"""
+import argparse
+import collections
+import concurrent.futures
+import contextlib
+import itertools
+import os
+import queue
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_prep.folds import FOLDS
+from prototxt import net
+from tools import request, results, runs, train
+
+POLL = 0.5  # seconds between two looks at a run
+QUIET = 60  # seconds between two lines of progress where there is no terminal
+ANY = ('command', 'versions', 'code', 'device')  # of run.json: no matter whether a run is the one asked for
+
+Job = collections.namedtuple('Job', 'folder run name training')  # run: of request.read; the others: arguments
+
+
+def main(arguments=None):
+    stopped = []  # signals received
+    for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if received != signal.SIGHUP or signal.getsignal(received) != signal.SIG_IGN:  # ignored under nohup
+            signal.signal(received, lambda number, frame: stopped.append(number))
+    options, training = parse(arguments)
+    jobs = plan(options.dataset, options.variants, options.seeds, options.folds, training)
+    gpus = itertools.cycle(options.gpus or [None])
+    if options.list:
+        for job, gpu in zip(jobs, gpus):
+            print(' && '.join(shlex.join(['docker/enter', 'env', 'GLOG_minloglevel=2', *command])
+                              for command in commands(job, gpu)))
+        return 0
+    missing = [job for job in jobs if not is_complete(job)]
+    print(f'{len(jobs)} runs, {len(jobs) - len(missing)} of them complete before.', flush=True)
+    places = list(itertools.islice(gpus, options.jobs))
+    failed = work(options.dataset, missing, places, stopped) if missing else []
+    for sentence in results.collect(options.dataset) + failed:
+        print(sentence, file=sys.stderr)
+    if stopped:
+        print('Stopped: the same command goes on from there.', file=sys.stderr)
+        return 130
+    if failed:
+        raise SystemExit(f'{len(failed)} of {len(jobs)} runs failed: the same command tries them again.')
+    print(f'All {len(jobs)} runs are complete: runs/{options.dataset}/results.csv.')
+    return 0
+
+
+def parse(arguments):
+    """(options, arguments for tools.train) of a command line."""
+    parser = argparse.ArgumentParser(prog='python3 -m tools.cv', allow_abbrev=False,
+                                     description=__doc__.split('\n')[0],
+                                     epilog='Further options are those of tools.train, as --iters and --set.')
+    parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
+    parser.add_argument('--variants', default='cnn s1r1', help=f'of {" ".join(net.VARIANTS)} (%(default)s)')
+    parser.add_argument('--folds', default='', help='"0 1 2" or 0-4, for instance (default: all of the set)')
+    parser.add_argument('--seeds', default='1', help='"1 2 3", for instance (default: 1)')
+    parser.add_argument('--jobs', default='', help='runs at once (default: one a core, or one a GPU)')
+    parser.add_argument('--gpus', default='', help='IDs of the GPUs, as "0 1" (default: train on the CPU)')
+    parser.add_argument('--list', action='store_true', help='print the commands of all runs instead')
+    options, training = parser.parse_known_args(arguments)
+    options.variants = options.variants.split()
+    if not options.variants or not set(options.variants) <= set(net.VARIANTS):
+        raise SystemExit(f'VARIANTS must be of {" ".join(net.VARIANTS)}, not {" ".join(options.variants)!r}.')
+    options.folds = folds(options.dataset, options.folds)
+    options.seeds = [runs.number('SEEDS', seed, 0, 2 ** 31 - 1) for seed in options.seeds.split() or ['']]
+    options.gpus = [runs.number('GPUS', gpu, 0, 1023) for gpu in options.gpus.split()]
+    for gpu in [] if options.list else options.gpus:
+        request.check_gpu(gpu)
+    options.jobs = runs.number('JOBS', options.jobs or len(options.gpus or os.sched_getaffinity(0)), 1, 1024)
+    return options, training
+
+
+def folds(dataset, text):
+    """The folds that `text` names ("0 1 2", "0-4", "0-2,7"), all for ''; SystemExit for one not built."""
+    built = sorted(int(path.name[4:]) for path in Path('data', dataset).glob('fold[0-9]'))
+    asked = []
+    for word in text.replace(',', ' ').split():
+        first, _, last = word.partition('-')
+        low = runs.number('FOLDS', first, 0, FOLDS - 1)
+        asked += range(low, runs.number('FOLDS', last or first, low, FOLDS - 1) + 1)
+    unknown = set(asked) - set(built)
+    if built and unknown:
+        raise SystemExit(f'data/{dataset} has no fold {min(unknown)}: '
+                         f'FOLDS can be {" ".join(map(str, built))}.')
+    return asked or built or [0]  # where none is built, request.read says so
+
+
+def plan(dataset, variants, seeds, folds, training):
+    """The Jobs, each once, checked as tools.train does; SystemExit for what cannot be trained."""
+    jobs = {}
+    for variant, seed, fold in itertools.product(variants, seeds, folds):
+        name = ['--dataset', dataset, '--variant', variant, '--fold', str(fold), '--seed', str(seed)]
+        folder, run, gpu = request.read([*name, *training])
+        if folder != runs.folder(dataset, variant, fold, seed) or gpu is not None:
+            raise SystemExit('Give VARIANTS, FOLDS, SEEDS and GPUS, not VARIANT, FOLD, SEED and GPU.')
+        jobs[folder] = Job(folder, run, name, training)
+    return list(jobs.values())
+
+
+def commands(job, gpu):
+    """The command lines that make a run: its training and its test."""
+    where = [] if gpu is None else ['--gpu', str(gpu)]
+    return [['python3', '-m', 'tools.train', *job.name, *job.training, *where],
+            ['python3', '-m', 'tools.evaluate', *job.name]]
+
+
+def is_complete(job):
+    """Whether the run was trained and tested as asked."""
+    earlier = results.complete(job.folder)
+    return earlier is not None and all(earlier.get(name) == value for name, value in job.run.items()
+                                       if name not in ANY)
+
+
+def work(dataset, jobs, gpus, stopped):
+    """Makes runs, as many at once as there are `gpus` (None: CPU); returns a sentence for each failure."""
+    failed, ended, said = [], 0, time.monotonic()
+    reached = {job.folder: iteration(job) for job in jobs}
+    places = queue.SimpleQueue()  # lines of the screen, each with what trains there
+    for place in enumerate(gpus, 1):
+        places.put(place)
+    with open(os.devnull, 'w') as nowhere, concurrent.futures.ThreadPoolExecutor(len(gpus)) as pool, \
+            tqdm(total=sum(job.run['iterations'] for job in jobs), initial=sum(reached.values()),
+                 unit='iteration', ascii=True, file=sys.stderr if sys.stderr.isatty() else nowhere) as bar:
+        try:
+            left = {pool.submit(make, job, places, reached, stopped) for job in jobs}
+            while left:
+                done, left = concurrent.futures.wait(left, POLL, concurrent.futures.FIRST_COMPLETED)
+                failed += [future.result() for future in done if future.result()]
+                if done:
+                    ended += len(done)
+                    results.collect(dataset)
+                bar.n = sum(reached.values())
+                bar.set_description(f'{ended} of {len(jobs)} runs')
+                if not sys.stderr.isatty() and time.monotonic() - said > QUIET:
+                    said = time.monotonic()
+                    say(str(bar))
+        except BaseException:
+            stopped.append(None)  # or the pool would make all other runs first
+            raise
+    return failed
+
+
+def make(job, places, reached, stopped):
+    """Trains and tests a run in a place that is free; returns None, or a sentence why it failed."""
+    if stopped:
+        return None
+    line, gpu = places.get()
+    path = job.folder.with_name(f'{job.folder.name}.txt')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, 'w', encoding='utf-8') as output, \
+                tqdm(total=job.run['iterations'], initial=reached[job.folder], desc=str(job.folder),
+                     position=line, leave=False, unit='iteration', ascii=True,
+                     disable=not sys.stderr.isatty()) as bar:
+
+            def show():
+                reached[job.folder] = iteration(job)
+                bar.update(reached[job.folder] - bar.n)
+
+            if bar.disable:
+                say(f'{job.folder} begins; what it says goes to {path}.')
+            for command in commands(job, gpu):
+                code = follow(command, output, show, stopped)
+                if code:
+                    break
+        lines = path.read_text(encoding='utf-8', errors='replace').split('\n')
+        last = next((line.strip() for line in reversed(lines) if line.strip()), f'exit code {code}.')
+        last = f'ended by signal {-code}, see {path}.' if code < 0 else last
+    except OSError as error:
+        code, last = 1, f'{error}.'
+    finally:
+        places.put((line, gpu))
+    ending = 'is complete' if not code else 'stopped' if stopped else 'failed'
+    say(f'{job.folder} {ending}: {last}')
+    return f'{job.folder} failed: {last}' if code and not stopped else None
+
+
+def follow(command, output, show, stopped):
+    """Runs a command to its end, `show` now and then; passes a signal on, once; returns its exit code."""
+    # A session of its own: Ctrl-C reaches it once, by us. It does not outlive us either.
+    environment = {**request.environment(level=2), 'PYTHONUNBUFFERED': '1'}  # an error is the last line
+    process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *command], env=environment,
+                               stdout=output, stderr=output, start_new_session=True)
+    passed = False
+    try:
+        while process.poll() is None:
+            show()
+            if stopped and not passed:
+                process.terminate()
+                passed = True
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(POLL)
+        show()
+    finally:
+        process.kill()
+    return process.wait()
+
+
+def iteration(job):
+    """The last iteration of a run's metrics.csv, as far as it was asked for; 0 without one."""
+    try:
+        last = max((row['iteration'] for row in train.read_metrics(job.folder)), default=0)
+    except SystemExit:  # tools.train will say it
+        return 0
+    return min(last, job.run['iterations'])
+
+
+def say(sentence):
+    """Prints a line on stderr, above the bars."""
+    tqdm.write(sentence, file=sys.stderr)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""The paper's figures of what was trained on a data set, each as PNG and PDF: `make figures`.
+
+    figure4_depth       error against the depth of the expression, CNN and GCNet, over all folds that have
+                        both; its numbers are in figure4_depth.csv
+    figure5_embedding   t-SNE of pixels and of the features of CNN and GCNet
+    figure6_filters     learned filters
+    figure7_faces       faces of the test people, generated references and reconstructions
+    learning_curves     losses and accuracy of all variants over the iterations
+    confusion_<name>    confusion matrix of a variant (or other method), over all its folds
+
+Figures 5 to 7 and the curves are of one fold: features of two networks cannot be compared.
+"""
+import argparse
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data_prep import datasets
+from data_prep.folds import FOLDS
+from prototxt.net import GCNETS
+from tools import cv, depth, embedding, evaluate, figures, filters, forward, learning_curves, request, results
+from tools import runs
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--dataset', default='demo', help='what was trained on (default: demo)')
+    parser.add_argument('--raw', help='folder of the set as its makers ship it, for Figure 4 (default: '
+                                      'data/raw/DATASET)')
+    parser.add_argument('--fold', help='of Figures 5 to 7 and the curves (default: the first with CNN and '
+                                       'GCNet)')
+    parser.add_argument('--folds', default='', help='of Figure 4 and the confusion matrices, for instance '
+                                                    '"0 1 2" or 0-4 (default: all that have the runs)')
+    parser.add_argument('--seed', default=1, help='of the runs (default: 1)')
+    options = parser.parse_args()
+    try:
+        make(options)
+    except KeyboardInterrupt:
+        raise SystemExit('Interrupted: the figures that were made are whole.') from None
+
+
+def make(options):
+    """Makes every figure that can be made; prints what each of the others needs."""
+    dataset, seed = options.dataset, runs.number('SEED', options.seed, 0, 2 ** 31 - 1)
+    if datasets.of_people(dataset):
+        raise SystemExit(f'The classes of {dataset} are its people: the figures are of expressions.')
+    classes = results.classes_of(dataset)
+    if classes is None:
+        raise SystemExit(f'data/{dataset} is not built: run `make data DATASET={dataset}`.')
+    tested, among = find(dataset, seed), cv.folds(dataset, options.folds)
+    if not tested:
+        raise SystemExit(f'No tested run of seed {seed} in runs/{dataset}: run `make train DATASET={dataset} '
+                         f'SEED={seed}` first.')
+    rival, both = choose({fold: tested.get(fold, {}) for fold in among})
+    fold = runs.number('FOLD', options.fold or (both or [*tested])[0], 0, FOLDS - 1)
+    pooled = among if options.folds else both or [fold]
+    here = tested.get(fold, {})
+    trained = [variant for variant in here if variant in figures.VARIANTS]
+    gcnet, _ = choose({fold: here})
+    pair = ('cnn', gcnet)
+    raw = options.raw or os.path.join('data', 'raw', dataset)
+
+    def lacking(fold, *variants):
+        return [f'`make train DATASET={dataset} VARIANT={variant} FOLD={fold} SEED={seed}`'
+                for variant in variants if variant not in tested.get(fold, {})]
+
+    # name: (commands without which there is none, what draws it to a path)
+    figures_of = {
+        'figure4_depth': ([command for one in pooled for command in lacking(one, 'cnn', rival)],
+                          lambda path: draw_depth(path, dataset, raw, tested, pooled, classes)),
+        'figure5_embedding': (lacking(fold, *pair), lambda path: draw_embedding(
+            path, dataset, fold, {variant: here[variant] for variant in pair}, classes)),
+        'figure6_filters': (lacking(fold, gcnet), lambda path: filters.draw(
+            path, filters.of(load(here[gcnet], dataset, fold)))),
+        'figure7_faces': (lacking(fold, gcnet), lambda path: draw_faces(
+            path, dataset, fold, here[gcnet], classes)),
+        'learning_curves': ([] if trained else lacking(fold, *pair), lambda path: learning_curves.draw(
+            path, {variant: figures.read_metrics(here[variant] / 'metrics.csv') for variant in trained}))}
+    for variant in dict.fromkeys(variant for one in among for variant in tested.get(one, {})):
+        folders = {one: tested[one][variant] for one in among if variant in tested.get(one, {})}
+        figures_of[f'confusion_{variant}'] = [], functools.partial(draw_confusion, dataset=dataset,
+                                                                  folders=folders, classes=classes)
+    write_all(Path('runs', dataset, 'figures'), figures_of)
+
+
+def find(dataset, seed):
+    """{fold: {variant: folder}} of the tested runs: folds ascending, variants in the order of
+    figures.VARIANTS, and after them what else gave predictions, such as the classical baselines."""
+    found = {}
+    for folder in sorted(Path('runs', dataset).glob(f'*/fold*_seed{seed}')):
+        run = results.complete(folder)
+        if run:
+            found.setdefault(run['fold'], {})[run['variant']] = folder
+    names = {variant for of in found.values() for variant in of}
+    order = [*figures.VARIANTS, *sorted(names - set(figures.VARIANTS))]
+    return {fold: {variant: found[fold][variant] for variant in order if variant in found[fold]}
+            for fold in sorted(found)}
+
+
+def choose(tested):
+    """The GCNet to set against the CNN, and the folds that have both: S1R1 if it has any, else the next
+    variant that has. With no such fold, the first GCNet there is, and []."""
+    gcnets = [variant for variant in figures.VARIANTS if variant in GCNETS]
+    for variant in gcnets:
+        both = [fold for fold, of in tested.items() if {'cnn', variant} <= set(of)]
+        if both:
+            return variant, both
+    there = [variant for variant in gcnets if any(variant in of for of in tested.values())]
+    return (there or gcnets)[0], []
+
+
+def write_all(folder, figures_of):
+    """Writes each figure of {name: (commands that it waits for, function that draws it to a path and gives
+    back why it could not, or None)}. One that fails keeps no other from being made: SystemExit, with every
+    reason, comes at the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made, failed = [], {}
+    for name, (commands, draw) in figures_of.items():
+        if commands:
+            print(f'No {name}: run {" and ".join(commands)} first.')
+            continue
+        try:
+            why = draw(folder / name)
+        except SystemExit as error:  # of two figures with the same reason it is said once
+            failed.setdefault(str(error), []).append(name)
+        except OSError as error:
+            failed.setdefault(f'{error}.', []).append(name)
+        else:
+            print(f'No {name}: {why}.' if why else f'{folder / name}.png and .pdf')
+            made += [] if why else [name]
+    if failed:
+        raise SystemExit('\n'.join(f'No {", ".join(names)}: {reason}' for reason, names in failed.items()))
+    if not made:
+        raise SystemExit(f'No figure was made in {folder}: see above.')
+
+
+def check(folder, dataset, fold):
+    """The settings of a run; SystemExit where it is of other data than there is now."""
+    run = runs.read(folder)
+    if (run.get('dataset'), run.get('fold'), run.get('data')) != (dataset, fold, present(dataset, fold)):
+        raise SystemExit(f'{folder} was trained on other data than data/{dataset}/fold{fold} holds now: '
+                         'remove it and train again.')
+    return run
+
+
+@functools.lru_cache(maxsize=None)
+def present(dataset, fold):
+    """What tells one build of a fold from another."""
+    return request.data(dict(dataset=dataset, fold=fold))['data']
+
+
+def load(folder, dataset, fold):
+    """The trained network of a tested run; SystemExit where it is damaged or of other data."""
+    run = check(folder, dataset, fold)
+    net, iteration = forward.load(folder)
+    if iteration != run['iterations']:
+        raise SystemExit(f'{folder} has no whole snapshot after iteration {iteration} of {run["iterations"]}'
+                         ': give its `make train` again.')
+    return net
+
+
+def draw_depth(path, dataset, raw, tested, folds, classes):
+    """Figure 4, over these folds, of the variants that all of them have."""
+    variants = [variant for variant in figures.VARIANTS if all(variant in tested[fold] for fold in folds)]
+    partly = [variant for variant in figures.VARIANTS
+              if variant not in variants and any(variant in tested[fold] for fold in folds)]
+    if partly:
+        print(f'Not in {path.name}, since not trained on each of its folds: {", ".join(partly)}.')
+    fold_of = {row['subject']: fold for fold in folds
+               for row in figures.table(Path('data', dataset, f'fold{fold}', 'test.csv'))}
+    try:
+        rows, crops, known = depth.read(dataset, raw, fold_of)
+    except ValueError as error:
+        return str(error)
+    missed = {variant: np.zeros(len(rows), bool) for variant in variants}
+    for fold, variant in tqdm([(fold, variant) for fold in folds for variant in variants], 'figure 4',
+                              unit='net', ascii=True):
+        own = np.flatnonzero([fold_of[row['subject']] == fold for row in rows])
+        if len(own):
+            net = load(tested[fold][variant], dataset, fold)
+            missed[variant][own] = depth.wrong(net, [rows[i] for i in own], crops[own], classes)
+    depths, people = zip(*((row['depth'], row['subject']) for row in rows))
+    tables = {variant: depth.bins(depths, missed[variant], people) for variant in variants}
+    runs.write(path.with_suffix('.csv'), depth.text(tables))
+    depth.draw(path, tables, known, len(classes))
+    print(f'Errors on {len(rows)} frames of {len(set(people))} people, folds {", ".join(map(str, folds))}: '
+          + ', '.join(f'{variant} {missed[variant].mean():.1%}' for variant in variants) + '.')
+
+
+def draw_embedding(path, dataset, fold, folders, classes):
+    """Figure 5, with the features of {variant: folder}."""
+    nets = {variant: load(folder, dataset, fold) for variant, folder in folders.items()}
+    _, queries, _, labels = evaluate.read_test(dict(dataset=dataset, fold=fold))
+    spaces = {'pixels': queries.reshape(len(queries), -1)}
+    spaces.update((figures.name(variant), embedding.features(net, queries)) for variant, net in nets.items())
+    embedding.draw(path, spaces, labels, classes)
+
+
+def draw_faces(path, dataset, fold, folder, classes):
+    """Figure 7."""
+    net = load(folder, dataset, fold)
+    _, queries, references, labels = evaluate.read_test(dict(dataset=dataset, fold=fold))
+    figures.faces(path, queries, references, forward.run(net, queries), labels, classes)
+
+
+def draw_confusion(path, dataset, folders, classes):
+    """The confusion matrix over the test people of {fold: folder} of one variant."""
+    rows = []
+    for fold, folder in folders.items():
+        rows += results.read_predictions(folder / 'predictions.csv', check(folder, dataset, fold), classes)
+    labels, predicted = ([classes.index(row[name]) for row in rows] for name in ('truth', 'predicted'))
+    figures.confusion(path, labels, predicted, classes)
+
+
+if __name__ == '__main__':
+    main()
