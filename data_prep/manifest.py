@@ -6,6 +6,7 @@ in any order of columns; further columns are passed over. path and reference are
 written with /. split is train or test, where the set has a split of its own.
 """
 import csv
+import functools
 import io
 import itertools
 import os
@@ -124,6 +125,12 @@ def read_row(raw, where, cells, own_split, first_line):
     return {**row, 'split': split} if own_split else row
 
 
+@functools.lru_cache(maxsize=1)
+def top_of(raw):
+    """The folder raw, free of links, with a / at its end."""
+    return os.path.join(os.path.realpath(raw), '')
+
+
 def inside(raw, where, path, what):
     """`path` in its normal form, for a file in folder raw; ValueError with the reason for any other. `what`
     it is: image or reference."""
@@ -134,7 +141,7 @@ def inside(raw, where, path, what):
         raise ValueError(f'{name} is written with \\ instead of /: {where}: {path}')
     normal = os.path.normpath(path)
     file = os.path.join(raw, normal)
-    top = os.path.join(os.path.realpath(raw), '')
+    top = top_of(raw)
     if os.path.isabs(path) or normal.startswith('../') or not os.path.realpath(file).startswith(top):
         raise ValueError(f'{name} leaves the folder: {where}: {path}')
     if not os.path.isfile(file):

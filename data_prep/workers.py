@@ -16,7 +16,7 @@ def usable():
     return len(os.sched_getaffinity(0))
 
 
-def run(function, jobs, workers, chunk=16, **bar):
+def run(function, jobs, workers, chunk=64, **bar):
     """Yields function(job) for each of the list `jobs`, in their order, whatever the number of workers (1: in
     this process, else that many; function is then a module's own, and what it takes and gives can be
     pickled). `bar`: desc and unit of the progress bar.

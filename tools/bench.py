@@ -9,9 +9,9 @@ import platform
 from pathlib import Path
 
 from data_prep import workers
-from tools import bench_data, runs
+from tools import bench_data, bench_network, bench_predict, runs
 
-PARTS = {'data': bench_data.measure}
+PARTS = {'data': bench_data.measure, 'network': bench_network.measure, 'predict': bench_predict.measure}
 
 
 def main():
