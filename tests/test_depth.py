@@ -104,6 +104,11 @@ def test_points_are_detected_where_the_loader_has_none(raw, monkeypatch):
     np.testing.assert_array_equal(crops[0], align.crop(image, points[found[0]['path']]))
 
 
+def test_no_folder_of_frames_is_said(tmp_path):
+    with pytest.raises(ValueError, match='needs the frames of mine, and .*none is not there: give RAW='):
+        depth.read('mine', str(tmp_path / 'none'), {'S012'})
+
+
 def test_what_cannot_be_used_is_said(raw, capsys):
     (raw / 'cohn-kanade-images/S012/001/S012_001_00000003.png').write_bytes(b'no picture')
     rows, _, _ = depth.read('ckplus7', str(raw), {'S012'})

@@ -12,27 +12,39 @@ from data_prep import workers
 from tools import bench_data, bench_network, bench_predict, runs
 
 PARTS = {'data': bench_data.measure, 'network': bench_network.measure, 'predict': bench_predict.measure}
+OUT = Path('runs/bench.json')
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('parts', nargs='*', help=f'{", ".join(PARTS)} (default: all)')
-    parser.add_argument('--out', type=Path, default=Path('runs/bench.json'))
+    parser.add_argument('--out', type=Path, default=OUT)
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
         raise SystemExit(f'There is nothing called {unknown.pop()!r} to measure: name {", ".join(PARTS)}.')
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    found = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
+    found = read(arguments.out)
     for part in arguments.parts or PARTS:
         print(f'{part} ...', flush=True)
-        # (name, value, unit) a line
-        lines = PARTS[part]()
-        found[part] = dict(machine=machine(), lines=lines)
-        runs.write(arguments.out, json.dumps(found, indent=2) + '\n')  # as it comes
-        for name, value, unit in lines:
-            print(f'{name:<66}{value:>10.4g} {unit}')
+        record(arguments.out, found, part, PARTS[part]())  # as it comes
     print(f'Written to {arguments.out}')
+
+
+def read(out):
+    """What was measured before: the object in the file `out`, {} where there is none."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return json.loads(out.read_text()) if out.is_file() else {}
+    except ValueError:
+        raise SystemExit(f'{out} is damaged: move it away.') from None
+
+
+def record(out, found, part, lines):
+    """Prints the lines (name, value, unit) of a part, and writes them to the file `out` with what was `found`."""
+    found[part] = dict(machine=machine(), lines=lines)
+    runs.write(out, json.dumps(found, indent=2) + '\n')
+    for name, value, unit in lines:
+        print(f'{name:<66}{value:>10.4g} {unit}')
 
 
 def machine():

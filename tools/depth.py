@@ -25,6 +25,8 @@ def read(dataset, raw, subjects):
     cannot be read or show no face are left out, with a printed sentence. Raises ValueError where the set has
     no sequences or no usable frame, SystemExit where it is not as it should be.
     """
+    if not Path(raw).is_dir():
+        raise ValueError(f'it needs the frames of {dataset}, and {raw} is not there: give RAW=folder')
     detected = functools.partial(detect.points_of, raw, cache=f'data/{dataset}.points.csv',
                                  workers=workers.usable())
     rows, points, _ = datasets.load(dataset, raw, None, detected)
