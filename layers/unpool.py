@@ -27,19 +27,21 @@ class Unpool(caffe.Layer):
         top[0].reshape(n, c, h * self.stride, w * self.stride)
 
     def forward(self, bottom, top):
-        n, c, h, w = bottom[0].data.shape
+        for i, (values, unpooled) in enumerate(zip(bottom[0].data, top[0].data)):
+            unpooled[...] = np.bincount(self.places(bottom[1], i), values.ravel(), unpooled.size).reshape(unpooled.shape)
+
+    def places(self, switches, i):
+        """Where each value of sample i goes, as indices into its top. A sample at a time: they and the sums stay in the
+        processor's cache, and kept for the whole batch they would take more memory than the values."""
+        c, h, w = switches.data.shape[1:]
         plane = h * w * self.stride ** 2
-        first = np.arange(0, c * plane, plane)[:, None]  # index of each channel's first place
         # Where all of a window is NaN, Caffe's switch is -1: the NaN then goes to the first place, and on to the loss.
-        self.places = np.maximum(bottom[1].data, 0).reshape(n, c, h * w).astype(np.intp) + first
-        values, unpooled = bottom[0].data, top[0].data
-        for i in range(n):  # a sample at a time: the sums stay in the processor's cache
-            unpooled[i] = np.bincount(self.places[i].ravel(), values[i].ravel(), c * plane).reshape(unpooled[i].shape)
+        within = np.maximum(switches.data[i].reshape(c, h * w), 0)
+        return (within.astype(np.intp) + np.arange(0, c * plane, plane)[:, None]).ravel()
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            above, below = top[0].diff, bottom[0].diff
-            for i, places in enumerate(self.places):
-                below[i] = above[i].ravel()[places].reshape(below[i].shape)
+            for i, (above, below) in enumerate(zip(top[0].diff, bottom[0].diff)):
+                below[...] = above.ravel()[self.places(bottom[1], i)].reshape(below.shape)
         if propagate_down[1]:
             bottom[1].diff[...] = 0  # an index has no gradient

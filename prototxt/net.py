@@ -170,7 +170,8 @@ def decoder(n, name, encoder_name, settings):
         if listed and i > 1:
             x = n[f'{name}/unpool{i}'] = repeat(x, filters_in)
         else:
-            x = n[f'{name}/unpool{i}'] = python('unpool', 'Unpool', x, n[f'{encoder_name}/switch{4 - i}'], stride=2)
+            x = n[f'{name}/unpool{i}'] = python('unpool', 'Unpool', x, n[f'{encoder_name}/switch{4 - i}'], stride=2,
+                                                    propagate_down=[True, False])  # an index has no gradient
         # Caffe keeps a deconvolution's weights with inputs first, so what it calls fan-out is the number summed.
         filler = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
         n[f'{name}/deconv{i}'] = L.Deconvolution(x, param=[dict(lr_mult=DECODER_RATE)], convolution_param=dict(
@@ -202,9 +203,10 @@ def norm(n, name, i, x, owner=None, rate=1, gain=1, offset=0):
                                     filler=dict(value=gain), bias_filler=dict(value=offset))
 
 
-def python(module, layer, *bottoms, ntop=1, loss_weight=None, **param):
+def python(module, layer, *bottoms, ntop=1, loss_weight=None, propagate_down=None, **param):
     """A layer of ours: class `layer` of layers/<module>.py, its param_str from `param`."""
-    extra = {} if loss_weight is None else dict(loss_weight=loss_weight)
+    extra = dict(loss_weight=loss_weight, propagate_down=propagate_down)
+    extra = {name: value for name, value in extra.items() if value is not None}
     return L.Python(*bottoms, ntop=ntop, module=f'layers.{module}', layer=layer,
                     param_str=json.dumps(param, sort_keys=True), **extra)
 

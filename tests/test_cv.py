@@ -134,7 +134,7 @@ def test_every_fold_of_every_variant_and_seed_lands_in_one_csv(monkeypatch):
 
 def test_jobs_are_done_at_once_each_on_its_gpu(monkeypatch):
     monkeypatch.setattr(cv, 'commands', stand_in)
-    monkeypatch.setattr(cv.request, 'check_gpu', lambda gpu: None)
+    monkeypatch.setattr(cv.request, 'why_no_gpu', lambda gpu: None)
     for fold in range(3):
         monkeypatch.setenv(f'FOLD{fold}', 'wait')
     process = start('--jobs', '2')
@@ -277,7 +277,7 @@ def test_bad_input_is_refused_before_anything_is_written(arguments, said):
 
 
 def test_one_gpu_for_all_is_refused(monkeypatch):
-    monkeypatch.setattr(cv.request, 'check_gpu', lambda gpu: None)
+    monkeypatch.setattr(cv.request, 'why_no_gpu', lambda gpu: None)
     assert 'Give VARIANTS, FOLDS, SEEDS and GPUS' in run('--gpu', '0')[1]
 
 

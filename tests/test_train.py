@@ -20,7 +20,7 @@ from caffe.proto import caffe_pb2
 
 from data_prep import lmdb_writer
 from prototxt import net
-from tools import runs, train
+from tools import request, runs, train
 
 HERE = Path(__file__).resolve().parent
 CLASSES = ['anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']
@@ -314,6 +314,12 @@ def test_other_data_and_another_network_are_refused(monkeypatch):
 def test_bad_input_is_refused_before_anything_is_written(arguments, said):
     assert said in refusal(*arguments)
     assert not FOLDER.exists()
+
+
+def test_a_gpu_that_is_there_is_taken(monkeypatch):
+    for why, text, gpu in [(None, '', 0), ('no CUDA', '', None), (None, 'none', None), (None, '3', 3)]:
+        monkeypatch.setattr(request, 'why_no_gpu', lambda gpu, why=why: why)
+        assert request.which_gpu(text) == gpu
 
 
 def test_no_gpu_is_said(monkeypatch):

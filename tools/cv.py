@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data_prep import workers
 from data_prep.folds import FOLDS
 from prototxt import net
 from tools import request, results, runs, train
@@ -42,7 +43,7 @@ def main(arguments=None):
             signal.signal(received, lambda number, frame: stopped.append(number))
     options, training = parse(arguments)
     jobs = plan(options.dataset, options.variants, options.seeds, options.folds, training)
-    gpus = itertools.cycle(options.gpus or [None])
+    gpus = itertools.cycle(options.gpus or [''])
     if options.list:
         for job, gpu in zip(jobs, gpus):
             print(' && '.join(shlex.join(['docker/enter', 'env', 'GLOG_minloglevel=2', *command])
@@ -73,7 +74,7 @@ def parse(arguments):
     parser.add_argument('--folds', default='', help='"0 1 2" or 0-4, for instance (default: all of the set)')
     parser.add_argument('--seeds', default='1', help='"1 2 3", for instance (default: 1)')
     parser.add_argument('--jobs', default='', help='runs at once (default: one a core, or one a GPU)')
-    parser.add_argument('--gpus', default='', help='IDs of the GPUs, as "0 1" (default: train on the CPU)')
+    parser.add_argument('--gpus', default='', help='IDs of the GPUs, as "0 1" (default: 0 where Caffe can use it)')
     parser.add_argument('--list', action='store_true', help='print the commands of all runs instead')
     options, training = parser.parse_known_args(arguments)
     options.variants = options.variants.split()
@@ -82,9 +83,10 @@ def parse(arguments):
     options.folds = folds(options.dataset, options.folds)
     options.seeds = [runs.number('SEEDS', seed, 0, 2 ** 31 - 1) for seed in options.seeds.split() or ['']]
     options.gpus = [runs.number('GPUS', gpu, 0, 1023) for gpu in options.gpus.split()]
-    for gpu in [] if options.list else options.gpus:
-        request.check_gpu(gpu)
-    options.jobs = runs.number('JOBS', options.jobs or len(options.gpus or os.sched_getaffinity(0)), 1, 1024)
+    if not options.list:  # a list is for another machine
+        options.gpus = [request.which_gpu(str(gpu)) for gpu in options.gpus] or [request.which_gpu('')]
+    default = workers.usable() if options.gpus in ([], [None]) else len(options.gpus)
+    options.jobs = runs.number('JOBS', options.jobs or default, 1, 1024)
     return options, training
 
 
@@ -108,16 +110,17 @@ def plan(dataset, variants, seeds, folds, training):
     jobs = {}
     for variant, seed, fold in itertools.product(variants, seeds, folds):
         name = ['--dataset', dataset, '--variant', variant, '--fold', str(fold), '--seed', str(seed)]
-        folder, run, gpu = request.read([*name, *training])
-        if folder != runs.folder(dataset, variant, fold, seed) or gpu is not None:
+        folder, run, _ = request.read([*name, *training, '--gpu', 'none'])
+        if folder != runs.folder(dataset, variant, fold, seed) or any(word.startswith('--gpu') for word in training):
             raise SystemExit('Give VARIANTS, FOLDS, SEEDS and GPUS, not VARIANT, FOLD, SEED and GPU.')
         jobs[folder] = Job(folder, run, name, training)
     return list(jobs.values())
 
 
 def commands(job, gpu):
-    """The command lines that make a run: its training and its test."""
-    where = [] if gpu is None else ['--gpu', str(gpu)]
+    """The command lines that make a run: its training and its test. gpu: its ID, None for the CPU, '' for 0 where
+    there is one."""
+    where = [] if gpu == '' else ['--gpu', 'none' if gpu is None else str(gpu)]
     return [['python3', '-m', 'tools.train', *job.name, *job.training, *where],
             ['python3', '-m', 'tools.evaluate', *job.name]]
 

@@ -1,5 +1,6 @@
 """What a command line of tools.train asks for, checked before Caffe starts."""
 import argparse
+import functools
 import hashlib
 import inspect
 import json
@@ -37,12 +38,12 @@ def read(arguments):
     parser.add_argument('--base-lr', default=default['base_lr'], help='default: %(default)s')
     parser.add_argument('--batch', default=default['batch_size'], help='default: %(default)s')
     parser.add_argument('--weights', default='', help='A.caffemodel[,B.caffemodel]: where the weights start')
-    parser.add_argument('--gpu', default='', help='ID of the GPU (default: train on the CPU)')
+    parser.add_argument('--gpu', default='', help='ID of the GPU, or none (default: 0 where Caffe can use it)')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help=f'of the network or the solver: {", ".join(tunable)}')
     options = parser.parse_args(arguments)
     folder = runs.from_arguments(options)
-    gpu = runs.number('GPU', options.gpu, 0, 1023) if options.gpu else None
+    gpu = which_gpu(options.gpu)
     run = dict(
         dataset=options.dataset, variant=options.variant, fold=options.fold, seed=options.seed,
         iterations=runs.number('ITERS', options.iters, 1, 2 ** 31 - 1),
@@ -53,8 +54,6 @@ def read(arguments):
         command=shlex.join(['python3', '-m', 'tools.train', *arguments]),
         versions=dict(caffe=caffe.__version__, python=platform.python_version(), numpy=np.__version__),
         crop=forward.ALIGNMENT, code=commit())
-    if gpu is not None:
-        check_gpu(gpu)
     run.update(data(run))
     return folder, run, gpu
 
@@ -100,13 +99,25 @@ def data(run):
     return found
 
 
-def check_gpu(gpu):
-    """SystemExit where Caffe cannot use that GPU."""
+def which_gpu(text):
+    """ID of the GPU that `text` asks for, None for the CPU: `none`, a number, or '' for 0 where Caffe can use it.
+
+    SystemExit for a GPU that Caffe cannot use.
+    """
+    if text == 'none' or not text and why_no_gpu(0):
+        return None
+    gpu = runs.number('GPU', text or '0', 0, 1023)
+    if why_no_gpu(gpu):
+        raise SystemExit(f'GPU {gpu} cannot be used ({why_no_gpu(gpu)}): GPU=none trains on the CPU.')
+    return gpu
+
+
+@functools.lru_cache(maxsize=None)
+def why_no_gpu(gpu):
+    """Why Caffe cannot use that GPU, None where it can."""
     query = subprocess.run(['caffe', 'device_query', '-gpu', str(gpu)], env=environment(),
                            stderr=subprocess.PIPE, encoding='utf-8', errors='replace')
-    if query.returncode:
-        why = caffe_log.reason(query.stderr.splitlines()) or f'exit code {query.returncode}'
-        raise SystemExit(f'GPU {gpu} cannot be used ({why}): leave GPU out to train on the CPU.')
+    return query.returncode and (caffe_log.reason(query.stderr.splitlines()) or f'exit code {query.returncode}') or None
 
 
 def check_weights(paths, network):

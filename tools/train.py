@@ -97,7 +97,6 @@ def prototxts(folder, run):
         network['neutral'] = run['classes'].index('neutral')
     root = runs.fold_data(run)
     classes = len(run['classes'])
-    test_batch = max(size for size in range(1, 33) if run['n_test'] % size == 0)  # every image once
     seed = run['seed'] + run['begun']  # or a run that resumes would draw the same transforms again
     interval = max(1, run['iterations'] // 10)
     # About 200 rows in metrics.csv, of which every test is one.
@@ -105,12 +104,12 @@ def prototxts(folder, run):
     try:
         texts = {
             'net.prototxt': net.train_val(run['variant'], classes, root / 'train_lmdb', root / 'test_lmdb',
-                                          batch_size=run['batch'], test_batch_size=test_batch,
+                                          batch_size=run['batch'], test_batch_size=1,  # every image once
                                           seed=seed, **network),
             'deploy.prototxt': net.deploy(run['variant'], classes, **network),
             'solver.prototxt': net.solver(
                 folder / 'net.prototxt', folder / 'snapshots' / run['variant'], max_iter=run['iterations'],
-                base_lr=run['base_lr'], test_iter=run['n_test'] // test_batch, test_interval=interval,
+                base_lr=run['base_lr'], test_iter=run['n_test'], test_interval=interval,
                 display=display, snapshot=max(50, interval), seed=seed, mode=run['device'], **solver)}
         text_format.Parse(texts['solver.prototxt'], caffe_pb2.SolverParameter())
     except (TypeError, ValueError, text_format.ParseError) as error:
