@@ -26,7 +26,7 @@ CHOICES = dict(codes=('normalized', 'raw'), decoder=('switches', 'listed'))
 
 # Where the paper is open (README, "Decisions"), and its weights of equations 3 and 6.
 SETTINGS = dict(codes='normalized', decoder='switches', standardize=True, margin=1.0, neutral=None, pixel_scale=0.02,
-                contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25)
+                contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25, class_weights=None)
 
 
 def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30, seed=1, **settings):
@@ -55,7 +55,10 @@ def losses(n, variant, settings):
     pixel = settings['pixel_scale']
     unused = {'label', 'reference', 'referred'}
     if 'score' in n.tops:
-        n.loss_cls = L.SoftmaxWithLoss(n.score, n.label)
+        if settings['class_weights']:  # an infogain matrix with the weights of the classes on its diagonal
+            n.loss_cls = L.InfogainLoss(n.score, n.label, infogain_loss_param=dict(source=settings['class_weights']))
+        else:
+            n.loss_cls = L.SoftmaxWithLoss(n.score, n.label)
         unused.remove('label')
     if variant in ('metric', 's1r0', 's1r1'):
         n.loss_contr = python('contrastive_loss', 'ContrastiveLoss', n.code, n.code_r, n.label,

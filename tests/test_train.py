@@ -26,6 +26,7 @@ HERE = Path(__file__).resolve().parent
 CLASSES = ['anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']
 N_TRAIN, N_TEST = 12, 6
 FOLDER = Path('runs/demo/cnn/fold3_seed1')
+TRAIN_VAL = net.train_val  # the paper's networks; the other tests train a tiny one
 COMMAND = ['--variant', 'cnn', '--fold', '3', '--batch', str(N_TRAIN)]
 
 
@@ -371,3 +372,45 @@ def test_what_a_python_layer_raised_is_said(monkeypatch):
     monkeypatch.setattr(net, 'train_val', lambda *arguments, batch_size=64, **settings: tiny(
         *arguments, batch_size=batch_size, augment=True, **settings).replace('seed', 'sead'))
     assert "unknown name 'sead'" in refusal('--iters', '10')
+
+
+def test_balance_weighs_the_classes_in_the_loss():
+    """InfogainLoss with the file against the weighted cross entropy by hand; unweighted it is SoftmaxWithLoss."""
+    counts = np.array([2, 6, 0])
+    for balance in (0.5, 1):
+        run = dict(settings=dict(balance=balance), counts=counts.tolist())
+        train.write_class_weights(FOLDER, run)
+        weights = np.array([2, 6]) ** -float(balance)
+        weights *= 8 / (2 * weights[0] + 6 * weights[1])  # an image weighs 1 in the mean
+        scores, labels = np.random.RandomState(0).normal(size=(4, 3)).astype('f'), np.array([0, 1, 1, 0])
+        n = caffe.NetSpec()
+        n.score, n.label = L.Input(ntop=2, shape=[dict(dim=[4, 3]), dict(dim=[4])])
+        n.loss = L.InfogainLoss(n.score, n.label, infogain_loss_param=dict(source=str(FOLDER / train.CLASS_WEIGHTS)))
+        Path('weighted.prototxt').write_text(str(n.to_proto()))
+        made = caffe.Net('weighted.prototxt', caffe.TRAIN)
+        made.blobs['score'].data[...], made.blobs['label'].data[...] = scores, labels
+        logarithm = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+        by_hand = -np.mean(weights[labels] * logarithm[range(4), labels])
+        assert float(made.forward()['loss']) == pytest.approx(by_hand, rel=1e-5)
+    for wrong in (2, -0.1, 'x', True):
+        with pytest.raises(SystemExit, match='balance must be a number from 0 to 1'):
+            train.write_class_weights(FOLDER, dict(settings=dict(balance=wrong), counts=[1, 1]))
+
+
+def test_balance_from_the_command_line(monkeypatch):
+    given = {}
+
+    @functools.wraps(tiny)
+    def noted(*arguments, **settings):
+        given.update(settings)
+        return tiny(*arguments, **settings)
+
+    monkeypatch.setattr(net, 'train_val', noted)
+    assert train.main([*COMMAND, '--iters', '1', '--set', 'balance=0.5']) == 0
+    assert given['class_weights'] == str(FOLDER / train.CLASS_WEIGHTS) and 'balance' not in given
+    assert Path(given['class_weights']).is_file()
+
+
+def test_class_weights_are_in_the_network():
+    text = TRAIN_VAL('cnn', 7, 'train_lmdb', 'test_lmdb', class_weights='some.file')
+    assert 'type: "InfogainLoss"' in text and 'source: "some.file"' in text and 'SoftmaxWithLoss' not in text

@@ -31,7 +31,7 @@ def read(arguments):
     """(folder, dict for run.json, GPU's ID or None) of a training command; SystemExit if it cannot be run."""
     default = {name: parameter.default for function in (net.train_val, net.solver)
                for name, parameter in inspect.signature(function).parameters.items()}
-    tunable = [*net.SETTINGS, *SOLVER_SETTINGS]
+    tunable = [*net.SETTINGS, *SOLVER_SETTINGS, 'balance']
     parser = argparse.ArgumentParser(prog='python3 -m tools.train', description='Train a variant on a fold.')
     runs.add_arguments(parser)
     parser.add_argument('--iters', default=default['max_iter'], help='default: %(default)s')
@@ -81,7 +81,8 @@ def setting(text, tunable):
 
 
 def data(run):
-    """{classes, n_train, n_test, data: a hash of the fold's rows}; SystemExit if they are no good."""
+    """{classes, n_train, n_test, counts: training images a class, data: a hash of the fold's rows}; SystemExit if they
+    are no good."""
     again = f'run `make data DATASET={run["dataset"]}`'
     parts = {part: runs.fold_data(run) / f'{part}_lmdb' for part in ('train', 'test')}
     try:
@@ -96,6 +97,8 @@ def data(run):
             raise SystemExit(f'{path} holds {len(labels)} records, labels up to {max(labels, default=None)}, '
                              f'for {len(classes)} classes: {again} again.')
         found[f'n_{part}'] = len(labels)
+        if part == 'train':
+            found['counts'] = np.bincount(labels, minlength=len(classes)).tolist()
     return found
 
 

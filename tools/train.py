@@ -19,6 +19,8 @@ import subprocess
 import sys
 import time
 
+import caffe
+import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from tqdm import tqdm
@@ -27,6 +29,7 @@ from prototxt import net
 from tools import caffe_log, request, runs
 
 KEPT = 2  # snapshots
+CLASS_WEIGHTS = 'class_weights.binaryproto'  # in the run folder, for Caffe's InfogainLoss
 QUIET = 30  # seconds between two lines of progress where there is no terminal
 # What Caffe counts by and where it runs: may change when a run goes on.
 LENGTH = ('max_iter', 'test_iter', 'test_interval', 'display', 'snapshot', 'solver_mode')
@@ -65,6 +68,7 @@ def train(folder, run, gpu, held, stopped):
         return 0
     run['begun'] = start.iteration if start else 0
     texts = prototxts(folder, run)
+    write_class_weights(folder, run)
     command = ['caffe', 'train', '-solver', str(folder / 'solver.prototxt'), '-sigint_effect', 'stop']
     if start:
         command += ['-snapshot', str(start.solverstate)]
@@ -92,7 +96,9 @@ def train(folder, run, gpu, held, stopped):
 def prototxts(folder, run):
     """{name: text} of the three prototxt files of a run that begins at iteration run['begun']."""
     solver = {name: value for name, value in run['settings'].items() if name in request.SOLVER_SETTINGS}
-    network = {name: value for name, value in run['settings'].items() if name not in solver}
+    network = {name: value for name, value in run['settings'].items() if name not in (*solver, 'balance')}
+    if run['settings'].get('balance'):
+        network['class_weights'] = str(folder / CLASS_WEIGHTS)
     if 'neutral' in run['classes']:
         network['neutral'] = run['classes'].index('neutral')
     root = runs.fold_data(run)
@@ -115,6 +121,22 @@ def prototxts(folder, run):
     except (TypeError, ValueError, text_format.ParseError) as error:
         raise SystemExit(f'These settings make no network: {run["settings"]} ({error}).') from None
     return texts
+
+
+def write_class_weights(folder, run):
+    """Writes the weights of the classes in Cls, where run['settings'] has `balance` b above 0: of a class with n_c of n
+    training images, one of K classes, (n / (K n_c))^b, then all scaled so that an image weighs 1 in the mean. With b = 1
+    every class weighs the same. SystemExit for a b that is no number from 0 to 1."""
+    balance = run['settings'].get('balance', 0)
+    if isinstance(balance, bool) or not isinstance(balance, (int, float)) or not 0 <= balance <= 1:
+        raise SystemExit(f'balance must be a number from 0 to 1, not {balance!r}.')
+    if balance:
+        counts = np.array(run['counts'], float)
+        weights = np.where(counts > 0, np.maximum(counts, 1) ** -balance, 0)
+        weights *= counts.sum() / (counts @ weights)
+        folder.mkdir(parents=True, exist_ok=True)
+        blob = caffe.io.array_to_blobproto(np.diag(weights)[None, None])
+        (folder / CLASS_WEIGHTS).write_bytes(blob.SerializeToString())
 
 
 def resume(folder, run):
