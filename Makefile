@@ -90,8 +90,7 @@ predict:  ## expressions in IMAGE= (picture, folder, video) or of WEBCAM=0 [RUN=
 	@$(python) tools.predict $(if $(IMAGE),'$(IMAGE)') $(call option,run,RUN) $(call option,format,FORMAT) \
 		$(call option,out,OUT) $(call option,every,EVERY) $(call option,webcam,WEBCAM) $(call option,workers,WORKERS)
 
-bench:  ## how fast things are on this machine [PART=data]
-	$(python) data_prep.demo_faces --out data/raw/demo
+bench: data  ## how fast things are on this machine [PART="data network predict"]
 	$(python) tools.bench $(PART)
 
 prototxt:  ## write prototxt/*.prototxt again, after a change of prototxt/net.py

@@ -40,7 +40,7 @@ def read(out):
 
 
 def record(out, found, part, lines):
-    """Prints the lines (name, value, unit) of a part, and writes them to the file `out` with what was `found`."""
+    """Prints the lines (name, value, unit) of a part, and writes them to `out` with what was `found`."""
     found[part] = dict(machine=machine(), lines=lines)
     runs.write(out, json.dumps(found, indent=2) + '\n')
     for name, value, unit in lines:

@@ -1,7 +1,7 @@
-"""The networks: seconds an iteration, by part, variant and layer type; memory of training; augmented pairs a second.
+"""The networks: seconds an iteration by part, variant and layer type; memory; augmented pairs a second.
 
-One BLAS thread. Forward and backward by `caffe time`, layer by layer; the update by the solver alone, on the same
-weights; `caffe train` itself as a check on their sum. What is compared takes turns.
+One BLAS thread. Forward and backward by `caffe time`, layer by layer; the update by the solver alone;
+`caffe train` itself as a check on their sum. What is compared takes turns.
 """
 import collections
 import os
@@ -37,7 +37,8 @@ def measure(batch=64, iterations=2, rounds=5, passes=20):
     """
     found = collections.defaultdict(list)  # what was measured: a value a round
     with tempfile.TemporaryDirectory() as folder:
-        solvers = {variant: write(Path(folder, variant), variant, batch, iterations) for variant in net.VARIANTS}
+        solvers = {variant: write(Path(folder, variant), variant, batch, iterations)
+                   for variant in net.VARIANTS}
         jobs = [(timed, variant, iterations) for variant in net.VARIANTS]
         jobs += [(updated, variant, passes) for variant in net.VARIANTS]
         jobs += [(trained, variant, iterations) for variant in TRAINED] + [(augmented, DETAIL, passes)]
@@ -61,25 +62,30 @@ def lines(batch, found):
         table += [(f'{variant}: Data and Augment (in forward)', data, 's'),
                   (f'{variant}: share of Data and Augment in an iteration', 100 * data / iteration, '%')]
         if variant in TRAINED:
-            table += [(f'{variant}: an iteration of caffe train', found[variant, 'train', 'iteration'], 's'),
-                      (f'{variant}: peak memory of caffe train, with a test', found[variant, 'train', 'memory'], 'MB')]
+            whole = part(found, variant, 'train')
+            table += [(f'{variant}: an iteration of caffe train', whole['seconds'], 's'),
+                      (f'{variant}: peak memory of caffe train, with a test', whole['memory'], 'MB')]
     of_type = {way: part(found, DETAIL, way) for way in WAYS}
     both = {kind: sum(of_type[way][kind] for way in WAYS) for kind in of_type['forward']}
     table += [(f'{DETAIL}, {kind} layers: {way}', of_type[way][kind], 's')
               for kind in sorted(both, key=both.get, reverse=True) for way in WAYS]
     ours = sum(seconds for kind, seconds in both.items() if kind.startswith('Python'))
     return table + [
-        (f'{DETAIL}: share of our Python layers in forward and backward', 100 * ours / sum(both.values()), '%'),
+        (f'{DETAIL}: share of our Python layers in both', 100 * ours / sum(both.values()), '%'),
         ('pairs augmented a second, one core', batch / found[DETAIL, 'augment', 'forward alone'], '/s')]
 
 
 def part(found, variant, name):
     """{what was measured: value} of a variant's part of that name."""
-    return {what: value for (owner, what, part), value in found.items() if (owner, part) == (variant, name)}
+    return {what: value for (owner, what, its_part), value in found.items()
+            if (owner, its_part) == (variant, name)}
 
 
 def write(folder, variant, batch, iterations):
-    """Writes what `make train` would, for a short run that ends with a test of one batch; returns the solver's path."""
+    """Writes a net and a solver like those of `make train`, for a short run that ends with a test.
+
+    Returns the solver's path; SystemExit where the data are yet to be built.
+    """
     try:
         classes = len((FOLD.parent / 'classes.txt').read_text().split())
         if not (FOLD / 'train_lmdb').is_dir():
@@ -88,17 +94,18 @@ def write(folder, variant, batch, iterations):
         raise SystemExit(f'{FOLD} is not built: run `make data` first.') from None
     folder.mkdir()
     network, solver = folder / 'net.prototxt', folder / 'solver.prototxt'
-    network.write_text(net.train_val(variant, classes, FOLD / 'train_lmdb', FOLD / 'test_lmdb', batch_size=batch))
+    network.write_text(net.train_val(variant, classes, FOLD / 'train_lmdb', FOLD / 'test_lmdb',
+                                     batch_size=batch, test_batch_size=1))
     last = iterations + 1  # the time of the first is not told
-    solver.write_text(net.solver(network, folder / variant, max_iter=last, display=1, test_iter=1, test_interval=last,
-                                 snapshot=last, mode='CPU'))
+    solver.write_text(net.solver(network, folder / variant, max_iter=last, display=1, test_iter=1,
+                                 test_interval=last, snapshot=last, mode='CPU'))
     return solver
 
 
 def timed(solver, iterations):
     """{(layer type, 'forward' or 'backward'): seconds an iteration} by `caffe time`."""
     network = solver.with_name('net.prototxt')
-    log, _ = finish(start(['caffe', 'time', '-model', network, '-phase', 'TRAIN', '-iterations', str(iterations)]))
+    log, _ = finish(start(['caffe', 'time', '-model', network, '-phase', 'TRAIN', '-iterations', iterations]))
     return by_type(log, types(text_format.Parse(network.read_text(), caffe_pb2.NetParameter())))
 
 
@@ -108,7 +115,10 @@ def types(network):
 
 
 def by_type(log, types):
-    """{(layer type, 'forward' or 'backward'): seconds} from the lines of a log of `caffe time`; types: {layer: type}."""
+    """{(layer type, 'forward' or 'backward'): seconds} from the lines of a log of `caffe time`.
+
+    types: {layer: type}.
+    """
     seconds = collections.Counter()
     for layer, way, milliseconds in (match.groups() for match in map(TIME.match, log) if match):
         kind = types.get(layer, 'Split')  # which Caffe puts where several layers take a blob
@@ -120,7 +130,8 @@ def updated(solver, passes):
     """Seconds of the solver's own part: gradients to zero, decay, momentum, new weights."""
     with threadpoolctl.threadpool_limits(1):
         engine = caffe.get_solver(str(solver))
-        return {('solver', 'update'): clock(lambda: (engine.net.clear_param_diffs(), engine.apply_update()), passes)}
+        seconds = clock(lambda: (engine.net.clear_param_diffs(), engine.apply_update()), passes)
+    return {('solver', 'update'): seconds}
 
 
 def augmented(solver, passes):
@@ -156,7 +167,7 @@ def clock(call, passes):
 def trained(solver, iterations):
     """Seconds an iteration of `caffe train`, and MB of its memory at most."""
     log, memory = finish(start(['caffe', 'train', '-solver', solver]))
-    return {('train', 'iteration'): statistics.median(steps(log)), ('train', 'memory'): memory}
+    return {('seconds', 'train'): statistics.median(steps(log)), ('memory', 'train'): memory}
 
 
 def steps(log):

@@ -30,7 +30,7 @@ def measure(many=256, rounds=5):
         raise SystemExit(f'{RAW} holds no frames: run `make data` first.')
     jobs = [(str(path), None, None) for path in paths[::max(1, len(paths) // many)][:many]]
     number = workers.usable()
-    cv2.setNumThreads(1)  # as in predict: one core a process; and a forked process must not inherit a thread pool
+    cv2.setNumThreads(1)  # one core a process; and a forked process must not inherit a thread pool
     with tempfile.TemporaryDirectory() as folder:
         make_run(Path(folder))
         model = predictor.Predictor(folder)
@@ -50,7 +50,8 @@ def measure(many=256, rounds=5):
         raise SystemExit(f'No face was found in {len(jobs)} frames of {RAW}: run `make data` again.')
     return [(f'faces found and recognised a second, {len(jobs)} pictures, {number} workers',
              faces / statistics.median(whole), '/s'),
-            (f'faces recognised a second, {VARIANT}, found and aligned before', faces / statistics.median(network), '/s')]
+            (f'faces recognised a second, {VARIANT}, found and aligned before',
+             faces / statistics.median(network), '/s')]
 
 
 def make_run(folder):
