@@ -41,7 +41,7 @@ endif
 	@mkdir -p runs
 
 contact-sheet:  ## one picture of what was built for DATASET: X and Xr by person and class
-	$(python) data_prep.contact_sheet --dataset '$(DATASET)'
+	$(python) tools.contact_sheet --dataset '$(DATASET)'
 
 train:  ## VARIANT on FOLD of DATASET, then the test; the same command resumes [ITERS= LR= BATCH= SEED= GPU= WEIGHTS= SET=]
 	$(python) tools.train $(run) $(train)

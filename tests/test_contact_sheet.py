@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import drawn
-from data_prep import align, contact_sheet, lmdb_writer
+from data_prep import align, lmdb_writer
+from tools import contact_sheet
 
 CLASSES = ['fear', 'happy', 'neutral']
 

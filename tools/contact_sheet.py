@@ -1,7 +1,7 @@
 """A sheet for looking at what was built: a row a person, a column a class, in each cell the pair X | Xr as it
 is in the LMDB.
 
-    python3 -m data_prep.contact_sheet --dataset demo
+    python3 -m tools.contact_sheet --dataset demo
 
 writes data/demo/contact_sheet.png. A cell shows the person's last frame of that class; it is white where
 there is none, and Xr is black where there is no reference. Where the classes are the people, or very many,
