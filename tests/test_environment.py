@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 DOCKER = Path('docker').resolve()
-LINE = re.compile(r'(?:apt (?P<apt>[a-z0-9.+-]+)=(?P<apt_version>[^\s=]+)'
+LINE = re.compile(r'(?:(?:apt|cuda) (?P<apt>[a-z0-9.+-]+)=(?P<apt_version>[^\s=]+)'
                   r'|pip (?P<pip>[\w.-]+)==(?P<pip_version>[^\s=]+))(?:\s+#.*)?')
 
 
@@ -37,12 +37,15 @@ def test_every_package_is_named_once_and_pinned():
     assert len(names) > 10 and len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize('line', package_lines())
+@pytest.mark.parametrize('line', [line for line in package_lines() if not line.startswith('cuda ')])
 def test_installed_version(line):
     match = LINE.fullmatch(line)
     if match['apt']:
         query = ['dpkg-query', '--show', '--showformat', '${db:Status-Status} ${Version}', match['apt']]
-        assert subprocess.check_output(query, text=True) == 'installed ' + match['apt_version']
+        installed = subprocess.check_output(query, text=True)
+        if 'caffe' in match['apt']:
+            installed = re.sub(r'\+(cuda|native)$', '', installed)  # what docker/build_caffe compiled says so
+        assert installed == 'installed ' + match['apt_version']
     else:
         assert importlib.metadata.version(match['pip']) == match['pip_version']
 
@@ -107,6 +110,7 @@ case $1 in
     build)
         for context; do :; done
         ls "$context" >"$FAKE_OUT.context"
+        printf '%s\\n' "$@" >"$FAKE_OUT.build"
         echo "$FAKE_BUILD_OUTPUT" >&2
         exit "${FAKE_BUILD_STATUS:-0}" ;;
 esac
@@ -126,6 +130,7 @@ case " $* " in
     " --mount true ") exit "${FAKE_MAY_MOUNT:-0}" ;;
     *" mmdebstrap "*)
         mkdir -p "${@: -1}/usr"
+        printf '%s\\n' "$@" >"$FAKE_OUT.making"
         echo "$FAKE_MAKING_OUTPUT"
         sleep "${FAKE_MAKING_SECONDS:-0}"
         exit "${FAKE_MAKING_STATUS:-0}" ;;
@@ -165,8 +170,9 @@ def host(tmp_path):
         output, errors = process.communicate(timeout=60)
         return process.returncode, output, errors
 
-    recipe = [(DOCKER / name).read_bytes() for name in ('packages.txt', 'install', 'Dockerfile', 'rootfs')]
-    version = hashlib.sha256(b''.join(recipe)).hexdigest()[:12]
+    recipe = [DOCKER / 'packages.txt', DOCKER / 'install', DOCKER / 'build_caffe',
+              *sorted((DOCKER / 'patches').iterdir()), DOCKER / 'Dockerfile', DOCKER / 'rootfs']
+    version = hashlib.sha256(b''.join(path.read_bytes() for path in recipe)).hexdigest()[:12]
     return SimpleNamespace(
         checkout=checkout, cache=cache, programs=programs, out=out, environment=environment,
         add=add, start=start, enter=enter, arguments=lambda: out.read_text().splitlines(),
@@ -249,13 +255,21 @@ def test_an_image_that_is_missing_is_built_once(host, tmp_path):
     host.add('docker', ENGINE)
     assert host.enter('true', FAKE_INSPECT_STATUS='1')[0] == 23
     context = Path(str(host.out) + '.context')
-    assert {'Dockerfile', 'install', 'packages.txt'} <= set(context.read_text().split())
+    assert {'Dockerfile', 'install', 'build_caffe', 'patches', 'packages.txt'} <= set(context.read_text().split())
     context.unlink()
     assert host.enter('true')[0] == 23 and not context.exists()
     host.out.unlink()
     status, _, err = host.enter('true', FAKE_INSPECT_STATUS='1', FAKE_BUILD_STATUS='1', TMPDIR=str(tmp_path),
                                 FAKE_BUILD_OUTPUT='dial tcp: lookup registry: no such host')
     assert status == 1 and 'no network' in sentence(err) and not host.out.exists()
+
+
+def test_gpus_are_asked_for_where_there_are_some_and_caffe_can_use_them(host):
+    host.add('docker', ENGINE)
+    host.add('nvidia-smi', '#!/bin/sh\nexit "$FAKE_STATUS"\n')
+    for kind, status, expected in ('cuda', '0', ['all']), ('cuda', '9', []), ('native', '0', []):
+        assert host.enter('true', GCNET_CAFFE=kind, FAKE_STATUS=status)[0] == 23
+        assert after(host.arguments(), '--gpus') == expected
 
 
 def test_a_folder_that_would_hide_the_system_is_refused(host):
@@ -292,7 +306,28 @@ def test_a_changed_package_list_is_a_new_environment(host):
     assert len(os.listdir(host.cache)) == 2
 
 
+@pytest.mark.parametrize('kind', ['cuda', 'native'])
+def test_another_build_of_caffe_is_an_environment_beside_the_default(host, kind):
+    assert host.enter('true', FAKE_UID='0', GCNET_CAFFE=kind)[0] == 24
+    assert os.listdir(host.cache) == [host.root.name + '-' + kind]
+    assert 'KIND=' + kind in Path(str(host.out) + '.making').read_text().splitlines()
+    host.enter('true', FAKE_UID='0')
+    assert sorted(os.listdir(host.cache)) == [host.root.name, host.root.name + '-' + kind]
+    host.add('docker', ENGINE)
+    _, _, err = host.enter('true', GCNET_CAFFE=kind, FAKE_INSPECT_STATUS='1')
+    assert sentence(err) == 'docker/enter: in the docker image %s-%s' % (host.image, kind)
+    assert 'CAFFE=' + kind in after(Path(str(host.out) + '.build').read_text().splitlines(), '--build-arg')
+
+
+def test_an_unknown_build_of_caffe_is_one_sentence(host):
+    for command in 'true', '--which':
+        status, out, err = host.enter(command, FAKE_UID='0', GCNET_CAFFE='opencl')
+        assert (status, out, err.count('\n')) == (1, '', 1)
+        assert 'GCNET_CAFFE is opencl' in sentence(err) and not host.cache.exists()
+
+
 @pytest.mark.parametrize('output, expected', [
+    ('E: Unable to correct problems\ndocker/build_caffe: no compiler\nE: setup failed', 'no compiler'),
     ("E: Failed to fetch a  Temporary failure resolving 'a'", 'no network'),
     ('dpkg: error: failed to write (No space left on device)', 'disk is full'),
     ("E: The repository 'a bullseye Release' does not have a Release file.", 'no longer has'),
@@ -309,6 +344,7 @@ def test_too_small_a_disk_is_seen_before(host):
     host.add('df', '#!/bin/sh\necho Avail\necho 500000\n')
     status, _, err = host.enter('true', FAKE_UID='0')
     assert status == 1 and '500 MB free, 2000 MB needed' in sentence(err) and os.listdir(host.cache) == []
+    assert '500 MB free, 9000 MB needed' in host.enter('true', FAKE_UID='0', GCNET_CAFFE='cuda')[2]
 
 
 def wait_for(condition):
@@ -322,7 +358,7 @@ def wait_for(condition):
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_making_leaves_nothing(host, number):
     host.cache.mkdir()
-    process = subprocess.Popen([str(host.checkout / 'docker/rootfs'), str(host.root)],
+    process = subprocess.Popen([str(host.checkout / 'docker/rootfs'), str(host.root), 'debian'],
                                stderr=subprocess.DEVNULL,
                                env={**host.environment, 'CERTIFICATES': '', 'FAKE_MAKING_SECONDS': '30'})
     wait_for((host.cache / (host.root.name + '.partial/usr')).exists)
@@ -345,6 +381,15 @@ def test_the_second_of_two_waits_and_uses_what_the_first_made(host):
 
 # --- for real, where root may mount: this very environment entered again as a root file system ---
 
+# What a host with an NVIDIA driver says, for 64 and for 32 bits.
+LDCONFIG = '''#!/bin/sh
+there=$(dirname "$(dirname "$0")")
+echo "libcuda.so.1 (libc6,x86-64) => $there/libcuda.so.1"
+echo "libcuda.so.1 (libc6) => $there/lib32/libcuda.so.1"
+echo "libcurl.so.4 (libc6,x86-64) => $there/libcurl.so.4"
+'''
+
+
 def may_mount():
     return subprocess.run(['unshare', '--mount', 'true'], stderr=subprocess.DEVNULL).returncode == 0
 
@@ -358,11 +403,15 @@ def test_a_command_in_the_root_file_system(host, tmp_path):
         folder.chmod(0o777)
     for name in 'id', 'unshare', 'setpriv', 'mount':
         (host.programs / name).unlink()
+    host.add('ldconfig', LDCONFIG)
+    (tmp_path / 'libcuda.so.470.1').write_text('the driver of this host\n')
+    (tmp_path / 'libcuda.so.1').symlink_to('libcuda.so.470.1')
     os.chown(host.checkout, 1234, 1234)
     tmp_path.chmod(0o755)
     script = """
         echo $$; id -u; pwd; ls "$1" ../shared; touch made
         touch "$1/x" ../shared/x /outside 2>&1 | cut -d: -f1
+        cat /usr/lib/x86_64-linux-gnu/libcuda.so.1
         caffe --version; exit 42"""
     before = Path('/proc/self/mounts').read_text()
     process = subprocess.Popen(
@@ -375,6 +424,7 @@ def test_a_command_in_the_root_file_system(host, tmp_path):
     lines = out.splitlines()
     # The command has the process number of docker/enter itself: no shell in between swallows a signal.
     assert lines[:3] == [str(process.pid), '1234', '/gcnet'] and lines.count('there') == 2
+    assert lines.count('the driver of this host') == 1
     assert lines.count('touch') == 3 and lines[-1].startswith('caffe version 1.0')
     assert (host.checkout / 'made').stat().st_uid == 1234
     assert os.listdir(raw) == os.listdir(shared) == ['there'] and not Path('/outside').exists()
