@@ -24,7 +24,8 @@ def write(path, rows, classes, crop_of):
     # Room for every record in whole pages, twice. It is address space: the file grows only as it is filled.
     room = 2 ** 24 + len(rows) * 2 * (2 * SIZE * SIZE + 2 * 4096)
     label_of = {name: label for label, name in enumerate(classes)}
-    with lmdb.open(f'{path}_lmdb', map_size=room, sync=False) as env, \
+    # No lock file: nobody else is there yet, and it is mapped memory, which on a full disk kills the process.
+    with lmdb.open(f'{path}_lmdb', map_size=room, sync=False, lock=False) as env, \
             open(f'{path}.csv', 'w', newline='', encoding='utf-8') as file:
         table = csv.DictWriter(file, COLUMNS, extrasaction='ignore', lineterminator='\n')
         table.writeheader()

@@ -33,7 +33,7 @@ def run(function, jobs, workers, chunk=64, **bar):
         try:
             yield from tqdm(pool.map(function, jobs, chunksize=chunk), **bar)
         except concurrent.futures.process.BrokenProcessPool:
-            raise SystemExit('A worker process was ended from outside (memory full?): start again, with fewer '
+            raise SystemExit('A worker process was ended from outside (memory or disk full?): start again, with fewer '
                              'WORKERS.') from None
         finally:
             pool.shutdown(cancel_futures=True)
