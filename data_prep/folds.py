@@ -61,29 +61,33 @@ def write(path, folds):
         writer.writerows((subject, folds[subject]) for subject in sorted(folds, key=ascending))
 
 
+def columns_of(path, names, what):
+    """Yields (line, the text of each named column, None where the row has none) of a CSV that a person wrote; SystemExit
+    where it lacks one, or cannot be read as `what`."""
+    try:
+        with open(path, newline='', encoding='utf-8-sig') as file:
+            table = csv.DictReader(file)
+            if not set(names) <= set(table.fieldnames or []):
+                raise SystemExit(f'{path}, line 1: expected the columns {",".join(names)}, '
+                                 f'got {ascii(",".join(table.fieldnames or []))[1:-1][:60] or "nothing"}.')
+            for row in table:
+                yield table.line_num, [row[name] for name in names]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SystemExit(f'{path} cannot be read as {what}: {error}.') from None
+
+
 def read(path, subjects):
     """{subject: fold} of the persons named, from somebody's folds.csv; other persons in it are passed over.
 
     SystemExit, with the line, unless it gives every person one fold in 0..9 and every fold a person.
     """
     folds = {}
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            reader = csv.DictReader(file)
-            if not {'subject', 'fold'} <= set(reader.fieldnames or []):
-                raise SystemExit(f'{path}, line 1: expected the columns subject,fold, '
-                                 f'got {",".join(reader.fieldnames or [])[:60] or "nothing"}.')
-            for row in reader:
-                subject, fold = row['subject'], row['fold']
-                if fold not in map(str, range(FOLDS)):
-                    raise SystemExit(f'{path}, line {reader.line_num}: fold {fold!r} of {subject} is not one '
-                                     f'of 0..{FOLDS - 1}.')
-                if subject in folds:
-                    raise SystemExit(f'{path}, line {reader.line_num}: {subject} is there a second time; '
-                                     'a person is in one fold only.')
-                folds[subject] = int(fold)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SystemExit(f'{path} cannot be read as folds: {error}.') from None
+    for line, (subject, fold) in columns_of(path, ['subject', 'fold'], 'folds'):
+        if fold not in map(str, range(FOLDS)):
+            raise SystemExit(f'{path}, line {line}: fold {fold!r} of {subject} is not one of 0..{FOLDS - 1}.')
+        if subject in folds:
+            raise SystemExit(f'{path}, line {line}: {subject} is there a second time; a person is in one fold only.')
+        folds[subject] = int(fold)
     missing = sorted(set(subjects) - set(folds), key=ascending)
     if missing:
         raise SystemExit(f'{path} has no fold for {", ".join(missing[:8])}'

@@ -19,7 +19,6 @@ taken from peaks.csv beside Sessions, where somebody wrote one,
 
 (frames from 0), else found by the five points of the face, see peak_of.
 """
-import csv
 import os
 import re
 import xml.etree.ElementTree as ET
@@ -28,7 +27,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from data_prep import align, video
-from data_prep.folds import ascending
+from data_prep.folds import ascending, columns_of
 from data_prep.layout import visible, wrong_folder
 
 SESSIONS, SESSION, PEAKS = 'Sessions', 'session.xml', 'peaks.csv'
@@ -203,26 +202,17 @@ def read_peaks(raw, sessions):
     peaks, path = {}, os.path.join(raw, PEAKS)
     if not os.path.exists(path):
         return peaks
-    try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            table = csv.DictReader(file)
-            if not {'session', 'frame'} <= set(table.fieldnames or []):
-                raise SystemExit(f'{path}, line 1: expected the columns session,frame, '
-                                 f'got {ascii(",".join(table.fieldnames or []))[1:-1][:60] or "nothing"}.')
-            for row in table:
-                where = f'{path}, line {table.line_num}'
-                session, frame = row['session'] or '', row['frame'] or ''
-                if session not in sessions:
-                    raise SystemExit(f'{where}: there is no session {session!r} in {SESSIONS}.')
-                if session in peaks:
-                    raise SystemExit(f'{where}: session {session} is there a second time, after line '
-                                     f'{peaks[session][1]}; a session has one peak.')
-                if not re.fullmatch('0*[1-9][0-9]{0,8}', frame):
-                    raise SystemExit(f'{where}: frame {frame[:40]!r} of session {session} is not a whole '
-                                     'number above 0; frame 0 is the reference.')
-                peaks[session] = int(frame), table.line_num
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SystemExit(f'{path} cannot be read as peaks: {error}.') from None
+    for number, (session, frame) in columns_of(path, ['session', 'frame'], 'peaks'):
+        where, session, frame = f'{path}, line {number}', session or '', frame or ''
+        if session not in sessions:
+            raise SystemExit(f'{where}: there is no session {session!r} in {SESSIONS}.')
+        if session in peaks:
+            raise SystemExit(f'{where}: session {session} is there a second time, after line '
+                             f'{peaks[session][1]}; a session has one peak.')
+        if not re.fullmatch('0*[1-9][0-9]{0,8}', frame):
+            raise SystemExit(f'{where}: frame {frame[:40]!r} of session {session} is not a whole '
+                             'number above 0; frame 0 is the reference.')
+        peaks[session] = int(frame), number
     return peaks
 
 

@@ -23,20 +23,26 @@ def run(function, jobs, workers, chunk=64, **bar):
 
     An exception of the function comes out here; SystemExit where a worker process was killed.
     """
-    cv2.setNumThreads(1)  # one core a worker; and a forked process must not inherit a thread pool
+    cv2.setNumThreads(1)  # one core a worker, also where this process is the only one
     interval = 0.1 if sys.stderr.isatty() else 10  # seconds; a log needs few lines
     bar = dict(total=len(jobs), ascii=True, disable=not jobs, mininterval=interval, **bar)
     if workers == 1:
         yield from tqdm(map(function, jobs), **bar)
         return
-    with concurrent.futures.ProcessPoolExecutor(workers, initializer=die_with, initargs=(os.getpid(),)) as pool:
+    with pool(workers) as executor:
         try:
-            yield from tqdm(pool.map(function, jobs, chunksize=chunk), **bar)
+            yield from tqdm(executor.map(function, jobs, chunksize=chunk), **bar)
         except concurrent.futures.process.BrokenProcessPool:
             raise SystemExit('A worker process was ended from outside (memory or disk full?): start again, with fewer '
                              'WORKERS.') from None
         finally:
-            pool.shutdown(cancel_futures=True)
+            executor.shutdown(cancel_futures=True)
+
+
+def pool(number):
+    """A pool of so many processes, each on one core, that end when this one does."""
+    cv2.setNumThreads(1)  # a forked process must not inherit a thread pool
+    return concurrent.futures.ProcessPoolExecutor(number, initializer=die_with, initargs=(os.getpid(),))
 
 
 def die_with(parent):

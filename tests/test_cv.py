@@ -282,10 +282,10 @@ def test_one_gpu_for_all_is_refused(monkeypatch):
 
 
 def test_folds_are_those_of_the_data_set():
-    assert cv.folds('demo', '') == [0, 1, 2] and cv.folds('demo', '0-1') == [0, 1]
-    assert cv.folds('demo', '2 0') == [2, 0] and cv.folds('demo', '0,1-2') == [0, 1, 2]
+    assert runs.folds('demo', '') == [0, 1, 2] and runs.folds('demo', '0-1') == [0, 1]
+    assert runs.folds('demo', '2 0') == [2, 0] and runs.folds('demo', '0,1-2') == [0, 1, 2]
     Path('data/demo/fold1').rename('data/demo/fold1.partial')
-    assert cv.folds('demo', '') == [0, 2]
+    assert runs.folds('demo', '') == [0, 2]
 
 
 def test_a_task_of_an_array_does_its_line():

@@ -31,7 +31,7 @@ def add_run(variant, fold=0, seed=1, tested=True):
             parameters[1].data[...], parameters[2].data[...] = 1, 1
     run = dict(dataset='demo', variant=variant, fold=fold, seed=seed, iterations=5)
     run.update(request.data(run))
-    rows, queries, _, _ = evaluate.read_test(run)
+    rows, queries, _, _ = evaluate.read_part(run, 'test')
     forward.run(net, queries)
     net.params['score'][1].data[...] = -net.blobs['score'].data.mean(0)  # or it says the same of every face
     net.save(str(folder / f'snapshots/{variant}_iter_5.caffemodel'))

@@ -11,7 +11,6 @@ HOG: Dalal and Triggs, CVPR 2005. LBP, 59 bins a cell (8 points, radius 2): Shan
 Vision Computing 27(6), 2009.
 """
 import argparse
-import csv
 import json
 import platform
 import shlex
@@ -28,8 +27,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
-from data_prep import datasets, lmdb_writer
-from tools import cv, evaluate, figures, forward, request, results, runs
+from data_prep import datasets
+from tools import evaluate, figures, request, results, runs
 
 CELL = 8       # pixels, for both features
 PATTERNS = 59  # of 8 points: 58 uniform ones, and all others together
@@ -78,18 +77,13 @@ def probabilities(model, features, n_classes):
 
 def read_train(run):
     """The training part of a fold: faces (N x 64 x 64 in [0, 1]), labels (N) and subjects (N)."""
-    fold = runs.fold_data(run)
-    keys, queries, _, labels = zip(*lmdb_writer.read(fold / 'train_lmdb'))
-    with open(fold / 'train.csv', newline='', encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
-    if [row['key'] for row in rows] != list(keys):
-        raise SystemExit(f'{fold}/train.csv and train_lmdb hold different rows: run `make data` again.')
+    rows, queries, _, labels = evaluate.read_part(run, 'train')
     subjects = [row['subject'] for row in rows]
     people, expressions = len(set(subjects)), len(set(labels))
     if people < INNER or expressions < 3:  # of two classes the decision function is one column
-        raise SystemExit(f'{fold}/train.csv has {people} people and {expressions} expressions, at least '
-                         f'{INNER} people and 3 expressions are needed: build the data set from more.')
-    return forward.centre(np.array(queries))[:, 0], np.array(labels), subjects
+        raise SystemExit(f'{runs.fold_data(run)}/train.csv has {people} people and {expressions} expressions, at '
+                         f'least {INNER} people and 3 expressions are needed: build the data set from more.')
+    return queries[:, 0], labels, subjects
 
 
 def run_fold(run):
@@ -98,7 +92,7 @@ def run_fold(run):
     folder = runs.folder(run['dataset'], run['variant'], run['fold'], run['seed'])
     faces, labels, subjects = read_train(run)
     model = fit(np.array([feature(face) for face in faces]), labels, subjects)
-    rows, queries, _, truth = evaluate.read_test(run)
+    rows, queries, _, truth = evaluate.read_part(run, 'test')
     found = probabilities(model, np.array([feature(face) for face in queries[:, 0]]), len(run['classes']))
     result = {**{name: run[name] for name in ('dataset', 'variant', 'fold', 'seed', 'iterations', 'data')},
               'C': model.best_params_['linearsvc__C'], **evaluate.score(truth, found, run['classes'])}
@@ -134,7 +128,7 @@ def main(arguments=None):
                    code=request.commit())
     try:
         todo = []
-        for fold in cv.folds(options.dataset, options.folds):
+        for fold in runs.folds(options.dataset, options.folds):
             data = request.data(dict(dataset=options.dataset, fold=fold))
             todo += [dict(dataset=options.dataset, variant=name, fold=fold, seed=SEED, iterations=0,
                           **command, **data) for name in FEATURES]

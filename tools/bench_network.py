@@ -4,7 +4,6 @@ One BLAS thread. Forward and backward by `caffe time`, layer by layer; the updat
 `caffe train` itself as a check on their sum. What is compared takes turns.
 """
 import collections
-import os
 import re
 import statistics
 import subprocess
@@ -186,8 +185,11 @@ def start(command, threads=1):
 def finish(started):
     """(lines that a process printed, MB of its memory at most); SystemExit where it failed."""
     process, printed = started
+    memory = 0
     try:
-        _, process.returncode, usage = os.wait4(process.pid, 0)
+        while process.poll() is None:
+            memory = max(memory, high_water(process.pid))
+            time.sleep(0.02)
     finally:
         process.kill()  # where we are interrupted
     with printed:
@@ -196,4 +198,14 @@ def finish(started):
     if process.returncode:
         why = caffe_log.reason(log) or (log or ['it said nothing'])[-1]
         raise SystemExit(f'`{" ".join(process.args[3:])}` stopped: {why.rstrip(".")}.')
-    return log, usage.ru_maxrss / 1024
+    return log, memory
+
+
+def high_water(process):
+    """MB of memory that a process, by its number, has had at most since it became its program; 0 when it has ended. (The
+    maximum that wait4 tells is at least that of the parent at the fork.)"""
+    try:
+        found = re.search(r'^VmHWM:\s*(\d+) kB', Path('/proc', str(process), 'status').read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) / 1024 if found else 0

@@ -3,24 +3,21 @@
 By S1R1 with random weights: how fast it is does not depend on them.
 """
 import json
-import os
 import statistics
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import caffe
-import cv2
 from tqdm import tqdm
 
-from data_prep import workers
+from data_prep import datasets, workers
 from prototxt import net
 from tools import forward, predict, predictor
 
 RAW = Path('data/raw/demo')
 VARIANT = 's1r1'
-CLASSES = ['anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']
+CLASSES = list(datasets.SEVEN)
 
 
 def measure(many=256, rounds=5):
@@ -30,12 +27,11 @@ def measure(many=256, rounds=5):
         raise SystemExit(f'{RAW} holds no frames: run `make data` first.')
     jobs = [(str(path), None, None) for path in paths[::max(1, len(paths) // many)][:many]]
     number = workers.usable()
-    cv2.setNumThreads(1)  # one core a process; and a forked process must not inherit a thread pool
     with tempfile.TemporaryDirectory() as folder:
         make_run(Path(folder))
         model = predictor.Predictor(folder)
     whole, network = [], []
-    with ProcessPoolExecutor(number, initializer=workers.die_with, initargs=(os.getpid(),)) as pool:
+    with workers.pool(number) as pool:
         list(pool.map(predict.search, jobs[:4 * number]))  # each worker has its detector then
         for _ in tqdm(range(rounds), desc='predict', ascii=True):
             begun = time.perf_counter()

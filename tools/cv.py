@@ -20,12 +20,10 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from tqdm import tqdm
 
 from data_prep import workers
-from data_prep.folds import FOLDS
 from prototxt import net
 from tools import request, results, runs, train
 
@@ -33,6 +31,7 @@ POLL = 0.5  # seconds between two looks at a run
 QUIET = 60  # seconds between two lines of progress where there is no terminal
 ANY = ('command', 'versions', 'code', 'device')  # of run.json: no matter whether a run is the one asked for
 
+OWN = ('--dataset', '--variant', '--fold', '--seed', '--gpu')  # of tools.train: this program gives them
 Job = collections.namedtuple('Job', 'folder run name training')  # run: of request.read; the others: arguments
 
 
@@ -80,7 +79,7 @@ def parse(arguments):
     options.variants = options.variants.split()
     if not options.variants or not set(options.variants) <= set(net.VARIANTS):
         raise SystemExit(f'VARIANTS must be of {" ".join(net.VARIANTS)}, not {" ".join(options.variants)!r}.')
-    options.folds = folds(options.dataset, options.folds)
+    options.folds = runs.folds(options.dataset, options.folds)
     options.seeds = [runs.number('SEEDS', seed, 0, 2 ** 31 - 1) for seed in options.seeds.split() or ['']]
     options.gpus = [runs.number('GPUS', gpu, 0, 1023) for gpu in options.gpus.split()]
     if not options.list:  # a list is for another machine
@@ -90,31 +89,25 @@ def parse(arguments):
     return options, training
 
 
-def folds(dataset, text):
-    """The folds that `text` names ("0 1 2", "0-4", "0-2,7"), all for ''; SystemExit for one not built."""
-    built = sorted(int(path.name[4:]) for path in Path('data', dataset).glob('fold[0-9]'))
-    asked = []
-    for word in text.replace(',', ' ').split():
-        first, _, last = word.partition('-')
-        low = runs.number('FOLDS', first, 0, FOLDS - 1)
-        asked += range(low, runs.number('FOLDS', last or first, low, FOLDS - 1) + 1)
-    unknown = set(asked) - set(built)
-    if built and unknown:
-        raise SystemExit(f'data/{dataset} has no fold {min(unknown)}: '
-                         f'FOLDS can be {" ".join(map(str, built))}.')
-    return asked or built or [0]  # where none is built, request.read says so
-
-
 def plan(dataset, variants, seeds, folds, training):
     """The Jobs, each once, checked as tools.train does; SystemExit for what cannot be trained."""
+    given = [word.partition('=')[0] for word in training if word.startswith('--')]
+    if any(own.startswith(word) for own in OWN for word in given):  # argparse takes a name that is cut short
+        raise SystemExit('Give VARIANTS, FOLDS, SEEDS and GPUS, not VARIANT, FOLD, SEED and GPU.')
+    of_fold = {}  # the data of a fold are read once, not for each variant and seed
+    for fold in folds:
+        _, of_fold[fold], _ = request.read([*name_of(dataset, variants[0], fold, seeds[0]), *training, '--gpu', 'none'])
     jobs = {}
     for variant, seed, fold in itertools.product(variants, seeds, folds):
-        name = ['--dataset', dataset, '--variant', variant, '--fold', str(fold), '--seed', str(seed)]
-        folder, run, _ = request.read([*name, *training, '--gpu', 'none'])
-        if folder != runs.folder(dataset, variant, fold, seed) or any(word.startswith('--gpu') for word in training):
-            raise SystemExit('Give VARIANTS, FOLDS, SEEDS and GPUS, not VARIANT, FOLD, SEED and GPU.')
-        jobs[folder] = Job(folder, run, name, training)
+        folder = runs.folder(dataset, variant, fold, seed)
+        run = {**of_fold[fold], 'variant': variant, 'seed': seed}
+        jobs[folder] = Job(folder, run, name_of(dataset, variant, fold, seed), training)
     return list(jobs.values())
+
+
+def name_of(dataset, variant, fold, seed):
+    """The arguments that name a run."""
+    return ['--dataset', dataset, '--variant', variant, '--fold', str(fold), '--seed', str(seed)]
 
 
 def commands(job, gpu):

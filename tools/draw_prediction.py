@@ -83,9 +83,8 @@ def draw_curve(path, curve, classes):
     empty where there is no face."""
     figure, axes = plt.subplots(figsize=(10, 4), constrained_layout=True)
     for i, name in enumerate(classes):
-        turn, i = divmod(i, len(figures.COLOURS))  # an eighth class has the first colour and another style
         axes.plot(list(curve), [100 * values.get(name, np.nan) for values in curve.values()], label=name,
-                  color=figures.COLOURS[i], linestyle=figures.STYLES[(i + turn) % len(figures.STYLES)])
+                  **{**figures.look(i), 'marker': None})
     axes.set(xlabel='frame', ylabel='probability, %', ylim=(0, 100), title='The largest face of each frame')
     axes.legend(loc='center left', bbox_to_anchor=(1, 0.5))
     figures.save(figure, path)

@@ -10,11 +10,7 @@ from tools import figures, forward
 
 def features(net, queries):
     """Outputs of the first fully-connected layer, after its ReLU, of N x 1 x 64 x 64 queries: N x 384."""
-    found = []
-    for start in range(0, len(queries), forward.BATCH):
-        forward.run(net, queries[start:start + forward.BATCH])
-        found.append(net.blobs['fc1'].data.copy())
-    return np.concatenate(found)
+    return forward.run(net, queries, ['fc1'])['fc1']
 
 
 def embed(vectors, seed=1):
@@ -41,8 +37,8 @@ def draw(path, spaces, labels, classes, seed=1):
     for letter, axes, (title, vectors) in zip('abcdefgh', panels[0], spaces.items()):
         points = embed(vectors, seed)
         for i in np.unique(labels):
-            axes.scatter(*points[labels == i].T, 26, figures.COLOURS[i], marker=figures.MARKERS[i],
-                         linewidth=0.3, edgecolor='black', label=classes[i])
+            look = figures.look(i)
+            axes.scatter(*points[labels == i].T, 26, look['color'], marker=look['marker'], linewidth=0.3, edgecolor='black', label=classes[i])
         score = f'silhouette {silhouette(vectors, labels):.2f} in {vectors.shape[1]:,} dimensions'
         axes.set(xticks=[], yticks=[], xlabel='t-SNE 1', ylabel='t-SNE 2')
         axes.set_title(f'({letter}) {title}\n{score}', fontsize=10)

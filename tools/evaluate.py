@@ -21,7 +21,7 @@ def evaluate(folder):
     if iteration < run['iterations']:
         raise SystemExit(f'{folder} stopped at iteration {iteration} of {run["iterations"]}: '
                          'give its `make train` again to go on, then test it.')
-    rows, queries, references, labels = read_test(run)
+    rows, queries, references, labels = read_part(run, 'test')
     outputs = forward.run(net, queries)
     result = {'dataset': run['dataset'], 'variant': run['variant'], 'fold': run['fold'], 'seed': run['seed'],
               'iterations': iteration, **score(labels, outputs['prob'], run['classes'])}
@@ -34,14 +34,14 @@ def evaluate(folder):
     return result
 
 
-def read_test(run):
-    """The test fold: its CSV rows, queries and references (N x 1 x 64 x 64 in [0, 1]) and labels (N)."""
+def read_part(run, part):
+    """The train or test part of a fold: its CSV rows, queries and references (N x 1 x 64 x 64 in [0, 1]), labels (N)."""
     fold = runs.fold_data(run)
-    keys, queries, references, labels = zip(*lmdb_writer.read(fold / 'test_lmdb'))
-    with open(fold / 'test.csv', newline='') as file:
+    keys, queries, references, labels = zip(*lmdb_writer.read(fold / f'{part}_lmdb'))
+    with open(fold / f'{part}.csv', newline='', encoding='utf-8') as file:
         rows = list(csv.DictReader(file))
     if [row['key'] for row in rows] != list(keys):
-        raise SystemExit(f'{fold}/test.csv and test_lmdb hold different rows: run `make data` again.')
+        raise SystemExit(f'{fold}/{part}.csv and {part}_lmdb hold different rows: run `make data` again.')
     return rows, forward.centre(np.array(queries)), forward.centre(np.array(references)), np.array(labels)
 
 

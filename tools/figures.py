@@ -40,8 +40,13 @@ def name(variant):
 
 def style(variant):
     """Colour, line and marker of a variant's curve, the same in every figure."""
-    i = VARIANTS.index(variant)
-    return dict(color=COLOURS[i], linestyle=STYLES[i], marker=MARKERS[i])
+    return look(VARIANTS.index(variant))
+
+
+def look(i):
+    """Colour, line and marker of number i of several things: from the ninth on colours come again, with others."""
+    turn, i = divmod(i, len(COLOURS))
+    return dict(color=COLOURS[i], linestyle=STYLES[(i + turn) % len(STYLES)], marker=MARKERS[(i + turn) % len(MARKERS)])
 
 
 def confusion(path, labels, predicted, classes):

@@ -49,14 +49,15 @@ def centre(crops):
     return crops[:, None, y:y + CROP, x:x + CROP].astype(np.float32) / 255
 
 
-def run(net, queries):
-    """Every output of the network for queries N x 1 x 64 x 64: name to array of N rows."""
+def run(net, queries, blobs=None):
+    """Every output of the network, and the named blobs (default: its pictures), for queries N x 1 x 64 x 64: name to
+    array of N rows."""
     outputs = []
     for start in range(0, len(queries), BATCH):
         batch = queries[start:start + BATCH]
         net.blobs['query'].reshape(*batch.shape)
         net.blobs['query'].data[...] = batch
-        outputs.append({name: data.copy() for name, data in net.forward(blobs=pictures(net)).items()})
+        outputs.append({name: data.copy() for name, data in net.forward(blobs=pictures(net) if blobs is None else blobs).items()})
     return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from data_prep import datasets
 from data_prep.folds import FOLDS
 from prototxt.net import GCNETS
-from tools import cv, depth, embedding, evaluate, figures, filters, forward, learning_curves, request, results
+from tools import depth, embedding, evaluate, figures, filters, forward, learning_curves, request, results
 from tools import runs
 
 
@@ -50,7 +50,7 @@ def make(options):
     classes = results.classes_of(dataset)
     if classes is None:
         raise SystemExit(f'data/{dataset} is not built: run `make data DATASET={dataset}`.')
-    tested, among = find(dataset, seed), cv.folds(dataset, options.folds)
+    tested, among = find(dataset, seed), runs.folds(dataset, options.folds)
     if not tested:
         raise SystemExit(f'No tested run of seed {seed} in runs/{dataset}: run `make train DATASET={dataset} '
                          f'SEED={seed}` first.')
@@ -193,7 +193,7 @@ def draw_depth(path, dataset, raw, tested, folds, classes):
 def draw_embedding(path, dataset, fold, folders, classes):
     """Figure 5, with the features of {variant: folder}."""
     nets = {variant: load(folder, dataset, fold) for variant, folder in folders.items()}
-    _, queries, _, labels = evaluate.read_test(dict(dataset=dataset, fold=fold))
+    _, queries, _, labels = evaluate.read_part(dict(dataset=dataset, fold=fold), 'test')
     spaces = {'pixels': queries.reshape(len(queries), -1)}
     spaces.update((figures.name(variant), embedding.features(net, queries)) for variant, net in nets.items())
     embedding.draw(path, spaces, labels, classes)
@@ -202,7 +202,7 @@ def draw_embedding(path, dataset, fold, folders, classes):
 def draw_faces(path, dataset, fold, folder, classes):
     """Figure 7."""
     net = load(folder, dataset, fold)
-    _, queries, references, labels = evaluate.read_test(dict(dataset=dataset, fold=fold))
+    _, queries, references, labels = evaluate.read_part(dict(dataset=dataset, fold=fold), 'test')
     figures.faces(path, queries, references, forward.run(net, queries), labels, classes)
 
 

@@ -20,7 +20,7 @@ import json
 import os
 import sys
 import tempfile
-from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import cv2
@@ -53,7 +53,7 @@ def main():
     options = parser.parse_args()
     options.every = runs.number('EVERY', options.every, 1, 10 ** 9)
     options.workers = runs.number('WORKERS', options.workers, 1, 1024)
-    cv2.setNumThreads(1)  # one core a process; and a forked process must not inherit a thread pool
+    cv2.setNumThreads(1)  # one core a process
     sys.stdout.reconfigure(errors='backslashreplace')  # a file's name need not be text
     try:
         if options.webcam is not None:
@@ -97,7 +97,7 @@ def predict(options):
     # A bar where a terminal shows it, and there is something to wait for
     bar = dict(total=len(paths) or None, disable=True if len(paths) == 1 else None, ascii=True,
                unit='picture' if paths else 'frame')
-    with quiet(), ProcessPoolExecutor(options.workers, None, workers.die_with, (os.getpid(),)) as pool:
+    with quiet(), workers.pool(options.workers) as pool:
         try:
             for picture, faces in tqdm(recognised(model, ahead(pool, jobs)), **bar):
                 if not faces and len(paths) == 1:

@@ -40,6 +40,21 @@ def from_arguments(options):
     return folder(options.dataset, options.variant, options.fold, options.seed)
 
 
+def folds(dataset, text):
+    """The folds that `text` names ("0 1 2", "0-4", "0-2,7"), all for ''; SystemExit for one not built."""
+    built = sorted(int(path.name[4:]) for path in Path('data', dataset).glob('fold[0-9]'))
+    asked = []
+    for word in text.replace(',', ' ').split():
+        first, _, last = word.partition('-')
+        low = number('FOLDS', first, 0, FOLDS - 1)
+        asked += range(low, number('FOLDS', last or first, low, FOLDS - 1) + 1)
+    unknown = set(asked) - set(built)
+    if built and unknown:
+        raise SystemExit(f'data/{dataset} has no fold {min(unknown)}: '
+                         f'FOLDS can be {" ".join(map(str, built))}.')
+    return asked or built or [0]  # where none is built, request.read says so
+
+
 def number(name, text, low, high):
     """`text` as a whole number from low to high; SystemExit, naming it, for any other."""
     try:
