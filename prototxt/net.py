@@ -170,10 +170,10 @@ def decoder(n, name, encoder_name, settings):
     listed = settings['decoder'] == 'listed'
     for i, (size, filters) in enumerate(((3, 32 if listed else 64), (3, 64 if listed else 32), (5, 1)), 1):
         if listed and i > 1:
-            x = n[f'{name}/unpool{i}'] = repeat(x, CROP // 2 ** (4 - i))
+            x = n[f'{name}/unpool{i}'] = python('repeat', 'Repeat', x, stride=2)
         else:
             x = n[f'{name}/unpool{i}'] = python('unpool', 'Unpool', x, n[f'{encoder_name}/switch{4 - i}'], stride=2,
-                                                    propagate_down=[True, False])  # an index has no gradient
+                                                propagate_down=[True, False])  # an index has no gradient
         # Caffe keeps a deconvolution's weights with inputs first, so what it calls fan-out is the number summed.
         filler = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
         n[f'{name}/deconv{i}'] = L.Deconvolution(x, param=[dict(lr_mult=DECODER_RATE)], convolution_param=dict(
@@ -185,14 +185,6 @@ def decoder(n, name, encoder_name, settings):
         if filters > 1:
             n[f'{name}/relu{i}'] = x
     return x
-
-
-def repeat(x, width):
-    """Each value of N x C x h x w in 2 x 2 places, unpooling without switches; width: w. Copies alone do it: a grouped
-    deconvolution, the usual way, takes Caffe ten times as long as all of the rest."""
-    x = L.Reshape(x, shape=dict(dim=[0, 0, 0, 0, 1]))
-    x = L.Reshape(L.Concat(x, x, axis=4), shape=dict(dim=[0, 0, 0, 1, 2 * width]))
-    return L.Reshape(L.Concat(x, x, axis=3), shape=dict(dim=[0, 0, -1, 2 * width]))
 
 
 def norm(n, name, i, x, owner=None, rate=1, gain=1, offset=0):

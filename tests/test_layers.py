@@ -221,6 +221,26 @@ def test_unpool_lets_nan_through(tmp_path):
     assert (net.blobs['switches'].data == -1).all() and np.isnan(net.blobs['unpooled'].data).any()
 
 
+# Repeating
+
+def repeated(tmp_path, stride):
+    n = inputs(caffe.NetSpec(), values=(2, 3, 4, 5))
+    n.large = python('repeat', 'Repeat', n.values, stride=stride)
+    return build(n, tmp_path)
+
+
+@pytest.mark.parametrize('stride', [2, 3])
+def test_repeat_puts_each_value_in_all_places_of_its_window(tmp_path, stride):
+    net = repeated(tmp_path, stride)
+    fill(net, values=RANDOM.randn(2, 3, 4, 5))
+    expected = net.blobs['values'].data.repeat(stride, 2).repeat(stride, 3)
+    np.testing.assert_array_equal(net.forward()['large'], expected)
+
+
+def test_repeat_gradient(tmp_path):
+    assert_gradient(repeated(tmp_path, 2), 'large', ['values'])
+
+
 # Augmentation
 
 def augmented(tmp_path, phase, pairs, **param):

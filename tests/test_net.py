@@ -135,21 +135,3 @@ def test_a_sample_without_reference_has_no_part_in_its_losses(tmp_path):
         assert losses[loss] == pytest.approx((difference ** 2).sum() / 2 / 2, rel=1e-4)  # half, over two samples
     difference = (blobs['reconstructed_i'].data - blobs['query'].data).astype(float)
     assert losses['loss_recon_i'] == pytest.approx((difference ** 2).sum() / 2 / 4, rel=1e-4)
-
-
-def test_repeat_puts_each_value_in_four_places(tmp_path):
-    """Against numpy, forward and backward."""
-    n = caffe.NetSpec()
-    n.x = L.Input(shape=dict(dim=[2, 3, 4, 5]))
-    n.scaled = L.Scale(n.x, axis=0, num_axes=0)  # so that something wants a gradient
-    n.large = net.repeat(n.scaled, 5)
-    path = tmp_path / 'repeat.prototxt'
-    path.write_text('force_backward: true\n' + str(n.to_proto()))
-    made = caffe.Net(str(path), caffe.TEST)
-    random = np.random.RandomState(0)
-    made.params['scaled'][0].data[...] = 1
-    x = made.blobs['x'].data[...] = random.normal(size=(2, 3, 4, 5))
-    np.testing.assert_array_equal(made.forward()['large'], x.astype('f').repeat(2, 2).repeat(2, 3))
-    above = made.blobs['large'].diff[...] = random.normal(size=(2, 3, 8, 10))
-    made.backward()
-    np.testing.assert_allclose(made.blobs['x'].diff, above.reshape(2, 3, 4, 2, 5, 2).sum((3, 5)), rtol=1e-4, atol=1e-5)
