@@ -100,15 +100,16 @@ def deploy(variant, n_classes, **settings):
 def body(n, variant, n_classes, settings):
     """From n.query (and in the metric-learning CNN n.reference, in training) to n.score and the variant's pictures."""
     if variant == 'autoencoder':
-        encoder(n, 'en1', n.query, switches=True)
+        encoder(n, 'en1', n.query, switches=used_switches(settings))
         n.reconstructed_i = decoder(n, 'de', 'en1', settings)
         return
     if variant in GCNETS:
         reconstruct = variant[3] == '1'
-        encoder(n, 'en1', n.query, switches=True)
+        used = used_switches(settings) if reconstruct else ()
+        encoder(n, 'en1', n.query, switches=used_switches(settings))
         n.generated = decoder(n, 'de1_r', 'en1', settings)
-        code = encoder(n, 'en2', n.query, switches=reconstruct)
-        code_r = encoder(n, 'en2_r', n.generated, twin='en2', switches=reconstruct)
+        code = encoder(n, 'en2', n.query, switches=used)
+        code_r = encoder(n, 'en2_r', n.generated, twin='en2', switches=used)
         if reconstruct:
             n.reconstructed_r = decoder(n, 'de2_r', 'en2_r', settings)
             n.reconstructed_i = decoder(n, 'de2_i', 'en2', settings)
@@ -138,10 +139,16 @@ def compare(n, code, code_r, settings):
     n.code, n.code_r = code, code_r
 
 
-def encoder(n, name, image, twin=None, switches=False):
+def used_switches(settings):
+    """The poolings of an encoder whose switches its decoder takes."""
+    return (1, 2, 3) if settings['decoder'] == 'switches' else (3,)
+
+
+def encoder(n, name, image, twin=None, switches=()):
     """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8. With `twin`, that encoder's weights, shared by name.
 
-    switches: whether pooling tells a decoder where it found each maximum.
+    switches: which poolings tell a decoder where they found each maximum. What no layer takes would be an output of the
+    net, every value of which Caffe prints.
     """
     owner = twin or name
     x = image
@@ -153,8 +160,8 @@ def encoder(n, name, image, twin=None, switches=False):
         norm(n, name, i, n[f'{name}/conv{i}'], owner=owner)
         n[f'{name}/relu{i}'] = L.ReLU(n[f'{name}/scale{i}'], in_place=True)
         pooled = L.Pooling(n[f'{name}/relu{i}'], pool=P.Pooling.MAX, kernel_size=size, stride=2, pad=pad,
-                           ntop=2 if switches else 1)
-        if switches:
+                           ntop=2 if i in switches else 1)
+        if i in switches:
             pooled, n[f'{name}/switch{i}'] = pooled
         x = n[f'{name}/pool{i}'] = pooled
     return x

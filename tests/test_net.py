@@ -110,6 +110,7 @@ def test_unknown_names_are_refused(variant, settings, words):
 @pytest.mark.parametrize('settings', [dict(codes='raw', margin=40.0, standardize=False), dict(decoder='listed')])
 def test_every_reading_of_the_paper_makes_a_network(variant, settings, pairs, tmp_path):
     trained = load(net.train_val(variant, 2, pairs, pairs, batch_size=4, **settings), tmp_path, caffe.TRAIN)
+    assert set(trained.outputs) == LOSSES[variant]
     assert all(np.isfinite(value).all() for value in trained.forward().values())
     deployed = load(net.deploy(variant, 8, **settings), tmp_path)
     assert variant == 'autoencoder' or deployed.forward()['prob'].shape == (1, 8)
