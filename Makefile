@@ -16,8 +16,8 @@ enter = docker/enter
 python = $(enter) env GLOG_minloglevel=2 python3 -m
 
 .DEFAULT_GOAL = help
-.PHONY: help demo data contact-sheet train pretrain evaluate cv baselines tables figures report predict bench prototxt \
-	drawing shell test clean
+.PHONY: help demo data contact-sheet train pretrain evaluate cv baselines tables figures report predict export bench \
+	prototxt drawing shell test clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -76,6 +76,7 @@ baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS
 tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with intervals
 	$(python) tools.results --dataset '$(DATASET)'
 	$(python) tools.tables --dataset '$(DATASET)'
+	$(python) tools.references --dataset '$(DATASET)'
 
 figures: export GCNET_MOUNTS = $(RAW)
 figures:  ## the paper's Figures 4-7, learning curves, confusion matrices, as PNG and PDF [RAW= FOLD= FOLDS= SEED=]
@@ -89,6 +90,10 @@ predict: export GCNET_MOUNTS = $(IMAGE):$(RUN)
 predict:  ## expressions in IMAGE= (picture, folder, video) or of WEBCAM=0 [RUN= FORMAT=json OUT= EVERY= WORKERS=]
 	@$(python) tools.predict $(if $(IMAGE),'$(IMAGE)') $(call option,run,RUN) $(call option,format,FORMAT) \
 		$(call option,out,OUT) $(call option,every,EVERY) $(call option,webcam,WEBCAM) $(call option,workers,WORKERS)
+
+export: export GCNET_MOUNTS = $(RUN)
+export:  ## what is needed to use the tested RUN=folder elsewhere, about 11 MB, into the new OUT=folder
+	@$(python) tools.export $(call option,run,RUN) $(call option,out,OUT)
 
 bench: data  ## how fast things are on this machine [PART="data network predict"]
 	$(python) tools.bench $(PART)

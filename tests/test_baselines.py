@@ -116,6 +116,17 @@ def test_probabilities_keep_the_order_of_the_decision_function():
     np.testing.assert_array_equal(found.argmax(1), model.predict(features))
 
 
+def test_probabilities_of_two_classes():
+    random = np.random.RandomState(0)
+    labels = np.repeat([0, 2], 18)  # class 1 is not in training
+    features = np.eye(3)[labels] + random.normal(0, 0.5, (36, 3))
+    model = baselines.fit(features, labels, np.tile(np.arange(6), 6))
+    found = baselines.probabilities(model, features, 3)
+    np.testing.assert_allclose(found.sum(1), 1)
+    np.testing.assert_array_equal(found[:, 1], 0)
+    np.testing.assert_array_equal(found.argmax(1), model.predict(features))
+
+
 def test_a_separable_set_from_the_data_to_the_results(place, monkeypatch, capsys):
     baselines.main(['--folds', '3'])
     assert 'runs/demo: 2 runs made, 0 were there.' in capsys.readouterr().out
@@ -170,8 +181,8 @@ def test_refusals(place):
     build(people=4)
     assert 'fold3/train.csv has 2 people and 3 expressions' in refusal('--folds', '3')
     Path('data/demo/fold3').rename('small')
-    build(people=6, classes=CLASSES[:2])
-    assert 'has 4 people and 2 expressions' in refusal('--folds', '3')
+    build(people=6, classes=CLASSES[:1])
+    assert 'has 4 people and 1 expressions' in refusal('--folds', '3')
     text = (place / 'train.csv').read_text().splitlines(keepends=True)
     (place / 'train.csv').write_text(''.join(text[:-1]))
     assert 'train.csv and train_lmdb hold different rows' in refusal('--folds', '3')

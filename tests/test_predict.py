@@ -468,6 +468,25 @@ def test_the_last_tested_run(place, program):
     assert program('two.png')[0].startswith('There is no tested run in runs: `make demo`')
 
 
+def test_the_model_that_comes_with_the_project(place, program):
+    """It is taken where no run is tested; where one is, that one, and it is said that there is another."""
+    shutil.copytree(FOLDER, 'prototxt/trained')
+    which = ('faces/p1.png', '--format', 'json')
+    own = 'Model: runs/demo/cnn/fold3_seed1, iteration 5'
+    assert program(*which)[2].splitlines() == [
+        f'{own}, the run that was tested last (RUN=prototxt/trained takes the one trained on photographs).']
+    assert program(*which, '--run', 'runs/demo/cnn/fold3_seed1')[2].splitlines() == [f'{own}.']
+    os.remove('runs/demo/cnn/fold3_seed1/result.json')
+    os.remove(FOLDER / 'result.json')
+    code, lines, err = program(*which)
+    assert code == 0 and len(lines) == 1 and err.splitlines() == [
+        'Model: prototxt/trained, iteration 5, as no run is tested here: prototxt/trained/README.md says what it '
+        'can do.']
+    assert lines == program(*which, '--run', FOLDER)[1] != program(*which, '--run', 'runs/demo/cnn/fold3_seed1')[1]
+    os.remove('prototxt/trained/run.json')
+    assert program(*which)[0].startswith('There is no tested run in runs: ')
+
+
 @pytest.mark.parametrize('arguments, sentence', [
     (('two.png', '--out', 'two.png'), 'two.png cannot be written (File exists): choose another OUT.'),
     (('two.png', '--out', '/proc/predictions'), '/proc/predictions cannot be written ('),

@@ -42,7 +42,9 @@ Picture = collections.namedtuple('Picture', 'name frame found reason')
 def main():
     parser = argparse.ArgumentParser(description='The expression of every face in pictures.')
     parser.add_argument('image', nargs='?', type=Path, help='a picture, a folder of pictures, or a video')
-    parser.add_argument('--run', help='folder of a trained run (default: the one that was tested last)')
+    parser.add_argument('--run',
+                        help='folder of a trained run (default: the one that was tested last, else the model '
+                             'that comes with the project)')
     parser.add_argument('--format', choices=('text', 'json'), default='text',
                         help='of standard output (default: text)')
     parser.add_argument('--out', type=Path, help='folder of the pictures drawn (default: predictions)')
@@ -76,10 +78,15 @@ def main():
 
 
 def load(options):
-    """The Predictor of the options, which it names on standard error."""
+    """The Predictor of the options; says on standard error which model that is, and why."""
     model = predictor.Predictor(options.run)
     goal = '' if model.iterations in (None, model.iteration) else f' of {model.iterations}'
-    print(f'Model: {model.folder}, iteration {model.iteration}{goal}.', file=sys.stderr)
+    why, shipped = '', predictor.SHIPPED
+    if not options.run and model.folder == shipped:
+        why = f', as no run is tested here: {shipped}/README.md says what it can do'
+    elif not options.run and (shipped / 'run.json').is_file():
+        why = f', the run that was tested last (RUN={shipped} takes the one trained on photographs)'
+    print(f'Model: {model.folder}, iteration {model.iteration}{goal}{why}.', file=sys.stderr)
     return model
 
 

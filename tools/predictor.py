@@ -9,6 +9,7 @@ from data_prep import align, detect, pictures
 from prototxt import net
 from tools import forward, runs
 
+SHIPPED = Path('prototxt/trained')  # the model that comes with the project, an exported run (tools/export.py)
 LONGEST = 4096  # pixels: a longer picture is shrunk first; the smallest face that is found is 307 wide then
 
 # points: 5 x 2 as those of align.five_points, in pixels of the picture; probabilities: {class: float};
@@ -24,8 +25,8 @@ class Predictor:
         faces = predictor(cv2.imread('photo.jpg'))
 
     folder: a run folder, or one with its run.json, deploy.prototxt and a caffemodel in snapshots/; by default
-    the run that was tested last. Raises SystemExit, saying why, where that is no run, is damaged, or does not
-    tell expressions in faces cropped as they are now.
+    the run that was tested last, else the model that comes with the project. Raises SystemExit, saying why,
+    where that is no run, is damaged, or does not tell expressions in faces cropped as they are now.
     """
 
     def __init__(self, folder=None):
@@ -70,13 +71,16 @@ class Predictor:
 
 
 def newest():
-    """Folder of the run that was tested last, of those that tell expressions; SystemExit if there is none."""
+    """Folder of the run that was tested last, of those that tell expressions, else of the model that comes
+    with the project; SystemExit if there is neither."""
     results = [path for path in Path('runs').glob('*/*/fold*_seed*/result.json')
                if path.parts[-3] in net.VARIANTS]
-    if not results:
-        raise SystemExit('There is no tested run in runs: `make demo` or `make train` makes one, or name a '
-                         'run folder.')
-    return max(results, key=lambda path: path.stat().st_mtime).parent
+    if results:
+        return max(results, key=lambda path: path.stat().st_mtime).parent
+    if (SHIPPED / 'run.json').is_file():
+        return SHIPPED
+    raise SystemExit('There is no tested run in runs: `make demo` or `make train` makes one, or name a '
+                     'run folder.')
 
 
 def settings(folder):

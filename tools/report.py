@@ -22,6 +22,7 @@ FIGURES = {'figure4_depth': 'Figure 4: error against the depth of the expression
            'figure6_filters': 'Figure 6: learned filters',
            'figure7_faces': 'Figure 7: X, the generated reference X̂r, the reconstructions, and the true neutral face Xr',
            'learning_curves': 'Losses and accuracy over iterations, accuracy for the eye only'}
+TEXTS = {'tables.md': 'Tables', 'references.md': 'Are the generated references references?'}
 SHOWN = 4  # runs: of more, the pictures of each one would make a page too heavy to open
 
 
@@ -38,8 +39,9 @@ def page(folders):
         for folder, result in zip(folders, results):
             parts.append(f'<h2>{heading(result)}</h2>')
             parts += [figure(folder / name, caption) for name, caption in PICTURES.items() if (folder / name).exists()]
-    if (base / 'tables.md').exists():
-        parts.append(f'<h2>Tables</h2><pre>{html.escape((base / "tables.md").read_text(encoding="utf-8"))}</pre>')
+    for name, title in TEXTS.items():
+        if (base / name).exists():
+            parts.append(f'<h2>{title}</h2><pre>{html.escape((base / name).read_text(encoding="utf-8"))}</pre>')
     drawn = sorted((base / 'figures').glob('*.png'), key=lambda path: (path.stem not in FIGURES, path.stem))
     parts += ['<h2>Figures</h2>'] if drawn else []
     parts += [figure(path, FIGURES.get(path.stem) or path.stem.replace('_', ' of ')) for path in drawn]

@@ -1,0 +1,100 @@
+"""Copies out of a tested run what is needed to use it elsewhere: `make export`.
+
+    python3 -m tools.export --run runs/demo/s1r1/fold3_seed1 --out model
+
+writes the folder model/: run.json without paths, deploy.prototxt, the last caffemodel with the layers of that
+network alone, in snapshots/, and result.json. It is a run folder for `make predict RUN=model` and for
+tools.predictor; no training goes on from it.
+"""
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from caffe.proto import caffe_pb2
+
+from tools import forward, predictor, runs
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Copies out of a tested run what its use elsewhere needs.')
+    parser.add_argument('--run', type=Path, help='folder of a tested run')
+    parser.add_argument('--out', type=Path, help='folder to be made, in the checkout')
+    options = parser.parse_args()
+    if options.run is None or options.out is None:
+        raise SystemExit('Name a run and a folder to be made: '
+                         '`make export RUN=runs/demo/s1r1/fold3_seed1 OUT=model`.')
+    export(options.run, options.out)
+    size = sum(path.stat().st_size for path in options.out.rglob('*') if path.is_file()) / 1e6
+    print(f'Exported: {options.out}, {size:.1f} MB, for `make predict RUN={options.out}`.')
+
+
+def export(folder, out):
+    """Writes the tested run in `folder` into the new folder `out`, both Paths.
+
+    SystemExit, and nothing is written, where `out` is there or lies outside of the working directory, or the
+    run is damaged, does not tell expressions, or was not tested at its last iteration.
+    """
+    if os.path.lexists(out):
+        raise SystemExit(f'{out} is there already: choose another OUT.')
+    if Path.cwd() not in out.resolve().parents:  # in a container nobody would find it there
+        raise SystemExit(f'{out} is not in the checkout: choose an OUT in it, and move it afterwards.')
+    run = predictor.settings(folder)
+    result, reached = read_result(folder)
+    net, iteration = forward.load(folder)
+    if not iteration == reached == run.get('iterations'):
+        raise SystemExit(f'{folder} is at iteration {iteration} of {run.get("iterations")}, tested at '
+                         f'{reached}: give its `make train` again, which goes to the end and tests there.')
+    weights = {snapshot.iteration: snapshot.caffemodel for snapshot in runs.snapshots(folder)}[iteration]
+    model = runs.parse(weights, caffe_pb2.NetParameter())
+    partial = out.with_name(out.name + '.partial')
+    shutil.rmtree(partial, ignore_errors=True)  # left by a kill
+    try:
+        (partial / 'snapshots').mkdir(parents=True)
+        (partial / 'snapshots' / weights.name).write_bytes(strip(model, net).SerializeToString())
+        shutil.copyfile(folder / 'deploy.prototxt', partial / 'deploy.prototxt')
+        (partial / 'run.json').write_text(json.dumps(without_paths(run), indent=2) + '\n', encoding='utf-8')
+        (partial / 'result.json').write_text(result, encoding='utf-8')
+        partial.rename(out)
+    except OSError as error:
+        raise SystemExit(f'{out} cannot be written ({error}): make room, or choose another OUT.') from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_result(folder):
+    """The text of a run's result.json, and the iteration tested; SystemExit where it was not tested."""
+    path = folder / 'result.json'
+    try:
+        text = path.read_text(encoding='utf-8')
+        return text, json.loads(text)['iterations']
+    except FileNotFoundError:
+        raise SystemExit(f'{folder} is not tested: give its `make train` again, which tests at '
+                         'the end.') from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise SystemExit(f'{path} is damaged: run `make evaluate` on this run again.') from None
+
+
+def strip(model, net):
+    """Of a NetParameter, the names, types and weights of the layers that have weights in the Net `net`.
+
+    What goes is the training network's description, with the paths of its data, and layers of training alone.
+    """
+    return caffe_pb2.NetParameter(name=model.name, layer=[
+        caffe_pb2.LayerParameter(name=layer.name, type=layer.type, blobs=layer.blobs)
+        for layer in model.layer if layer.name in net.params])
+
+
+def without_paths(run):
+    """run.json's settings without the command line, and the files that they name by their names alone."""
+    run = {name: value for name, value in run.items() if name != 'command'}
+    run['weights'] = [Path(path).name for path in run.get('weights', [])]
+    if (run.get('settings') or {}).get('class_weights'):
+        run['settings'] = {**run['settings'], 'class_weights': Path(run['settings']['class_weights']).name}
+    return run
+
+
+if __name__ == '__main__':
+    sys.exit(main())
