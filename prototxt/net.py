@@ -12,13 +12,13 @@ from caffe import layers as L, params as P
 
 GCNETS = ('s0r0', 's1r0', 's0r1', 's1r1')
 VARIANTS = ('cnn', 'metric', *GCNETS)  # Figure 2, a to f
-PRETRAINED = ('autoencoder', 'identity')  # section 4.1: for En1 and for En2
+PRETRAINED = ('autoencoder', 'identity', 'generator')  # section 4.1: for En1, for En2; ours: for En1 and De1,r
 CROP = 64
 CODE = 96 * 8 * 8  # p, the length of En(X)
 DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1
 PICTURE_RATE = 0.1  # of a picture's one gain: its gradient sums 4096 pixels, and at 10 it is 0 before a filter learns
 HIDDEN = int((0.5 * 64) ** 2 * 3 / 2 ** 3)  # 384, section 4.1
-AVERAGE = 0.95  # of batch norm's running mean and variance: the last 20 iterations or so
+AVERAGE = 0.99  # of batch norm's running mean and variance: the last 100 iterations or so
 
 WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3  # batch norm's mean, variance and their count: averaged, not learned
@@ -66,7 +66,7 @@ def losses(n, variant, settings):
                               margin=settings['margin'], neutral=settings['neutral'])
     if variant == 'metric':
         unused.remove('reference')
-    if variant in GCNETS:
+    if 'generated' in n.tops:
         unused -= {'reference', 'referred'}
         n.reference_referred = L.Scale(n.reference, n.referred, axis=0)
         n.generated_referred = L.Scale(n.generated, n.referred, axis=0)
@@ -103,11 +103,14 @@ def body(n, variant, n_classes, settings):
         encoder(n, 'en1', n.query, switches=used_switches(settings))
         n.reconstructed_i = decoder(n, 'de', 'en1', settings)
         return
+    if variant == 'generator' or variant in GCNETS:
+        encoder(n, 'en1', n.query, switches=used_switches(settings))
+        n.generated = decoder(n, 'de1_r', 'en1', settings)
+    if variant == 'generator':
+        return
     if variant in GCNETS:
         reconstruct = variant[3] == '1'
         used = used_switches(settings) if reconstruct else ()
-        encoder(n, 'en1', n.query, switches=used_switches(settings))
-        n.generated = decoder(n, 'de1_r', 'en1', settings)
         code = encoder(n, 'en2', n.query, switches=used)
         code_r = encoder(n, 'en2_r', n.generated, twin='en2', switches=used)
         if reconstruct:
@@ -255,12 +258,13 @@ solver_mode: {mode}
 
 
 def files(n_classes=7):
-    """What is committed beside this file: name to text. The networks for pre-training tell 90 people apart."""
+    """What is committed beside this file: name to text. The networks for pre-training on people tell 90 of them apart."""
     head = '# Written by prototxt/net.py (python3 -m prototxt.net); change that, not this.\n'
     written = {}
     for variant in VARIANTS + PRETRAINED:
         name = title(variant)
-        fold, outputs = ('data/demo_people/fold0', 90) if variant in PRETRAINED else ('data/demo/fold0', n_classes)
+        of_people = variant in ('autoencoder', 'identity')
+        fold, outputs = ('data/demo_people/fold0', 90) if of_people else ('data/demo/fold0', n_classes)
         written[f'{name}.prototxt'] = train_val(variant, outputs, f'{fold}/train_lmdb', f'{fold}/test_lmdb')
         written[f'{name}_deploy.prototxt'] = deploy(variant, outputs)
         written[f'solver_{variant}.prototxt'] = solver(f'prototxt/{name}.prototxt', f'runs/{name}')

@@ -260,10 +260,24 @@ def test_with_the_real_training_and_test(capsys):
     assert CSV.read_text() == rows
 
 
+def test_pretraining_of_each_fold_and_training_from_it(capsys):
+    """{fold} and {seed} in --weights are those of each run; pre-training is complete without a test."""
+    assert run('--variants', 'generator', '--folds', '0 2', '--seeds', '3', '--batch', '4') == (0, '')
+    assert 'there is nothing to test' in capsys.readouterr().err
+    assert run('--variants', 'generator', '--folds', '0 2', '--seeds', '3', '--batch', '4') == (0, '')
+    assert '2 runs, 2 of them complete before.' in capsys.readouterr().out
+    weights = 'runs/demo/generator/fold{fold}_seed{seed}/snapshots/generator_iter_2.caffemodel'
+    assert run('--variants', 's0r0', '--folds', '0 2', '--seeds', '3', '--batch', '4', '--weights', weights) == (0, '')
+    for fold in 0, 2:
+        made = json.loads(Path(f'runs/demo/s0r0/fold{fold}_seed3/run.json').read_text())
+        assert made['weights'] == [weights.format(fold=fold, seed=3)] and Path(made['weights'][0]).is_file()
+    assert {row[0] for row in table(CSV)[1:]} == {'s0r0'}
+
+
 @pytest.mark.parametrize('arguments, said', [
-    (['--variants', 'cnn s2r2'], 'VARIANTS must be of cnn metric s0r0 s1r0 s0r1 s1r1'),
+    (['--variants', 'cnn s2r2'], 'VARIANTS must be of cnn metric s0r0 s1r0 s0r1 s1r1 autoencoder identity generator'),
     (['--variants', ''], 'VARIANTS must be'),
-    (['--variants', 'autoencoder'], 'VARIANTS'), (['--folds', '1-5'], 'has no fold 3'),
+    (['--folds', '1-5'], 'has no fold 3'),
     (['--folds', '3'], 'data/demo has no fold 3: FOLDS can be 0 1 2.'), (['--folds', '2-0'], 'FOLDS'),
     (['--folds', '0-x'], "FOLDS must be a whole number from 0 to 9, not 'x'"), (['--jobs', '0'], 'JOBS'),
     (['--jobs', 'all'], 'JOBS'), (['--seeds', '1.5'], 'SEEDS'), (['--gpus', 'x'], 'GPUS'),

@@ -12,7 +12,7 @@ from data_prep import lmdb_writer
 from prototxt import net
 
 LOSSES = {'cnn': {'loss_cls'}, 'metric': {'loss_cls', 'loss_contr'},
-          'autoencoder': {'loss_recon_i'}, 'identity': {'loss_cls'}, 's0r0': {'loss_cls', 'loss_gen_r'},
+          'autoencoder': {'loss_recon_i'}, 'identity': {'loss_cls'}, 'generator': {'loss_gen_r'}, 's0r0': {'loss_cls', 'loss_gen_r'},
           's1r0': {'loss_cls', 'loss_gen_r', 'loss_contr'},
           's0r1': {'loss_cls', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i'},
           's1r1': {'loss_cls', 'loss_gen_r', 'loss_contr', 'loss_recon_r', 'loss_recon_i'}}
@@ -113,7 +113,7 @@ def test_every_reading_of_the_paper_makes_a_network(variant, settings, pairs, tm
     assert set(trained.outputs) == LOSSES[variant]
     assert all(np.isfinite(value).all() for value in trained.forward().values())
     deployed = load(net.deploy(variant, 8, **settings), tmp_path)
-    assert variant == 'autoencoder' or deployed.forward()['prob'].shape == (1, 8)
+    assert variant in ('autoencoder', 'generator') or deployed.forward()['prob'].shape == (1, 8)
     if settings.get('decoder') == 'listed' and variant in net.GCNETS:
         filters = [deployed.params[f'de1_r/deconv{i}'][0].data.shape[:2] for i in (1, 2, 3)]
         assert filters == [(96, 32), (32, 64), (64, 1)]

@@ -63,7 +63,7 @@ def pretrained(place):
 
 def test_encoders_hold_exactly_the_pretrained_weights(place, pretrained):
     """One iteration at rate 0 of `caffe train -weights a,b` writes what was loaded."""
-    models = ','.join(str(place / f'{variant}_iter_2.caffemodel') for variant in net.PRETRAINED)
+    models = ','.join(str(place / f'{variant}_iter_2.caffemodel') for variant in ('autoencoder', 'identity'))
     loaded = train(place, 's1r1', 1, 0, '-weights', models)
     fresh = train(place, 's1r1', 1, 0)
     for layer in LEARNED:
@@ -73,6 +73,15 @@ def test_encoders_hold_exactly_the_pretrained_weights(place, pretrained):
     np.testing.assert_array_equal(loaded['fc1'][0], fresh['fc1'][0])  # people are not expressions
     np.testing.assert_array_equal(loaded['de1_r/deconv1'][0], fresh['de1_r/deconv1'][0])
     assert np.abs(loaded['en1/conv1'][0] - fresh['en1/conv1'][0]).max() > 1e-4
+
+
+def test_encoder_and_decoder_hold_exactly_the_generators_weights(place, pretrained):
+    loaded = train(place, 's1r1', 1, 0, '-weights', place / 'generator_iter_2.caffemodel')
+    fresh = train(place, 's1r1', 1, 0)
+    for layer in (*(f'en1/{name}' for name in LEARNED), *(f'de1_r/de{name}' for name in LEARNED if 'conv' in name)):
+        np.testing.assert_array_equal(loaded[layer][0], pretrained['generator'][layer][0])
+        assert np.abs(loaded[layer][0] - fresh[layer][0]).max() > 1e-4 or 'scale' in layer
+    np.testing.assert_array_equal(loaded['en2/conv1'][0], fresh['en2/conv1'][0])
 
 
 @pytest.mark.parametrize('variant', ['metric', 's1r1'])

@@ -69,7 +69,7 @@ def parse(arguments):
                                      description=__doc__.split('\n')[0],
                                      epilog='Further options are those of tools.train, as --iters and --set.')
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
-    parser.add_argument('--variants', default='cnn s1r1', help=f'of {" ".join(net.VARIANTS)} (%(default)s)')
+    parser.add_argument('--variants', default='cnn s1r1', help=f'of {" ".join(net.VARIANTS + net.PRETRAINED)} (%(default)s)')
     parser.add_argument('--folds', default='', help='"0 1 2" or 0-4, for instance (default: all of the set)')
     parser.add_argument('--seeds', default='1', help='"1 2 3", for instance (default: 1)')
     parser.add_argument('--jobs', default='', help='runs at once (default: one a core, or one a GPU)')
@@ -77,8 +77,9 @@ def parse(arguments):
     parser.add_argument('--list', action='store_true', help='print the commands of all runs instead')
     options, training = parser.parse_known_args(arguments)
     options.variants = options.variants.split()
-    if not options.variants or not set(options.variants) <= set(net.VARIANTS):
-        raise SystemExit(f'VARIANTS must be of {" ".join(net.VARIANTS)}, not {" ".join(options.variants)!r}.')
+    known = net.VARIANTS + net.PRETRAINED
+    if not options.variants or not set(options.variants) <= set(known):
+        raise SystemExit(f'VARIANTS must be of {" ".join(known)}, not {" ".join(options.variants)!r}.')
     options.folds = runs.folds(options.dataset, options.folds)
     options.seeds = [runs.number('SEEDS', seed, 0, 2 ** 31 - 1) for seed in options.seeds.split() or ['']]
     options.gpus = [runs.number('GPUS', gpu, 0, 1023) for gpu in options.gpus.split()]
@@ -94,13 +95,13 @@ def plan(dataset, variants, seeds, folds, training):
     given = [word.partition('=')[0] for word in training if word.startswith('--')]
     if any(own.startswith(word) for own in OWN for word in given):  # argparse takes a name that is cut short
         raise SystemExit('Give VARIANTS, FOLDS, SEEDS and GPUS, not VARIANT, FOLD, SEED and GPU.')
-    of_fold = {}  # the data of a fold are read once, not for each variant and seed
-    for fold in folds:
-        _, of_fold[fold], _ = request.read([*name_of(dataset, variants[0], fold, seeds[0]), *training, '--gpu', 'none'])
+    run_of = {}  # the data of a fold are read once for all variants
+    for seed, fold in itertools.product(seeds, folds):
+        _, run_of[seed, fold], _ = request.read([*name_of(dataset, variants[0], fold, seed), *training, '--gpu', 'none'])
     jobs = {}
     for variant, seed, fold in itertools.product(variants, seeds, folds):
         folder = runs.folder(dataset, variant, fold, seed)
-        run = {**of_fold[fold], 'variant': variant, 'seed': seed}
+        run = {**run_of[seed, fold], 'variant': variant}
         jobs[folder] = Job(folder, run, name_of(dataset, variant, fold, seed), training)
     return list(jobs.values())
 
@@ -119,8 +120,12 @@ def commands(job, gpu):
 
 
 def is_complete(job):
-    """Whether the run was trained and tested as asked."""
+    """Whether the run was trained and, unless it is pre-training, tested as asked."""
     earlier = results.complete(job.folder)
+    if job.run['variant'] in net.PRETRAINED:
+        last = runs.last_snapshot(job.folder)
+        with contextlib.suppress(SystemExit):  # tools.train will say it
+            earlier = runs.read(job.folder) if last and last.iteration == job.run['iterations'] else None
     return earlier is not None and all(earlier.get(name) == value for name, value in job.run.items()
                                        if name not in ANY)
 

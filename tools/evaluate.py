@@ -8,6 +8,7 @@ import numpy as np
 from sklearn import metrics
 
 from data_prep import lmdb_writer
+from prototxt import net
 from tools import figures, forward, runs
 
 
@@ -17,12 +18,12 @@ def evaluate(folder):
     Raises SystemExit where the run or its test data is missing or damaged.
     """
     run = runs.read(folder)
-    net, iteration = forward.load(folder)
+    network, iteration = forward.load(folder)
     if iteration < run['iterations']:
         raise SystemExit(f'{folder} stopped at iteration {iteration} of {run["iterations"]}: '
                          'give its `make train` again to go on, then test it.')
     rows, queries, references, labels = read_part(run, 'test')
-    outputs = forward.run(net, queries)
+    outputs = forward.run(network, queries)
     result = {'dataset': run['dataset'], 'variant': run['variant'], 'fold': run['fold'], 'seed': run['seed'],
               'iterations': iteration, **score(labels, outputs['prob'], run['classes'])}
     runs.write(folder / 'predictions.csv', predictions(rows, outputs['prob'], run['classes']))
@@ -70,7 +71,11 @@ def predictions(rows, probabilities, classes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     runs.add_arguments(parser)
-    folder = runs.from_arguments(parser.parse_args())
+    options = parser.parse_args()
+    folder = runs.from_arguments(options)
+    if options.variant in net.PRETRAINED:
+        print(f'{folder}: pre-training, which tells no expressions, so there is nothing to test.')
+        return
     result = evaluate(folder)
     print(f'{folder}: accuracy {result["accuracy"]:.1%}, balanced accuracy {result["balanced_accuracy"]:.1%} '
           f'on {result["n"]} images at iteration {result["iterations"]}')

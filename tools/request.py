@@ -37,7 +37,7 @@ def read(arguments):
     parser.add_argument('--iters', default=default['max_iter'], help='default: %(default)s')
     parser.add_argument('--base-lr', default=default['base_lr'], help='default: %(default)s')
     parser.add_argument('--batch', default=default['batch_size'], help='default: %(default)s')
-    parser.add_argument('--weights', default='', help='A.caffemodel[,B.caffemodel]: where the weights start')
+    parser.add_argument('--weights', default='', help='A.caffemodel[,B.caffemodel]: where the weights start; {fold} and {seed} in it are those of the run')
     parser.add_argument('--gpu', default='', help='ID of the GPU, or none (default: 0 where Caffe can use it)')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help=f'of the network or the solver: {", ".join(tunable)}')
@@ -49,7 +49,8 @@ def read(arguments):
         iterations=runs.number('ITERS', options.iters, 1, 2 ** 31 - 1),
         base_lr=positive('LR', options.base_lr),
         batch=runs.number('BATCH', options.batch, 1, 2 ** 20), device='CPU' if gpu is None else 'GPU',
-        weights=[path for path in options.weights.split(',') if path],
+        weights=[path.replace('{fold}', str(options.fold)).replace('{seed}', str(options.seed))
+                 for path in options.weights.split(',') if path],
         settings=dict(setting(text, tunable) for text in options.set),
         command=shlex.join(['python3', '-m', 'tools.train', *arguments]),
         versions=dict(caffe=caffe.__version__, python=platform.python_version(), numpy=np.__version__),
