@@ -16,20 +16,34 @@ enter = docker/enter
 python = $(enter) env GLOG_minloglevel=2 python3 -m
 
 .DEFAULT_GOAL = help
-.PHONY: help demo data contact-sheet train pretrain evaluate cv baselines tables figures report predict export bench \
+.PHONY: help demo recipe data contact-sheet train pretrain evaluate cv baselines tables figures report predict export bench \
 	prototxt drawing shell test clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-# The demo's short schedule, from random weights: the paper's solver with a larger learning rate that falls sooner.
-DEMO = DATASET=demo FOLD=3 ITERS=360 BATCH=32 LR=0.01 SET=gamma=0.02
+# The recipe of docs/experiments.md, for a CPU: the paper's solver with a larger learning rate that falls sooner. The generator
+# begins alone; what does without one has as many iterations in all.
+GENERATOR = ITERS=300 BATCH=32 LR=0.01
+GCNET = ITERS=360 BATCH=32 LR=0.01 SET='gamma=0.02 balance=0.5' \
+	WEIGHTS='runs/$(DATASET)/generator/fold{fold}_seed{seed}/snapshots/generator_iter_300.caffemodel'
+OTHER = ITERS=660 BATCH=32 LR=0.01 SET='gamma=0.02 balance=0.5'
+make = @$(MAKE) --no-print-directory DATASET='$(DATASET)'
+
 demo: data  ## everything on the drawn faces: data, training of S1R1 and of the CNN, test on unseen people, report
 	@echo 'The CNN trains on the other core, its output goes to runs/demo_cnn.txt'
-	@$(MAKE) --no-print-directory train $(DEMO) VARIANT=cnn > runs/demo_cnn.txt 2>&1 & cnn=$$!; \
-	$(MAKE) --no-print-directory train $(DEMO) VARIANT=s1r1; s1r1=$$?; \
+	$(make) train FOLD=3 VARIANT=cnn $(OTHER) > runs/demo_cnn.txt 2>&1 & cnn=$$!; \
+	{ $(MAKE) --no-print-directory train FOLD=3 VARIANT=generator $(GENERATOR) && \
+	$(MAKE) --no-print-directory train FOLD=3 VARIANT=s1r1 $(GCNET); }; s1r1=$$?; \
 	wait $$cnn || { tail -n 1 runs/demo_cnn.txt >&2; exit 1; }; exit $$s1r1
-	@$(MAKE) --no-print-directory report DATASET=demo
+	$(make) report
+
+VARIANTS = cnn s1r1
+of = $(strip $(filter $(1),$(VARIANTS)))
+recipe:  ## make cv by the recipe of docs/experiments.md, a generator first [VARIANTS= FOLDS= SEEDS= JOBS=]
+	$(if $(call of,s%),$(make) cv VARIANTS=generator $(GENERATOR))
+	$(if $(call of,s%),$(make) cv VARIANTS='$(call of,s%)' $(GCNET))
+	$(if $(call of,cnn metric),$(make) cv VARIANTS='$(call of,cnn metric)' $(OTHER))
 
 data: export GCNET_MOUNTS = $(RAW):$(FOLDS)
 data:  ## pairs, crops and folds of DATASET from RAW=folder [FOLDS= FRAMES= WORKERS=]

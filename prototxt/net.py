@@ -18,14 +18,14 @@ CODE = 96 * 8 * 8  # p, the length of En(X)
 DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1
 PICTURE_RATE = 0.1  # of a picture's one gain: its gradient sums 4096 pixels, and at 10 it is 0 before a filter learns
 HIDDEN = int((0.5 * 64) ** 2 * 3 / 2 ** 3)  # 384, section 4.1
-AVERAGE = 0.99  # of batch norm's running mean and variance: the last 100 iterations or so
+AVERAGE = 0.95  # of batch norm's running mean and variance: the last 20 iterations or so; see tools/averages.py
 
 WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3  # batch norm's mean, variance and their count: averaged, not learned
-CHOICES = dict(codes=('normalized', 'raw'), decoder=('switches', 'listed'))
+CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'))
 
 # Where the paper is open (README, "Decisions"), and its weights of equations 3 and 6.
-SETTINGS = dict(codes='normalized', decoder='switches', standardize=True, margin=1.0, neutral=None, pixel_scale=0.02,
+SETTINGS = dict(codes='normalized', decoder='listed', standardize=True, margin=1.0, neutral=None, pixel_scale=0.1,
                 contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25, class_weights=None)
 
 
@@ -173,8 +173,8 @@ def encoder(n, name, image, twin=None, switches=()):
 def decoder(n, name, encoder_name, settings):
     """Table 1, decoder: N x 96 x 8 x 8 to a picture N x 1 x 64 x 64.
 
-    settings['decoder'] 'switches': unpooled by the encoder's switches, so with its 64, 32, 1 filters. 'listed': the
-    table's 32, 64, 1; the encoder's switches fit the first unpooling only, the others repeat each value.
+    settings['decoder'] 'listed': the table's 32, 64, 1 filters; the encoder's switches fit the first unpooling only, the
+    others repeat each value. 'switches': all unpooled by the encoder's switches, so with its 64, 32, 1 filters.
     """
     x = n[f'{encoder_name}/pool3']
     listed = settings['decoder'] == 'listed'

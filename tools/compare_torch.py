@@ -61,18 +61,19 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Table 1, decoder: a code and its switches to a picture N x 1 x 64 x 64."""
+    """Table 1, decoder: a code and the encoder's switches, which fit the first unpooling, to a picture N x 1 x 64 x 64."""
 
     def __init__(self):
         super().__init__()
-        sizes = ((96, 64, 3), (64, 32, 3), (32, 1, 5))
+        sizes = ((96, 32, 3), (32, 64, 3), (64, 1, 5))
         self.deconv = nn.ModuleList(nn.ConvTranspose2d(*size, padding=size[2] // 2, bias=False)
                                     for size in sizes)
         self.scale = nn.ModuleList(norm(filters) for _, filters, _ in sizes)
 
     def forward(self, x, switches):
-        for deconv, scale, places in zip(self.deconv, self.scale, reversed(switches)):
-            x = F.relu(scale(deconv(unpool(x, places))), inplace=True)
+        for i, (deconv, scale) in enumerate(zip(self.deconv, self.scale)):
+            x = F.interpolate(x, scale_factor=2) if i else unpool(x, switches[-1])
+            x = F.relu(scale(deconv(x)), inplace=True)
         return x
 
 

@@ -19,7 +19,7 @@ def evaluate(folder):
     """
     run = runs.read(folder)
     network, iteration = forward.load(folder)
-    if iteration < run['iterations']:
+    if iteration < run['iterations'] or run.get('averaged_at', iteration) != iteration:
         raise SystemExit(f'{folder} stopped at iteration {iteration} of {run["iterations"]}: '
                          'give its `make train` again to go on, then test it.')
     rows, queries, references, labels = read_part(run, 'test')

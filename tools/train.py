@@ -3,8 +3,8 @@
     python3 -m tools.train --dataset demo --variant s1r1 --fold 3
 
 writes runs/demo/s1r1/fold3_seed1/: net.prototxt, deploy.prototxt, solver.prototxt, run.json (settings),
-log.txt (Caffe's own), metrics.csv (losses by iteration), snapshots/ (the last two). Ctrl-C makes Caffe write
-a snapshot and stop. After a resume Caffe reads the training data from its first record again, but with other
+log.txt (Caffe's own), metrics.csv (losses by iteration), snapshots/ (the last two). At the end batch norm's averages
+are taken once more (tools/averages.py). Ctrl-C makes Caffe write a snapshot and stop. After a resume Caffe reads the training data from its first record again, but with other
 random numbers.
 """
 import contextlib
@@ -64,8 +64,10 @@ def train(folder, run, gpu, held, stopped):
     """Trains until run['iterations'] or a signal, returns the exit code; held: the lock, for Caffe too."""
     start = resume(folder, run)
     if start and start.iteration == run['iterations']:
-        print(f'Already trained: {start.caffemodel}.')
-        return 0
+        if runs.read(folder).get('averaged_at') == start.iteration:
+            print(f'Already trained: {start.caffemodel}.')
+            return 0
+        return finish(folder, run, gpu, stopped)
     run['begun'] = start.iteration if start else 0
     texts = prototxts(folder, run)
     write_class_weights(folder, run)
@@ -90,7 +92,37 @@ def train(folder, run, gpu, held, stopped):
         process.kill()
         process.wait()
     prune(folder, math.inf)
-    return tell(folder, run, process.returncode, offset, stopped)
+    code = tell(folder, run, process.returncode, offset, stopped)
+    return code or finish(folder, run, gpu, stopped)
+
+
+def finish(folder, run, gpu, stopped):
+    """Takes batch norm's averages for the last weights, returns the exit code."""
+    log = folder / 'log.txt'
+    with open(log, 'ab') as output:
+        offset = output.tell()
+        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', sys.executable, '-m', 'tools.averages', str(folder),
+                                    *([] if gpu is None else [str(gpu)])], env=request.environment(level=2),
+                                   stdout=output, stderr=output, start_new_session=True)
+    print("Taking batch norm's averages for the last weights.", flush=True)
+    try:
+        while process.poll() is None and not stopped:
+            time.sleep(0.1)
+    finally:
+        process.kill()
+        process.wait()
+    if stopped and process.returncode:
+        print('Stopped at the very end: the same command goes on from there.', file=sys.stderr)
+        return 130
+    if process.returncode:
+        with open(log, encoding='utf-8', errors='replace') as file:
+            file.seek(offset)
+            why = caffe_log.reason(file) or f'exit code {process.returncode}'
+        raise SystemExit(f"Batch norm's averages could not be taken ({why.rstrip('.')}): give the same command again; {log}.")
+    averaged = {**runs.read(folder), 'averaged_at': run['iterations']}
+    runs.write(folder / 'run.json', json.dumps(averaged, indent=2) + '\n')
+    print(f'Trained: {runs.last_snapshot(folder).caffemodel}.')
+    return 0
 
 
 def prototxts(folder, run):
@@ -181,7 +213,7 @@ def prepare(folder, run, texts):
     write_metrics(folder, metrics)
     for name, text in texts.items():
         runs.write(folder / name, text)
-    runs.write(folder / 'run.json', json.dumps(run, indent=2) + '\n')
+    runs.write(folder / 'run.json', json.dumps({**run, 'averaged_at': None}, indent=2) + '\n')
     return metrics
 
 
@@ -300,7 +332,6 @@ def tell(folder, run, code, offset, stopped):
     """Says how training ended; returns the exit code, or SystemExit for a failure."""
     last = runs.last_snapshot(folder)
     if code == 0 and last and last.iteration == run['iterations']:
-        print(f'Trained: {last.caffemodel}.')
         return 0
     if stopped and code in (0, -signal.SIGINT):
         where = f'after iteration {last.iteration}, {last.caffemodel}' if last else 'before any snapshot'

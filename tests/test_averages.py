@@ -1,0 +1,106 @@
+"""Batch norm's averages over a pass of the training set, for the weights that a training ended with."""
+import re
+import signal
+from pathlib import Path
+
+import caffe
+import cv2
+import numpy as np
+import pytest
+from caffe.proto import caffe_pb2
+
+from data_prep import lmdb_writer
+from tools import evaluate, runs, train
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = Path('runs/demo/s1r1/fold0_seed1')
+ARGUMENTS = ['--batch', '4', '--iters', '4', '--base-lr', '0.05']
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A working directory with a data set of 10 smooth random pairs, two classes."""
+    fold = tmp_path / 'data/demo/fold0'
+    fold.mkdir(parents=True)
+    (tmp_path / 'data/demo/classes.txt').write_text('a\nb\n')
+    random = np.random.RandomState(0)
+    crops = [cv2.GaussianBlur(random.randint(0, 256, (66, 66)).astype(np.uint8), (0, 0), 3) for _ in range(10)]
+    rows = [dict(subject=f'S{i:03}', sequence='001', frame='7', expression='ab'[i % 2], path=i, reference=i // 2)
+            for i in range(10)]
+    for part in 'train', 'test':
+        lmdb_writer.write(str(fold / part), rows, ['a', 'b'], crops.__getitem__)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    return tmp_path
+
+
+def blobs(path):
+    model = caffe_pb2.NetParameter.FromString(path.read_bytes())
+    return {(layer.name, layer.type): [np.array(blob.data) for blob in layer.blobs] for layer in model.layer if layer.blobs}
+
+
+def test_they_are_the_means_that_caffe_has_with_a_fraction_of_1(place, monkeypatch, capsys):
+    """With moving_average_fraction 1 Caffe itself adds every batch's statistics up, and counts them."""
+    monkeypatch.setattr(train, 'finish', lambda *_: 0)
+    train.main(ARGUMENTS)
+    snapshot = runs.last_snapshot(FOLDER)
+    before = blobs(snapshot.caffemodel)
+    text = re.sub('(moving_average_fraction): .*', r'\1: 1', (FOLDER / 'net.prototxt').read_text())
+    Path('sums.prototxt').write_text(text)
+    net = caffe.Net('sums.prototxt', str(snapshot.caffemodel), caffe.TRAIN)
+    normed = [name for name in net.params if net.layer_dict[name].type == 'BatchNorm']
+    for name in normed:
+        for blob in net.params[name]:
+            blob.data[...] = 0
+    for _ in range(3):  # 10 pairs are 3 batches of 4
+        net.forward()
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    assert train.main(ARGUMENTS) == 0
+    after = blobs(runs.last_snapshot(FOLDER).caffemodel)
+    assert after.keys() == before.keys() and len(normed) > 10
+    for name, kind in after:
+        for i, (ours, old) in enumerate(zip(after[name, kind], before[name, kind])):
+            if kind != 'BatchNorm':
+                np.testing.assert_array_equal(ours, old)
+            elif i < 2:
+                np.testing.assert_allclose(ours, net.params[name][i].data / 3, rtol=1e-4, atol=1e-6)
+                assert np.abs(ours - old / before[name, kind][2]).max() > 1e-4
+            else:
+                assert net.params[name][i].data == 3 and ours == 1
+    assert runs.read(FOLDER)['averaged_at'] == 4
+    stamp = runs.last_snapshot(FOLDER).caffemodel.stat().st_mtime_ns
+    assert train.main(ARGUMENTS) == 0 and 'Already trained' in capsys.readouterr().out
+    assert runs.last_snapshot(FOLDER).caffemodel.stat().st_mtime_ns == stamp
+
+
+def test_a_run_without_them_is_not_tested(place, monkeypatch):
+    monkeypatch.setattr(train, 'finish', lambda *_: 0)
+    train.main(ARGUMENTS)
+    with pytest.raises(SystemExit, match='give its `make train` again'):
+        evaluate.evaluate(FOLDER)
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    assert train.main([*ARGUMENTS[:2], '--iters', '8', *ARGUMENTS[4:]]) == 0  # they also go on from there
+    assert evaluate.evaluate(FOLDER)['iterations'] == 8
+
+
+def test_a_failure_is_one_sentence_and_can_be_tried_again(place, monkeypatch):
+    monkeypatch.setattr(train, 'finish', lambda *_: 0)
+    train.main(ARGUMENTS)
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    lmdb, away = Path('data/demo/fold0/train_lmdb'), Path('away')
+    snapshot = runs.last_snapshot(FOLDER)
+    before = snapshot.caffemodel.read_bytes()
+    run = runs.read(FOLDER)
+    lmdb.rename(away)
+    with pytest.raises(SystemExit, match="^Batch norm's averages could not be taken .*same command again"):
+        train.finish(FOLDER, run, None, [])
+    assert snapshot.caffemodel.read_bytes() == before
+    away.rename(lmdb)
+    assert train.finish(FOLDER, run, None, [signal.SIGINT]) == 130
+    assert train.finish(FOLDER, run, None, []) == 0 and snapshot.caffemodel.read_bytes() != before
