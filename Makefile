@@ -25,9 +25,9 @@ help:  ## this list
 # The recipe of docs/experiments.md, for a CPU: the paper's solver with a larger learning rate that falls sooner. The generator
 # begins alone; what does without one has as many iterations in all.
 GENERATOR = ITERS=300 BATCH=32 LR=0.01
-GCNET = ITERS=360 BATCH=32 LR=0.01 SET='pixel_scale=0.02 gamma=0.02 balance=0.8' \
+GCNET = ITERS=360 BATCH=32 LR=0.01 SET='pixel_scale=0.02 gamma=0.02 balance=0.6' \
 	WEIGHTS='runs/$(DATASET)/generator/fold{fold}_seed{seed}/snapshots/generator_iter_300.caffemodel'
-OTHER = ITERS=660 BATCH=32 LR=0.01 SET='gamma=0.02 balance=0.8'
+OTHER = ITERS=660 BATCH=32 LR=0.01 SET='gamma=0.02 balance=0.6'
 make = @$(MAKE) --no-print-directory DATASET='$(DATASET)'
 
 demo: data  ## everything on the drawn faces: data, training of S1R1 and of the CNN, test on unseen people, report
