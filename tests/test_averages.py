@@ -31,7 +31,10 @@ def place(tmp_path, monkeypatch):
         lmdb_writer.write(str(fold / part), rows, ['a', 'b'], crops.__getitem__)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', str(ROOT))
-    return tmp_path
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield tmp_path
+    for number, handler in handlers.items():  # training takes them
+        signal.signal(number, handler)
 
 
 def blobs(path):
@@ -41,8 +44,9 @@ def blobs(path):
 
 def test_they_are_the_means_that_caffe_has_with_a_fraction_of_1(place, monkeypatch, capsys):
     """With moving_average_fraction 1 Caffe itself adds every batch's statistics up, and counts them."""
-    monkeypatch.setattr(train, 'finish', lambda *_: 0)
-    train.main(ARGUMENTS)
+    with monkeypatch.context() as without:
+        without.setattr(train, 'finish', lambda *_: 0)
+        train.main(ARGUMENTS)
     snapshot = runs.last_snapshot(FOLDER)
     before = blobs(snapshot.caffemodel)
     text = re.sub('(moving_average_fraction): .*', r'\1: 1', (FOLDER / 'net.prototxt').read_text())
@@ -54,9 +58,6 @@ def test_they_are_the_means_that_caffe_has_with_a_fraction_of_1(place, monkeypat
             blob.data[...] = 0
     for _ in range(3):  # 10 pairs are 3 batches of 4
         net.forward()
-    monkeypatch.undo()
-    monkeypatch.chdir(place)
-    monkeypatch.setenv('PYTHONPATH', str(ROOT))
     assert train.main(ARGUMENTS) == 0
     after = blobs(runs.last_snapshot(FOLDER).caffemodel)
     assert after.keys() == before.keys() and len(normed) > 10
@@ -76,23 +77,19 @@ def test_they_are_the_means_that_caffe_has_with_a_fraction_of_1(place, monkeypat
 
 
 def test_a_run_without_them_is_not_tested(place, monkeypatch):
-    monkeypatch.setattr(train, 'finish', lambda *_: 0)
-    train.main(ARGUMENTS)
+    with monkeypatch.context() as without:
+        without.setattr(train, 'finish', lambda *_: 0)
+        train.main(ARGUMENTS)
     with pytest.raises(SystemExit, match='give its `make train` again'):
         evaluate.evaluate(FOLDER)
-    monkeypatch.undo()
-    monkeypatch.chdir(place)
-    monkeypatch.setenv('PYTHONPATH', str(ROOT))
     assert train.main([*ARGUMENTS[:2], '--iters', '8', *ARGUMENTS[4:]]) == 0  # they also go on from there
     assert evaluate.evaluate(FOLDER)['iterations'] == 8
 
 
 def test_a_failure_is_one_sentence_and_can_be_tried_again(place, monkeypatch):
-    monkeypatch.setattr(train, 'finish', lambda *_: 0)
-    train.main(ARGUMENTS)
-    monkeypatch.undo()
-    monkeypatch.chdir(place)
-    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    with monkeypatch.context() as without:
+        without.setattr(train, 'finish', lambda *_: 0)
+        train.main(ARGUMENTS)
     lmdb, away = Path('data/demo/fold0/train_lmdb'), Path('away')
     snapshot = runs.last_snapshot(FOLDER)
     before = snapshot.caffemodel.read_bytes()

@@ -165,7 +165,7 @@ def test_an_export_that_breaks_off_leaves_nothing_and_goes_again(place, monkeypa
         export.export(FOLDER, OUT)
     assert not list(Path().glob('model*'))
     monkeypatch.undo()
-    os.chdir(place)
+    monkeypatch.chdir(place)
     Path('model.partial').mkdir()  # as a kill leaves it
     (Path('model.partial') / 'old').touch()
     export.export(FOLDER, OUT)
