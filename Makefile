@@ -28,22 +28,21 @@ GENERATOR = ITERS=300 BATCH=32 LR=0.01
 GCNET = ITERS=360 BATCH=32 LR=0.01 SET='pixel_scale=0.02 gamma=0.02 balance=0.6' \
 	WEIGHTS='runs/$(DATASET)/generator/fold{fold}_seed{seed}/snapshots/generator_iter_300.caffemodel'
 OTHER = ITERS=660 BATCH=32 LR=0.01 SET='gamma=0.02 balance=0.6'
-make = @$(MAKE) --no-print-directory DATASET='$(DATASET)'
+make = $(MAKE) --no-print-directory DATASET='$(DATASET)'
 
 demo: data  ## everything on the drawn faces: data, training of S1R1 and of the CNN, test on unseen people, report
 	@echo 'The CNN trains on the other core, its output goes to runs/demo_cnn.txt'
-	$(make) train FOLD=3 VARIANT=cnn $(OTHER) > runs/demo_cnn.txt 2>&1 & cnn=$$!; \
-	{ $(MAKE) --no-print-directory train FOLD=3 VARIANT=generator $(GENERATOR) && \
-	$(MAKE) --no-print-directory train FOLD=3 VARIANT=s1r1 $(GCNET); }; s1r1=$$?; \
+	@$(make) train FOLD=3 VARIANT=cnn $(OTHER) > runs/demo_cnn.txt 2>&1 & cnn=$$!; \
+	{ $(make) train FOLD=3 VARIANT=generator $(GENERATOR) && $(make) train FOLD=3 VARIANT=s1r1 $(GCNET); }; s1r1=$$?; \
 	wait $$cnn || { tail -n 1 runs/demo_cnn.txt >&2; exit 1; }; exit $$s1r1
-	$(make) report
+	@$(make) report
 
 VARIANTS = cnn s1r1
 of = $(strip $(filter $(1),$(VARIANTS)))
 recipe:  ## make cv by the recipe of docs/experiments.md, a generator first [VARIANTS= FOLDS= SEEDS= JOBS=]
-	$(if $(call of,s%),$(make) cv VARIANTS=generator $(GENERATOR))
-	$(if $(call of,s%),$(make) cv VARIANTS='$(call of,s%)' $(GCNET))
-	$(if $(call of,cnn metric),$(make) cv VARIANTS='$(call of,cnn metric)' $(OTHER))
+	$(if $(call of,s%),@$(make) cv VARIANTS=generator $(GENERATOR))
+	$(if $(call of,s%),@$(make) cv VARIANTS='$(call of,s%)' $(GCNET))
+	$(if $(call of,cnn metric),@$(make) cv VARIANTS='$(call of,cnn metric)' $(OTHER))
 
 data: export GCNET_MOUNTS = $(RAW):$(FOLDS)
 data:  ## pairs, crops and folds of DATASET from RAW=folder [FOLDS= FRAMES= WORKERS=]

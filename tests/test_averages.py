@@ -4,15 +4,13 @@ import signal
 from pathlib import Path
 
 import caffe
-import cv2
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from data_prep import lmdb_writer
+import places
 from tools import evaluate, runs, train
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = Path('runs/demo/s1r1/fold0_seed1')
 ARGUMENTS = ['--batch', '4', '--iters', '4', '--base-lr', '0.05']
 
@@ -20,21 +18,11 @@ ARGUMENTS = ['--batch', '4', '--iters', '4', '--base-lr', '0.05']
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A working directory with a data set of 10 smooth random pairs, two classes."""
-    fold = tmp_path / 'data/demo/fold0'
-    fold.mkdir(parents=True)
-    (tmp_path / 'data/demo/classes.txt').write_text('a\nb\n')
-    random = np.random.RandomState(0)
-    crops = [cv2.GaussianBlur(random.randint(0, 256, (66, 66)).astype(np.uint8), (0, 0), 3) for _ in range(10)]
-    rows = [dict(subject=f'S{i:03}', sequence='001', frame='7', expression='ab'[i % 2], path=i, reference=i // 2)
-            for i in range(10)]
-    for part in 'train', 'test':
-        lmdb_writer.write(str(fold / part), rows, ['a', 'b'], crops.__getitem__)
+    places.build_smooth(tmp_path, 10, ['a', 'b'])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv('PYTHONPATH', str(ROOT))
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    yield tmp_path
-    for number, handler in handlers.items():  # training takes them
-        signal.signal(number, handler)
+    monkeypatch.setenv('PYTHONPATH', str(places.ROOT))
+    with places.signals_given_back():
+        yield tmp_path
 
 
 def blobs(path):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import places
 from data_prep import lmdb_writer
 from tools import cv, results, runs
 
@@ -68,7 +69,6 @@ def stand_in(job, gpu):
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     """A working directory with a data set of noise in three folds, four images each."""
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', f'{HERE.parent}:{HERE}')
     random = np.random.RandomState(0)
@@ -81,9 +81,8 @@ def place(tmp_path, monkeypatch):
             rows = [dict(subject=f'S{fold}{part[1]}', sequence='001', frame=i, expression=CLASSES[i % 3],
                          path=i, reference=0) for i in range(4)]
             lmdb_writer.write(f'data/demo/fold{fold}/{part}', rows, CLASSES, crops.__getitem__)
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    with places.signals_given_back():
+        yield
 
 
 def run(*arguments):

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+import places
 from data_prep import lmdb_writer
 from tools import evaluate, forward, report
 
@@ -43,9 +44,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def place(trained, tmp_path, monkeypatch):
     """A copy of it as working directory."""
-    shutil.copytree(trained, tmp_path / 'copy')
-    monkeypatch.chdir(tmp_path / 'copy')
-    monkeypatch.syspath_prepend(str(ROOT))
+    places.enter_copy(trained, tmp_path, monkeypatch)
 
 
 def table(path):

@@ -12,6 +12,7 @@ import pytest
 from caffe.proto import caffe_pb2
 
 import drawn
+import places
 from test_predict import FOLDER, ROOT, make_run
 from tools import export, forward, predict, predictor
 
@@ -48,10 +49,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def place(made, tmp_path, monkeypatch):
     """A copy of it as working directory."""
-    shutil.copytree(made, tmp_path / 'copy')
-    monkeypatch.chdir(tmp_path / 'copy')
-    monkeypatch.syspath_prepend(str(ROOT))
-    return tmp_path / 'copy'
+    return places.enter_copy(made, tmp_path, monkeypatch)
 
 
 def start(monkeypatch, module, *arguments):

@@ -19,6 +19,7 @@ import pytest
 from caffe.proto import caffe_pb2
 
 import drawn
+import places
 from data_prep import align, detect
 from prototxt import net
 from tools import draw_prediction, evaluate, forward, predict, predictor, request
@@ -67,10 +68,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def place(made, tmp_path, monkeypatch):
     """A copy of it as working directory."""
-    shutil.copytree(made, tmp_path / 'copy')
-    monkeypatch.chdir(tmp_path / 'copy')
-    monkeypatch.syspath_prepend(str(ROOT))
-    return tmp_path / 'copy'
+    return places.enter_copy(made, tmp_path, monkeypatch)
 
 
 @pytest.fixture

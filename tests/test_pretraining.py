@@ -3,19 +3,16 @@ import csv
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import caffe
-import cv2
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from data_prep import lmdb_writer
+import places
 from prototxt import net
 
-ROOT = Path(__file__).resolve().parents[1]
-ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OPENBLAS_NUM_THREADS': '1', 'GLOG_minloglevel': '2'}
+ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(places.ROOT), 'OPENBLAS_NUM_THREADS': '1', 'GLOG_minloglevel': '2'}
 LEARNED = [f'{layer}{i}' for layer in ('conv', 'scale') for i in (1, 2, 3)]
 
 
@@ -23,15 +20,7 @@ LEARNED = [f'{layer}{i}' for layer in ('conv', 'scale') for i in (1, 2, 3)]
 def place(tmp_path_factory):
     """A folder with a data set of 24 smooth random pairs, three classes."""
     place = tmp_path_factory.mktemp('pretraining')
-    fold = place / 'data/demo/fold0'
-    fold.mkdir(parents=True)
-    (place / 'data/demo/classes.txt').write_text('a\nb\nc\n')
-    random = np.random.RandomState(0)
-    crops = [cv2.GaussianBlur(random.randint(0, 256, (66, 66)).astype(np.uint8), (0, 0), 3) for _ in range(24)]
-    rows = [dict(subject=f'S{i:03}', sequence='001', frame='7', expression='abc'[i % 3], path=i, reference=i // 2)
-            for i in range(24)]
-    for part in 'train', 'test':
-        lmdb_writer.write(str(fold / part), rows, ['a', 'b', 'c'], crops.__getitem__)
+    places.build_smooth(place, 24, ['a', 'b', 'c'])
     return place
 
 

@@ -18,6 +18,7 @@ import pytest
 from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
 
+import places
 from data_prep import lmdb_writer
 from prototxt import net
 from tools import request, runs, train
@@ -64,7 +65,6 @@ def launch():
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     """A folder with a built data set of noise, as cwd, and the tiny network in the place of the paper's."""
-    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', f'{HERE.parent}:{HERE}')
     monkeypatch.setattr(net, 'train_val', tiny)
@@ -77,9 +77,8 @@ def place(tmp_path, monkeypatch):
         rows = [{'subject': f'S{i:03}', 'sequence': '001', 'frame': '0', 'expression': CLASSES[i % 7],
                  'path': f'{i}.png', 'reference': '0.png'} for i in range(n)]
         lmdb_writer.write(str(fold / part), rows, CLASSES, crops.get)
-    yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    with places.signals_given_back():
+        yield
 
 
 def start(iterations):

@@ -7,7 +7,6 @@ and variance is the mean of those of all batches of one pass over the training s
 MOST batches; "precise" batch norm, Wu and Johnson 2021, arXiv 2105.07576). The last snapshot's caffemodel is
 replaced; nothing else in it changes.
 """
-import os
 import sys
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def main():
     run, snapshot = runs.read(folder), runs.last_snapshot(folder)
     net = caffe.Net(str(folder / 'net.prototxt'), str(snapshot.caffemodel), caffe.TRAIN)
     batches = min(MOST, -(-run['n_train'] // run['batch']))
-    write(snapshot.caffemodel, measure(net, batches))
+    replace(snapshot.caffemodel, measure(net, batches))
 
 
 def measure(net, batches):
@@ -45,16 +44,14 @@ def measure(net, batches):
     return {name: [*(total / batches), np.ones(1)] for name, total in sums.items()}
 
 
-def write(path, found):
+def replace(path, found):
     """Puts {layer: [values of each blob]} into a caffemodel, complete or not at all."""
     model = runs.parse(path, caffe_pb2.NetParameter())
     for layer in model.layer:
         for blob, values in zip(layer.blobs, found.get(layer.name, ())):
             del blob.data[:]
             blob.data.extend(np.asarray(values, np.float32).tolist())
-    partial = path.with_name(f'.{path.name}.part')
-    partial.write_bytes(model.SerializeToString())
-    os.replace(partial, path)
+    runs.write(path, model.SerializeToString())
 
 
 if __name__ == '__main__':

@@ -52,12 +52,12 @@ def centre(crops):
 def run(net, queries, blobs=None):
     """Every output of the network, and the named blobs (default: its pictures), for queries N x 1 x 64 x 64: name to
     array of N rows."""
-    outputs = []
+    outputs, blobs = [], pictures(net) if blobs is None else blobs
     for start in range(0, len(queries), BATCH):
         batch = queries[start:start + BATCH]
         net.blobs['query'].reshape(*batch.shape)
         net.blobs['query'].data[...] = batch
-        outputs.append({name: data.copy() for name, data in net.forward(blobs=pictures(net) if blobs is None else blobs).items()})
+        outputs.append({name: data.copy() for name, data in net.forward(blobs=blobs).items()})
     return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
 

@@ -37,7 +37,8 @@ def read(arguments):
     parser.add_argument('--iters', default=default['max_iter'], help='default: %(default)s')
     parser.add_argument('--base-lr', default=default['base_lr'], help='default: %(default)s')
     parser.add_argument('--batch', default=default['batch_size'], help='default: %(default)s')
-    parser.add_argument('--weights', default='', help='A.caffemodel[,B.caffemodel]: where the weights start; {fold} and {seed} in it are those of the run')
+    parser.add_argument('--weights', default='', help='A.caffemodel[,B.caffemodel]: where the '
+                        'weights start; {fold} and {seed} in it are those of the run')
     parser.add_argument('--gpu', default='', help='ID of the GPU, or none (default: 0 where Caffe can use it)')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help=f'of the network or the solver: {", ".join(tunable)}')

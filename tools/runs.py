@@ -71,11 +71,11 @@ def fold_data(run):
     return Path('data', run['dataset'], f'fold{run["fold"]}')
 
 
-def write(path, text):
-    """Writes a text file beside its place and renames it."""
+def write(path, content):
+    """Writes a file, of text or of bytes, beside its place and renames it."""
     path = Path(path)
     partial = path.with_name(path.name + '.partial')
-    partial.write_text(text, encoding='utf-8')
+    partial.write_bytes(content if isinstance(content, bytes) else content.encode('utf-8'))
     partial.replace(path)
 
 

@@ -4,8 +4,8 @@
 
 writes runs/demo/s1r1/fold3_seed1/: net.prototxt, deploy.prototxt, solver.prototxt, run.json (settings),
 log.txt (Caffe's own), metrics.csv (losses by iteration), snapshots/ (the last two). At the end batch norm's averages
-are taken once more (tools/averages.py). Ctrl-C makes Caffe write a snapshot and stop. After a resume Caffe reads the training data from its first record again, but with other
-random numbers.
+are taken once more (tools/averages.py). Ctrl-C makes Caffe write a snapshot and stop. After a resume Caffe reads the
+training data from its first record again, but with other random numbers.
 """
 import contextlib
 import csv
@@ -115,13 +115,12 @@ def finish(folder, run, gpu, stopped):
         print('Stopped at the very end: the same command goes on from there.', file=sys.stderr)
         return 130
     if process.returncode:
-        with open(log, encoding='utf-8', errors='replace') as file:
-            file.seek(offset)
-            why = caffe_log.reason(file) or f'exit code {process.returncode}'
-        raise SystemExit(f"Batch norm's averages could not be taken ({why.rstrip('.')}): give the same command again; {log}.")
+        why = reason(log, offset) or f'exit code {process.returncode}'
+        raise SystemExit(f"Batch norm's averages could not be taken ({why.rstrip('.')}): "
+                         f'give the same command again; {log}.')
     averaged = {**runs.read(folder), 'averaged_at': run['iterations']}
     runs.write(folder / 'run.json', json.dumps(averaged, indent=2) + '\n')
-    print(f'Trained: {runs.last_snapshot(folder).caffemodel}.')
+    print(f'Trained: {runs.snapshots(folder)[-1].caffemodel}.')
     return 0
 
 
@@ -340,13 +339,18 @@ def tell(folder, run, code, offset, stopped):
     log = folder / 'log.txt'
     if code < 0 and -code != signal.SIGABRT:
         raise SystemExit(f'Caffe was ended by signal {-code} (memory full?): start again to go on; {log}.')
-    with open(log, encoding='utf-8', errors='replace') as file:
-        file.seek(offset)
-        why = caffe_log.reason(file)
+    why = reason(log, offset)
     if why is None and code:  # `caffe` does not print what a Python layer raised at its set-up, pycaffe does
         request.blob_shapes((folder / 'net.prototxt').read_text(encoding='utf-8'))
     why = why or ('no whole snapshot at the end' if code == 0 else f'exit code {code}')
     raise SystemExit(f'Caffe stopped: {why.rstrip(".")}; see {log}.')
+
+
+def reason(log, offset):
+    """Why a process that wrote the log from `offset` on stopped, None where it does not say."""
+    with open(log, encoding='utf-8', errors='replace') as file:
+        file.seek(offset)
+        return caffe_log.reason(file)
 
 
 if __name__ == '__main__':
