@@ -1,5 +1,7 @@
 """Unpooling without switches: each value is repeated."""
 import caffe
+import cv2
+import numpy as np
 
 from layers import params
 
@@ -20,13 +22,14 @@ class Repeat(caffe.Layer):
         top[0].reshape(n, c, h * self.stride, w * self.stride)
 
     def forward(self, bottom, top):
-        for places in self.places(top[0].data):
-            places[...] = bottom[0].data
-
-    def places(self, large):
-        """The places of a window, by turns: views of N x C x h x w, one a place."""
-        return [large[:, :, y::self.stride, x::self.stride] for y in range(self.stride) for x in range(self.stride)]
+        for values, repeated in zip(bottom[0].data, top[0].data):  # its channels one below the other: one picture
+            c, h, w = repeated.shape
+            cv2.resize(values.reshape(-1, values.shape[-1]), (w, c * h), repeated.reshape(c * h, w),
+                       interpolation=cv2.INTER_NEAREST)
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            bottom[0].diff[...] = sum(self.places(top[0].diff))
+            for above, below in zip(top[0].diff, bottom[0].diff):
+                c, h, w = below.shape
+                mean = cv2.resize(above.reshape(-1, above.shape[-1]), (w, c * h), interpolation=cv2.INTER_AREA)
+                np.multiply(mean.reshape(below.shape), self.stride ** 2, out=below)

@@ -188,8 +188,9 @@ def decoder(n, name, encoder_name, settings):
         filler = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
         n[f'{name}/deconv{i}'] = L.Deconvolution(x, param=[dict(lr_mult=DECODER_RATE)], convolution_param=dict(
             num_output=filters, kernel_size=size, pad=size // 2, bias_term=False, weight_filler=filler))
-        # A picture in [0, 1] has a mean near 0.5 and a deviation near 0.25: its batch norm starts there.
-        learned = dict(gain=0.25, offset=0.5, rate=PICTURE_RATE) if filters == 1 else dict(rate=DECODER_RATE)
+        # A picture in [0, 1] has a mean near 0.5. Its deviation is near 0.25, but the gain starts far below: while it grows
+        # the filters' first steps are small, and do not blow their weights up, which batch norm would slow for ever after.
+        learned = dict(gain=0.015, offset=0.5, rate=PICTURE_RATE) if filters == 1 else dict(rate=DECODER_RATE)
         norm(n, name, i, n[f'{name}/deconv{i}'], **learned)
         x = L.ReLU(n[f'{name}/scale{i}'], in_place=filters > 1)
         if filters > 1:

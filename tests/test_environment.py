@@ -100,6 +100,26 @@ def test_caffe_program_runs_a_python_layer_and_leaves_no_log_files(net, tmp_path
     assert list(logs.iterdir()) == []
 
 
+CORE = '''import ctypes
+name = ctypes.CDLL('libopenblas.so.0').openblas_get_corename
+name.restype = ctypes.c_char_p
+print(name().decode())'''
+
+
+def test_openblas_takes_the_vectors_that_the_processor_has():
+    flags = next(line for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('flags')).split()
+    if 'avx2' not in flags:
+        pytest.skip('this processor has no AVX2')
+    environment = {name: value for name, value in os.environ.items() if name != 'OPENBLAS_CORETYPE'}
+
+    def core(**variables):
+        return subprocess.run(['docker/enter', 'python3', '-c', CORE], env={**environment, 'GCNET_INSIDE': '1', **variables},
+                              capture_output=True, text=True, check=True).stdout.strip()
+
+    assert core() == ('SkylakeX' if 'avx512vl' in flags else 'Haswell')
+    assert core(OPENBLAS_CORETYPE='Nehalem') == 'Nehalem'  # the caller's word stands
+
+
 # --- the way in ---
 
 ENGINE = '''#!/bin/sh
@@ -230,13 +250,13 @@ def test_docker_is_called_with_mounts_user_image_and_command(host, tmp_path):
     (tmp_path / 'link').symlink_to(raw)
     mounts = ':'.join([str(raw), str(tmp_path / 'link'), '../CK+ data', str(tmp_path / 'missing')])
     status, _, err = host.enter('caffe', 'a  b', GCNET_MOUNTS=mounts, GCNET_RUN_ARGS='--gpus all', CI='true',
-                                OPENBLAS_NUM_THREADS='2', SECRET='x')
+                                OPENBLAS_CORETYPE='Zen', OPENBLAS_NUM_THREADS='2', SECRET='x')
     assert status == 23 and sentence(err) == 'docker/enter: in the docker image ' + host.image
     arguments = host.arguments()
     assert arguments[:3] == [str(host.programs / 'docker'), 'run', '--rm'] and '--tty' not in arguments
     assert arguments[-5:] == ['--gpus', 'all', host.image, 'caffe', 'a  b']
     assert after(arguments, '--user') == ['1000:1000'] and after(arguments, '--group-add') == ['1000', '4321']
-    assert after(arguments, '--env') == ['OPENBLAS_NUM_THREADS=2', 'CI=true', 'TERM=dumb']
+    assert after(arguments, '--env') == ['OPENBLAS_CORETYPE=Zen', 'OPENBLAS_NUM_THREADS=2', 'CI=true', 'TERM=dumb']
     volumes = [volume for volume in after(arguments, '--volume') if 'ca-certificates' not in volume]
     assert volumes == ['%s:/gcnet' % host.checkout, '%s:/shared:ro' % shared, '%s:%s:ro' % (raw, raw),
                        '%s:%s:ro' % (raw, tmp_path / 'link'), '%s:/CK+ data:ro' % raw]
@@ -286,15 +306,16 @@ def test_the_root_file_system_is_made_once_and_then_found(host):
     status, _, err = host.enter('true', FAKE_UID='0')
     assert status == 24 and 'making the root file system %s' % host.root in err
     assert os.listdir(host.cache) == [host.root.name] and os.listdir(host.root) == ['usr']
-    status, _, err = host.enter('caffe', 'a  b', FAKE_UID='0', SUDO_UID='1234', SUDO_GID='1235', SECRET='x')
+    status, _, err = host.enter('caffe', 'a  b', FAKE_UID='0', SUDO_UID='1234', SUDO_GID='1235', SECRET='x',
+                                OPENBLAS_CORETYPE='Zen')
     assert status == 24 and err == 'docker/enter: in the root file system %s\n' % host.root
     arguments = host.arguments()
     command = arguments[arguments.index('chroot'):]
     assert command[1:3] == ['--userspec=1234:1235', '--groups=1234,4321']
-    assert command[-3:] == ['TERM=dumb', 'caffe', 'a  b'] and not any('SECRET' in word for word in command)
+    assert command[-4:] == ['OPENBLAS_CORETYPE=Zen', 'TERM=dumb', 'caffe', 'a  b'] and not any('SECRET' in word for word in command)
     # The environment is the Dockerfile's, where it is written once.
     dockerfile = (DOCKER / 'Dockerfile').read_text()
-    assert re.findall('^ENV (.*)', dockerfile, re.M) == command[command.index('env') + 3:-3]
+    assert re.findall('^ENV (.*)', dockerfile, re.M) == command[command.index('env') + 3:-4]
 
 
 def test_a_changed_package_list_is_a_new_environment(host):
