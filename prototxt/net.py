@@ -12,7 +12,7 @@ from caffe import layers as L, params as P
 
 GCNETS = ('s0r0', 's1r0', 's0r1', 's1r1')
 VARIANTS = ('cnn', 'metric', *GCNETS)  # Figure 2, a to f
-PRETRAINED = ('autoencoder', 'identity', 'generator')  # section 4.1: for En1, for En2; ours: for En1 and De1,r
+PRETRAINED = ('autoencoder', 'identity', 'generator', 'expression')  # for En1, En2 (section 4.1); ours: En1 and De1,r, En2 and FC
 CROP = 64
 CODE = 96 * 8 * 8  # p, the length of En(X)
 DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1

@@ -274,7 +274,7 @@ def test_pretraining_of_each_fold_and_training_from_it(capsys):
 
 
 @pytest.mark.parametrize('arguments, said', [
-    (['--variants', 'cnn s2r2'], 'VARIANTS must be of cnn metric s0r0 s1r0 s0r1 s1r1 autoencoder identity generator'),
+    (['--variants', 'cnn s2r2'], 'VARIANTS must be of cnn metric s0r0 s1r0 s0r1 s1r1 autoencoder identity generator expression'),
     (['--variants', ''], 'VARIANTS must be'),
     (['--folds', '1-5'], 'has no fold 3'),
     (['--folds', '3'], 'data/demo has no fold 3: FOLDS can be 0 1 2.'), (['--folds', '2-0'], 'FOLDS'),

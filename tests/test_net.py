@@ -12,7 +12,8 @@ from data_prep import lmdb_writer
 from prototxt import net
 
 LOSSES = {'cnn': {'loss_cls'}, 'metric': {'loss_cls', 'loss_contr'},
-          'autoencoder': {'loss_recon_i'}, 'identity': {'loss_cls'}, 'generator': {'loss_gen_r'}, 's0r0': {'loss_cls', 'loss_gen_r'},
+          'autoencoder': {'loss_recon_i'}, 'identity': {'loss_cls'}, 'generator': {'loss_gen_r'}, 'expression': {'loss_cls'},
+          's0r0': {'loss_cls', 'loss_gen_r'},
           's1r0': {'loss_cls', 'loss_gen_r', 'loss_contr'},
           's0r1': {'loss_cls', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i'},
           's1r1': {'loss_cls', 'loss_gen_r', 'loss_contr', 'loss_recon_r', 'loss_recon_i'}}

@@ -64,6 +64,14 @@ def test_encoders_hold_exactly_the_pretrained_weights(place, pretrained):
     assert np.abs(loaded['en1/conv1'][0] - fresh['en1/conv1'][0]).max() > 1e-4
 
 
+@pytest.mark.parametrize('variant', ['cnn', 's1r1'])
+def test_every_network_starts_with_the_encoder_and_classifier_trained_on_expressions(place, pretrained, variant):
+    loaded = train(place, variant, 1, 0, '-weights', place / 'expression_iter_2.caffemodel')
+    for layer in (*(f'en2/{name}' for name in LEARNED), 'fc1', 'score'):
+        for ours, theirs in zip(loaded[layer], pretrained['expression'][layer]):
+            np.testing.assert_array_equal(ours, theirs)
+
+
 def test_encoder_and_decoder_hold_exactly_the_generators_weights(place, pretrained):
     loaded = train(place, 's1r1', 1, 0, '-weights', place / 'generator_iter_2.caffemodel')
     fresh = train(place, 's1r1', 1, 0)

@@ -74,7 +74,7 @@ def main():
     options = parser.parse_args()
     folder = runs.from_arguments(options)
     if options.variant in net.PRETRAINED:
-        print(f'{folder}: pre-training, which tells no expressions, so there is nothing to test.')
+        print(f'{folder}: pre-training, so there is nothing to test.')
         return
     result = evaluate(folder)
     print(f'{folder}: accuracy {result["accuracy"]:.1%}, balanced accuracy {result["balanced_accuracy"]:.1%} '
