@@ -221,6 +221,24 @@ def test_unpool_lets_nan_through(tmp_path):
     assert (net.blobs['switches'].data == -1).all() and np.isnan(net.blobs['unpooled'].data).any()
 
 
+@pytest.mark.parametrize('size, pad, width', [(5, 1, 14), (3, 0, 11)])
+def test_max_pooling_finds_the_first_of_equal_values(tmp_path, size, pad, width):
+    """In the order of rows: what the compiled builds patch (docker/patches/max_pooling.patch)."""
+    n = inputs(caffe.NetSpec(), x=(2, 3, 10, width))
+    n.pooled, n.switches = L.Pooling(n.x, pool=P.Pooling.MAX, kernel_size=size, stride=2, pad=pad, ntop=2)
+    net = build(n, tmp_path)
+    x = np.maximum(RANDOM.randint(-3, 3, (2, 3, 10, width)), 0)  # mostly equal values, as after ReLU
+    x[0, 0, :2] = -5
+    fill(net, x=x)
+    net.forward()
+    for (i, c, row, column), switch in np.ndenumerate(net.blobs['switches'].data):
+        top, left = max(0, 2 * row - pad), max(0, 2 * column - pad)
+        window = x[i, c, top:2 * row - pad + size, left:2 * column - pad + size]
+        y, z = np.unravel_index(window.argmax(), window.shape)  # numpy takes the first one too
+        assert switch == (top + y) * width + left + z
+        assert net.blobs['pooled'].data[i, c, row, column] == window.max()
+
+
 # Repeating
 
 def repeated(tmp_path, stride):
@@ -237,8 +255,9 @@ def test_repeat_puts_each_value_in_all_places_of_its_window(tmp_path, stride):
     np.testing.assert_array_equal(net.forward()['large'], expected)
 
 
-def test_repeat_gradient(tmp_path):
-    assert_gradient(repeated(tmp_path, 2), 'large', ['values'])
+@pytest.mark.parametrize('stride', [2, 3])
+def test_repeat_gradient(tmp_path, stride):
+    assert_gradient(repeated(tmp_path, stride), 'large', ['values'])
 
 
 # Augmentation
