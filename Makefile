@@ -25,11 +25,13 @@ help:  ## this list
 # The recipe of docs/experiments.md, for a CPU: the paper's solver with a larger learning rate that falls sooner. Every network
 # goes on from an encoder and a classifier trained on the expressions, a GCNet from a generator too; what does without one has as
 # many images more.
-EXPRESSION = ITERS=360 BATCH=32 LR=0.01 SET='gamma=0.02 balance=0.6'
-GENERATOR = ITERS=300 BATCH=16 LR=0.01 SET='gamma=0.02'
-GCNET = ITERS=180 BATCH=32 LR=0.003 SET='gamma=0.01 balance=0.6' WEIGHTS='$(call start,generator,300),$(call start,expression,360)'
-OTHER = ITERS=330 BATCH=32 LR=0.003 SET='gamma=0.01 balance=0.6' WEIGHTS='$(call start,expression,360)'
-start = runs/$(DATASET)/$(1)/fold{fold}_seed{seed}/snapshots/$(1)_iter_$(2).caffemodel
+EXPRESSION = ITERS=$(n_expression) BATCH=32 LR=0.01 SET='gamma=0.02 balance=0.6'
+GENERATOR = ITERS=$(n_generator) BATCH=16 LR=0.01 SET='gamma=0.02'
+GCNET = ITERS=180 BATCH=32 LR=0.003 SET='gamma=0.01 balance=0.6' WEIGHTS='$(call start,generator),$(call start,expression)'
+OTHER = ITERS=330 BATCH=32 LR=0.003 SET='gamma=0.01 balance=0.6' WEIGHTS='$(call start,expression)'
+n_expression = 360
+n_generator = 300
+start = runs/$(DATASET)/$(1)/fold{fold}_seed{seed}/snapshots/$(1)_iter_$(n_$(1)).caffemodel
 make = $(MAKE) --no-print-directory DATASET='$(DATASET)'
 
 demo: data  ## everything on the drawn faces: data, training of S1R1 and of the CNN, test on unseen people, report

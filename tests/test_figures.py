@@ -14,7 +14,7 @@ import pytest
 import ckplus_tree
 from data_prep import build, datasets
 from prototxt import net as networks
-from tools import depth, evaluate, figures, filters, forward, learning_curves, make_figures, request, runs
+from tools import current, depth, evaluate, figures, filters, forward, learning_curves, make_figures, request, runs
 
 CLASSES = datasets.SEVEN
 
@@ -60,7 +60,7 @@ def place(built, tmp_path, monkeypatch):
     shutil.copytree(built, tmp_path / 'copy')
     monkeypatch.chdir(tmp_path / 'copy')
     monkeypatch.setattr(make_figures.embedding, 'embed', lambda vectors, seed: vectors[:, :2])
-    make_figures.present.cache_clear()
+    current.present.cache_clear()
 
 
 @pytest.fixture
@@ -264,7 +264,7 @@ def test_folds_are_pooled_each_by_its_own_networks(place, monkeypatch, capsys):
     add_run('s1r0', 0)
     add_run('cnn', 3)
     used, drawn, bins = [], {}, depth.bins
-    monkeypatch.setattr(make_figures, 'load', lambda folder, dataset, fold: (folder, fold))
+    monkeypatch.setattr(current, 'load', lambda folder, dataset, fold: (folder, fold))
     monkeypatch.setattr(depth, 'wrong', lambda net, rows, crops, classes: used.append(
         (str(net[0]), {row['subject'] for row in rows}, len(crops))) or np.full(len(rows), net[1] == 1))
     monkeypatch.setattr(depth, 'bins', lambda depths, missed, people: dict(

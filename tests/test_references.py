@@ -12,7 +12,7 @@ import pytest
 
 import test_figures
 from data_prep import lmdb_writer
-from tools import forward, make_figures, references, report, runs
+from tools import current, forward, references, report, runs
 
 CLASSES = ['anger', 'happy', 'neutral']
 PIXELS = (1, 64, 64)
@@ -119,7 +119,7 @@ def place(tmp_path, monkeypatch):
     of a neutral and an expressive face, A one whose reference is missing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(test_figures, 'CLASSES', CLASSES)
-    make_figures.present.cache_clear()
+    current.present.cache_clear()
     fold = Path('data/demo/fold0')
     fold.mkdir(parents=True)
     Path('data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
@@ -211,7 +211,7 @@ def test_without_a_gcnet_that_can_be_measured_there_is_a_sentence_and_no_file(pl
     assert f'{folder} was trained on other data' in err
     (folder / 'run.json').write_text(json.dumps(settings))
     shutil.rmtree('data/demo')
-    make_figures.present.cache_clear()
+    current.present.cache_clear()
     out, err = run_program(monkeypatch, capsys)
     assert 'no tested GCNet in runs/demo can be measured' in out and 'cannot be read' in err
     assert not list(Path('runs/demo').glob('references*'))

@@ -21,8 +21,7 @@ from tqdm import tqdm
 from data_prep import datasets
 from data_prep.folds import FOLDS
 from prototxt.net import GCNETS
-from tools import depth, embedding, evaluate, figures, filters, forward, learning_curves, request, results
-from tools import runs
+from tools import current, depth, embedding, evaluate, figures, filters, forward, learning_curves, results, runs
 
 
 def main():
@@ -74,7 +73,7 @@ def make(options):
         'figure5_embedding': (lacking(fold, *pair), lambda path: draw_embedding(
             path, dataset, fold, {variant: here[variant] for variant in pair}, classes)),
         'figure6_filters': (lacking(fold, gcnet), lambda path: filters.draw(
-            path, filters.of(load(here[gcnet], dataset, fold)))),
+            path, filters.of(current.load(here[gcnet], dataset, fold)))),
         'figure7_faces': (lacking(fold, gcnet), lambda path: draw_faces(
             path, dataset, fold, here[gcnet], classes)),
         'learning_curves': ([] if trained else lacking(fold, *pair), lambda path: learning_curves.draw(
@@ -137,31 +136,6 @@ def write_all(folder, figures_of):
         raise SystemExit(f'No figure was made in {folder}: see above.')
 
 
-def check(folder, dataset, fold):
-    """The settings of a run; SystemExit where it is of other data than there is now."""
-    run = runs.read(folder)
-    if (run.get('dataset'), run.get('fold'), run.get('data')) != (dataset, fold, present(dataset, fold)):
-        raise SystemExit(f'{folder} was trained on other data than data/{dataset}/fold{fold} holds now: '
-                         'remove it and train again.')
-    return run
-
-
-@functools.lru_cache(maxsize=None)
-def present(dataset, fold):
-    """What tells one build of a fold from another."""
-    return request.data(dict(dataset=dataset, fold=fold))['data']
-
-
-def load(folder, dataset, fold):
-    """The trained network of a tested run; SystemExit where it is damaged or of other data."""
-    run = check(folder, dataset, fold)
-    net, iteration = forward.load(folder)
-    if iteration != run['iterations']:
-        raise SystemExit(f'{folder} has no whole snapshot after iteration {iteration} of {run["iterations"]}'
-                         ': give its `make train` again.')
-    return net
-
-
 def draw_depth(path, dataset, raw, tested, folds, classes):
     """Figure 4, over these folds, of the variants that all of them have."""
     variants = [variant for variant in figures.VARIANTS if all(variant in tested[fold] for fold in folds)]
@@ -180,7 +154,7 @@ def draw_depth(path, dataset, raw, tested, folds, classes):
                               unit='net', ascii=True):
         own = np.flatnonzero([fold_of[row['subject']] == fold for row in rows])
         if len(own):
-            net = load(tested[fold][variant], dataset, fold)
+            net = current.load(tested[fold][variant], dataset, fold)
             missed[variant][own] = depth.wrong(net, [rows[i] for i in own], crops[own], classes)
     depths, people = zip(*((row['depth'], row['subject']) for row in rows))
     tables = {variant: depth.bins(depths, missed[variant], people) for variant in variants}
@@ -192,7 +166,7 @@ def draw_depth(path, dataset, raw, tested, folds, classes):
 
 def draw_embedding(path, dataset, fold, folders, classes):
     """Figure 5, with the features of {variant: folder}."""
-    nets = {variant: load(folder, dataset, fold) for variant, folder in folders.items()}
+    nets = {variant: current.load(folder, dataset, fold) for variant, folder in folders.items()}
     _, queries, _, labels = evaluate.read_part(dict(dataset=dataset, fold=fold), 'test')
     spaces = {'pixels': queries.reshape(len(queries), -1)}
     spaces.update((figures.name(variant), embedding.features(net, queries)) for variant, net in nets.items())
@@ -201,7 +175,7 @@ def draw_embedding(path, dataset, fold, folders, classes):
 
 def draw_faces(path, dataset, fold, folder, classes):
     """Figure 7."""
-    net = load(folder, dataset, fold)
+    net = current.load(folder, dataset, fold)
     _, queries, references, labels = evaluate.read_part(dict(dataset=dataset, fold=fold), 'test')
     figures.faces(path, queries, references, forward.run(net, queries), labels, classes)
 
@@ -210,7 +184,7 @@ def draw_confusion(path, dataset, folders, classes):
     """The confusion matrix over the test people of {fold: folder} of one variant."""
     rows = []
     for fold, folder in folders.items():
-        rows += results.read_predictions(folder / 'predictions.csv', check(folder, dataset, fold), classes)
+        rows += results.read_predictions(folder / 'predictions.csv', current.check(folder, dataset, fold), classes)
     labels, predicted = ([classes.index(row[name]) for row in rows] for name in ('truth', 'predicted'))
     figures.confusion(path, labels, predicted, classes)
 

@@ -36,7 +36,7 @@ from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
 from prototxt.net import GCNETS
-from tools import evaluate, forward, make_figures, results, runs, tables
+from tools import current, evaluate, forward, results, runs, tables
 
 NEUTRAL = 'neutral'  # the class
 MEASURES = ('distance_generated', 'distance_query', 'generated_nearer',
@@ -138,7 +138,7 @@ def collect(dataset, found):
     parts, left_out = collections.defaultdict(list), []
     for folder, run in tqdm(found, 'references', unit='net', ascii=True):
         try:
-            net = make_figures.load(folder, dataset, run['fold'])
+            net = current.load(folder, dataset, run['fold'])
             samples = read_fold(run['fold'])
             values = measure(net, samples, neutral)
         except SystemExit as error:
