@@ -35,8 +35,8 @@ start = runs/$(DATASET)/$(1)/fold{fold}_seed{seed}/snapshots/$(1)_iter_$(n_$(1))
 make = $(MAKE) --no-print-directory DATASET='$(DATASET)'
 
 demo: data  ## everything on the drawn faces: data, training of S1R1 and of the CNN, test on unseen people, report
-	@echo 'The CNN trains on the other core, its output goes to runs/demo_cnn.txt'
 	@$(make) train FOLD=3 VARIANT=expression $(EXPRESSION)
+	@echo 'The CNN trains on the other core, its output goes to runs/demo_cnn.txt'
 	@$(make) train FOLD=3 VARIANT=cnn $(OTHER) > runs/demo_cnn.txt 2>&1 & cnn=$$!; \
 	{ $(make) train FOLD=3 VARIANT=generator $(GENERATOR) && $(make) train FOLD=3 VARIANT=s1r1 $(GCNET); }; s1r1=$$?; \
 	wait $$cnn || { tail -n 1 runs/demo_cnn.txt >&2; exit 1; }; exit $$s1r1
