@@ -113,8 +113,9 @@ def test_openblas_takes_the_vectors_that_the_processor_has():
     environment = {name: value for name, value in os.environ.items() if name != 'OPENBLAS_CORETYPE'}
 
     def core(**variables):
-        return subprocess.run(['docker/enter', 'python3', '-c', CORE], env={**environment, 'GCNET_INSIDE': '1', **variables},
-                              capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run([str(DOCKER / 'enter'), 'python3', '-c', CORE], capture_output=True, text=True, check=True,
+                              env={**environment, 'GCNET_INSIDE': '1', **variables})
+        return done.stdout.strip()
 
     assert core() == ('SkylakeX' if 'avx512vl' in flags else 'Haswell')
     assert core(OPENBLAS_CORETYPE='Nehalem') == 'Nehalem'  # the caller's word stands
