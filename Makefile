@@ -22,33 +22,26 @@ python = $(enter) env GLOG_minloglevel=2 python3 -m
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-# The recipe of docs/experiments.md, for a CPU: the paper's solver with a larger learning rate that falls sooner. Every network
-# goes on from an encoder and a classifier trained on the expressions, a GCNet from a generator too; what does without one has as
-# many images more.
-EXPRESSION = ITERS=$(n_expression) BATCH=32 LR=0.01 SET='gamma=0.02 balance=0.6'
-GENERATOR = ITERS=$(n_generator) BATCH=16 LR=0.01 SET='gamma=0.02'
-GCNET = ITERS=180 BATCH=32 LR=0.003 SET='gamma=0.01 balance=0.6' WEIGHTS='$(call start,generator),$(call start,expression)'
-OTHER = ITERS=330 BATCH=32 LR=0.003 SET='gamma=0.01 balance=0.6' WEIGHTS='$(call start,expression)'
-n_expression = 360
-n_generator = 300
-start = runs/$(DATASET)/$(1)/fold{fold}_seed{seed}/snapshots/$(1)_iter_$(n_$(1)).caffemodel
+# The recipe of docs/experiments.md, for a CPU: the paper's solver with a larger learning rate that falls sooner. En1, De1,r and
+# En2 start as `make pretrain` left them, once for all data sets; then En2 and FC learn the expressions of a fold, and each
+# network of the comparison goes on from there, as long as any other.
+EXPRESSION = ITERS=360 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1' WEIGHTS=$(PRETRAINED)/identity.caffemodel
+COMPARED = ITERS=160 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1 generator=change pixel_scale=1.0' WEIGHTS=
+PRETRAINED = prototxt/pretrained
+both = $(PRETRAINED)/generator.caffemodel,$(expression)
+expression = runs/$(DATASET)/expression/fold{fold}_seed{seed}/snapshots/expression_iter_360.caffemodel
 make = $(MAKE) --no-print-directory DATASET='$(DATASET)'
 
 demo: data  ## everything on the drawn faces: data, training of S1R1 and of the CNN, test on unseen people, report
-	@$(make) train FOLD=3 VARIANT=expression $(EXPRESSION)
-	@echo 'The CNN trains on the other core, its output goes to runs/demo_cnn.txt'
-	@$(make) train FOLD=3 VARIANT=cnn $(OTHER) > runs/demo_cnn.txt 2>&1 & cnn=$$!; \
-	{ $(make) train FOLD=3 VARIANT=generator $(GENERATOR) && $(make) train FOLD=3 VARIANT=s1r1 $(GCNET); }; s1r1=$$?; \
-	wait $$cnn || { tail -n 1 runs/demo_cnn.txt >&2; exit 1; }; exit $$s1r1
+	@$(make) recipe FOLDS=3 VARIANTS='cnn s1r1'
 	@$(make) report
 
 VARIANTS = cnn s1r1
 of = $(strip $(filter $(1),$(VARIANTS)))
-recipe:  ## make cv by the recipe of docs/experiments.md, what they start from first [VARIANTS= FOLDS= SEEDS= JOBS=]
+recipe:  ## make cv by the recipe of docs/experiments.md [VARIANTS= FOLDS= SEEDS= JOBS= PRETRAINED=]
 	@$(make) cv VARIANTS=expression $(EXPRESSION)
-	$(if $(call of,s%),@$(make) cv VARIANTS=generator $(GENERATOR))
-	$(if $(call of,s%),@$(make) cv VARIANTS='$(call of,s%)' $(GCNET))
-	$(if $(call of,cnn metric),@$(make) cv VARIANTS='$(call of,cnn metric)' $(OTHER))
+	$(if $(call of,s%),@$(make) cv VARIANTS='$(call of,s%)' $(COMPARED)$(both))
+	$(if $(call of,cnn metric),@$(make) cv VARIANTS='$(call of,cnn metric)' $(COMPARED)$(expression))
 
 data: export GCNET_MOUNTS = $(RAW):$(FOLDS)
 data:  ## pairs, crops and folds of DATASET from RAW=folder [FOLDS= FRAMES= WORKERS=]
@@ -66,20 +59,23 @@ train:  ## VARIANT on FOLD of DATASET, then the test; the same command resumes [
 	$(python) tools.train $(run) $(train)
 	$(python) tools.evaluate $(run)
 
-# Pre-training, section 4.1 of the paper: on the people in RAW (a folder a person), else on the demo set's, those of
-# FOLD left out.
+# Pre-training, section 4.1 of the paper: on the people in RAW (a folder a person), else on 500 drawn ones who are in no other
+# set. Of these a neutral face is known: their auto-encoder draws it.
 PEOPLE = $(if $(RAW),webface,demo_people)
+FIRST = $(if $(RAW),autoencoder,generator)
 pretrain: export GCNET_MOUNTS = $(RAW)
-pretrain:  ## auto-encoder and identification CNN on faces by person in RAW=folder (else the demo set's) [FOLD= ITERS= LR= ...]
+pretrain:  ## generator and identification CNN on drawn people, or on faces by person in RAW=folder, for make recipe PRETRAINED=
 ifndef RAW
-	$(python) data_prep.demo_faces --out data/raw/demo
+	$(python) data_prep.demo_faces --out data/raw/people --people 500 --seed 3
 endif
-	$(python) data_prep.build --dataset $(PEOPLE) --raw '$(or $(RAW),data/raw/demo)' $(if $(RAW),,--without-fold '$(FOLD)') \
-		$(call option,workers,WORKERS)
-	$(python) tools.train --dataset $(PEOPLE) --variant autoencoder --seed '$(SEED)' $(train)
-	$(python) tools.train --dataset $(PEOPLE) --variant identity --seed '$(SEED)' $(train)
-	@echo 'Fine-tune from them: make train FOLD=$(FOLD) WEIGHTS=$(call snapshot,autoencoder),$(call snapshot,identity)'
-snapshot = runs/$(PEOPLE)/$(1)/fold0_seed$(SEED)/snapshots/$(1)_iter_$(or $(ITERS),300000).caffemodel
+	$(python) data_prep.build --dataset $(PEOPLE) --raw '$(or $(RAW),data/raw/people)' $(call option,workers,WORKERS)
+	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=$(FIRST) ITERS=$(or $(ITERS),5000) BATCH=$(or $(BATCH),16) LR=$(or $(LR),0.01) \
+		SET='$(or $(SET),gamma=0.004)'
+	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=identity ITERS=$(or $(ITERS),4000) BATCH=$(or $(BATCH),32) LR=$(or $(LR),0.01) \
+		SET='$(or $(SET),gamma=0.004)'
+	$(python) tools.pretrained $(call pretrained_run,$(FIRST)) $(call pretrained_run,identity) --out runs/$(PEOPLE)/pretrained
+	@echo 'Start from them: make recipe PRETRAINED=runs/$(PEOPLE)/pretrained'
+pretrained_run = runs/$(PEOPLE)/$(1)/fold0_seed$(SEED)
 
 evaluate:  ## test of a trained run on its test fold
 	$(python) tools.evaluate $(run)

@@ -6,12 +6,9 @@ writes data/demo/{classes.txt,account.csv,folds.csv,fold0..fold9}. All is writte
 its place when it is complete: killed at any moment, the earlier build is whole or the new one is. What is
 written does not depend on the number of worker processes.
 
-    python3 -m data_prep.build --dataset demo_people --raw data/raw/demo --without-fold 3
-
 A set that ships its own split into train and test gets fold0 alone, and no folds.csv; so does a set whose
-classes are its people, for pre-training, which is split within each person. For an honest test later that one
-leaves out the people of the fold that will be tested. Where a set ships no landmarks, the points that were
-detected stay in data/<dataset>.points.csv (see detect.py).
+classes are its people, for pre-training, which is split within each person. Where a set ships no landmarks, the
+points that were detected stay in data/<dataset>.points.csv (see detect.py).
 """
 import argparse
 import collections
@@ -41,7 +38,6 @@ def main():
     parser.add_argument('--raw', help='folder of the set as its makers ship it (default: data/raw/DATASET)')
     parser.add_argument('--out', default='data', help='the build goes to OUT/DATASET (default: data)')
     parser.add_argument('--folds', help='a folds.csv to take instead of ascending ID, position mod 10')
-    parser.add_argument('--without-fold', type=int, help='leave out the people of this fold; for demo_people')
     parser.add_argument('--frames', type=int, default=3, help='queries a sequence, from its end (default: 3)')
     parser.add_argument('--seed', type=int, default=1, help='of the order of training records (default: 1)')
     parser.add_argument('--workers', type=int, default=workers.usable(), help='processes (default: one a core)')
@@ -51,20 +47,14 @@ def main():
     if args.frames < 1 or args.seed < 0 or args.workers < 1:
         raise SystemExit(f'--frames {args.frames} --seed {args.seed} --workers {args.workers}: at least 1 frame, a '
                          'seed of 0 or more and 1 worker are needed.')
-    if args.without_fold not in (None, *range(folds.FOLDS)):
-        raise SystemExit(f'--without-fold {args.without_fold}: give a fold from 0 to {folds.FOLDS - 1}.')
-    if classes is not datasets.PEOPLE and args.without_fold is not None:
-        raise SystemExit('--without-fold is for a set whose classes are its people, and '
-                         f'{args.dataset} is none.')
-    if classes is datasets.PEOPLE and args.folds and args.without_fold is None:
-        raise SystemExit(f'{args.dataset} is split within each person: --folds needs --without-fold with it.')
+    if classes is datasets.PEOPLE and args.folds:
+        raise SystemExit(f'{args.dataset} is split within each person: FOLDS is not for it.')
     final = os.path.join(args.out, args.dataset)
     try:
         os.makedirs(args.out, exist_ok=True)
         with open(os.path.join(args.out, f'.{args.dataset}.lock'), 'w') as lock:
             wait_for(lock)
-            account = build(final, args.dataset, raw, args.folds, args.frames, args.seed, args.without_fold,
-                            args.workers)
+            account = build(final, args.dataset, raw, args.folds, args.frames, args.seed, args.workers)
     except (OSError, lmdb.Error) as error:
         raise SystemExit(f'{final} was not built: {error}.') from None
     except KeyboardInterrupt:
@@ -81,7 +71,7 @@ def wait_for(lock):
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def build(final, dataset, raw, folds_file=None, frames=3, seed=1, without_fold=None, processes=1):
+def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1):
     """Builds folder `final` from `raw` and returns the account to print; SystemExit where it cannot be done.
 
     An earlier build in `final` is replaced at the very end, or stays as it is.
@@ -103,7 +93,7 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, without_fold=N
             rows = mend_references(rows, failures, report)
         rows = leave_out(rows, failures, report)
         try:
-            rows, classes, fold_of, splits = split(rows, classes, raw, folds_file, without_fold, report)
+            rows, classes, fold_of, splits = split(rows, classes, raw, folds_file, report)
         except SystemExit as error:
             raise SystemExit(f'{tell_left_out(report["left_out"])}{error}') from None
         try:
@@ -116,7 +106,7 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, without_fold=N
     return tell(final, dataset, rows, classes, report)
 
 
-def split(rows, classes, raw, folds_file, without_fold, report):
+def split(rows, classes, raw, folds_file, report):
     """(rows used, class names, {subject: fold} or None, [(train, test)], a fold each) of a set's rows; SystemExit
     where they cannot be split."""
     if not rows:
@@ -129,14 +119,11 @@ def split(rows, classes, raw, folds_file, without_fold, report):
         if folds_file:
             raise SystemExit(f'{raw} has its own split into train and test: FOLDS is not for it.')
         return rows, classes, None, folds.split_as_given(rows)
-    fold_of = None
-    if classes is not datasets.PEOPLE or without_fold is not None:
-        fold_of = folds.read(folds_file, subjects) if folds_file else folds.assign(subjects)
-    if classes is not datasets.PEOPLE:
-        return rows, classes, fold_of, folds.split_by_person(rows, fold_of)
-    rows = usable_people(rows, fold_of, without_fold, report)
-    classes = sorted({row['subject'] for row in rows}, key=folds.ascending)
-    return rows, classes, None, folds.split_within_person(rows)
+    if classes is datasets.PEOPLE:
+        rows = usable_people(rows, report)
+        return rows, sorted({row['subject'] for row in rows}, key=folds.ascending), None, folds.split_within_person(rows)
+    fold_of = folds.read(folds_file, subjects) if folds_file else folds.assign(subjects)
+    return rows, classes, fold_of, folds.split_by_person(rows, fold_of)
 
 
 def protect(final, raw):
@@ -212,13 +199,8 @@ def leave_out(rows, failures, report):
     return [row for row in rows if (row['subject'], row['sequence']) not in reasons]
 
 
-def usable_people(rows, fold_of, without_fold, report):
-    """The rows of people who are not of the fold left out and have two pictures or more, to train and test.
-
-    SystemExit where fewer than two such people remain.
-    """
-    if without_fold is not None:
-        rows = [row for row in rows if fold_of[row['subject']] != without_fold]
+def usable_people(rows, report):
+    """The rows of people who have two pictures or more, to train and test; SystemExit for fewer than two such people."""
     count = collections.Counter(row['subject'] for row in rows)
     report['left_out'] += [(person, 'one usable picture, at least 2 needed')
                            for person in count if count[person] == 1]

@@ -7,7 +7,7 @@ STEP = 2  # of two neighbouring frames, nearly the same, one is taken
 
 def read(raw, classes=None, frames=None):
     """Every second frame, from the first, of each sequence that ckplus.read can use: expression = subject,
-    reference = the frame itself. The arguments classes and frames are not used.
+    reference = the sequence's first frame. The arguments classes and frames are not used.
 
     Returns (rows, points, report) as ckplus.read does. Its people are those of ckplus.read, so that both have
     the same folds. Raises SystemExit where raw is not CK+.
@@ -24,11 +24,12 @@ def read_sequence(raw, subject, sequence):
     images = ckplus.list_frames(raw, ckplus.IMAGES, subject, sequence)
     landmarks = ckplus.list_frames(raw, ckplus.LANDMARKS, subject, sequence)
     rows, points = [], {}
-    for number in sorted({*images, *landmarks})[::STEP]:
+    numbers = sorted({*images, *landmarks})[::STEP]
+    for number in numbers:
         if number not in images or number not in landmarks:
             raise ValueError(f'image or landmarks are missing: frame {number}')
         path = images[number]
         points[path] = five_points(ckplus.read_landmarks(raw, landmarks[number]))
         rows.append({'subject': subject, 'sequence': sequence, 'frame': number, 'expression': subject,
-                     'path': path, 'reference': path})
+                     'path': path, 'reference': images[numbers[0]]})
     return rows, points

@@ -16,17 +16,18 @@ PRETRAINED = ('autoencoder', 'identity', 'generator', 'expression')  # for En1, 
 CROP = 64
 CODE = 96 * 8 * 8  # p, the length of En(X)
 DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1
+PICTURE_SCALE = 0.003  # of a picture's deconvolution: its gradient sums 4096 pixels of 1600 inputs, and would diverge at 0.01
 PICTURE_RATE = 0.1  # of a picture's one gain: its gradient sums 4096 pixels, and at 10 it is 0 before a filter learns
 HIDDEN = int((0.5 * 64) ** 2 * 3 / 2 ** 3)  # 384, section 4.1
 AVERAGE = 0.95  # of batch norm's running mean and variance: the last 20 iterations or so; see tools/averages.py
 
 WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3  # batch norm's mean, variance and their count: averaged, not learned
-CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'))
+CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'), picture=('scaled', 'normalized'), generator=('picture', 'change'))
 
 # Where the paper is open (README, "Decisions"), and its weights of equations 3 and 6.
-SETTINGS = dict(codes='normalized', decoder='listed', standardize=True, margin=1.0, neutral=None, pixel_scale=0.1,
-                contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25, class_weights=None)
+SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture', standardize=True, margin=1.0, neutral=None, pixel_scale=0.1,
+                contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25, score_offsets=None)
 
 
 def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30, seed=1, **settings):
@@ -55,10 +56,10 @@ def losses(n, variant, settings):
     pixel = settings['pixel_scale']
     unused = {'label', 'reference', 'referred'}
     if 'score' in n.tops:
-        if settings['class_weights']:  # an infogain matrix with the weights of the classes on its diagonal
-            n.loss_cls = L.InfogainLoss(n.score, n.label, infogain_loss_param=dict(source=settings['class_weights']))
-        else:
-            n.loss_cls = L.SoftmaxWithLoss(n.score, n.label)
+        score = n.score
+        if settings['score_offsets']:  # for unequal classes
+            score = n.score_adjusted = python('adjust', 'Adjust', score, offsets=settings['score_offsets'])
+        n.loss_cls = L.SoftmaxWithLoss(score, n.label)
         unused.remove('label')
     if variant in ('metric', 's1r0', 's1r1'):
         n.loss_contr = python('contrastive_loss', 'ContrastiveLoss', n.code, n.code_r, n.label,
@@ -105,7 +106,8 @@ def body(n, variant, n_classes, settings):
         return
     if variant == 'generator' or variant in GCNETS:
         encoder(n, 'en1', n.query, switches=used_switches(settings))
-        n.generated = decoder(n, 'de1_r', 'en1', settings)
+        # "X := Xr + epsilon" (equation 1): De1,r draws Xr as in equation 8, or the change from X to it.
+        n.generated = decoder(n, 'de1_r', 'en1', settings, changed=n.query if settings['generator'] == 'change' else None)
     if variant == 'generator':
         return
     if variant in GCNETS:
@@ -127,8 +129,10 @@ def body(n, variant, n_classes, settings):
     if settings['standardize']:
         code = n.standardized = L.BatchNorm(code, moving_average_fraction=AVERAGE, param=STATISTICS)
     n.dropout = L.Dropout(code, dropout_ratio=0.5)
-    # People are not expressions: a fine-tuned net takes the encoder of an identification CNN, not these two.
-    fc1, score = ('fc1_identity', 'score_identity') if variant == 'identity' else ('fc1', 'score')
+    # Weights are taken by name. People are not expressions, and what tells codes apart does not tell their distances apart: a
+    # fine-tuned net takes the encoder of an identification CNN, and a GCNet that of a CNN, but not these two.
+    kind = '_identity' if variant == 'identity' else '_delta' if variant in GCNETS else ''
+    fc1, score = f'fc1{kind}', f'score{kind}'
     n.fc1 = L.InnerProduct(n.dropout, name=fc1, num_output=HIDDEN, weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
     n.fc1_relu = L.ReLU(n.fc1, in_place=True)
     n.score = L.InnerProduct(n.fc1_relu, name=score, num_output=n_classes, weight_filler=dict(type='xavier'),
@@ -170,32 +174,50 @@ def encoder(n, name, image, twin=None, switches=()):
     return x
 
 
-def decoder(n, name, encoder_name, settings):
+def decoder(n, name, encoder_name, settings, changed=None):
     """Table 1, decoder: N x 96 x 8 x 8 to a picture N x 1 x 64 x 64.
 
     settings['decoder'] 'listed': the table's 32, 64, 1 filters; the encoder's switches fit the first unpooling only, the
     others repeat each value. 'switches': all unpooled by the encoder's switches, so with its 64, 32, 1 filters.
+    changed: see picture().
     """
     x = n[f'{encoder_name}/pool3']
     listed = settings['decoder'] == 'listed'
+    # Caffe keeps a deconvolution's weights with inputs first, so what it calls fan-out is the number summed.
+    filler = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
     for i, (size, filters) in enumerate(((3, 32 if listed else 64), (3, 64 if listed else 32), (5, 1)), 1):
         if listed and i > 1:
             x = n[f'{name}/unpool{i}'] = python('repeat', 'Repeat', x, stride=2)
         else:
             x = n[f'{name}/unpool{i}'] = python('unpool', 'Unpool', x, n[f'{encoder_name}/switch{4 - i}'], stride=2,
                                                 propagate_down=[True, False])  # an index has no gradient
-        # Caffe keeps a deconvolution's weights with inputs first, so what it calls fan-out is the number summed.
-        filler = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
+        if filters == 1 and settings['picture'] == 'scaled':
+            filler = dict(type='gaussian', std=0.1)
         n[f'{name}/deconv{i}'] = L.Deconvolution(x, param=[dict(lr_mult=DECODER_RATE)], convolution_param=dict(
             num_output=filters, kernel_size=size, pad=size // 2, bias_term=False, weight_filler=filler))
+        if filters == 1:
+            return picture(n, name, n[f'{name}/deconv{i}'], settings, changed)
+        norm(n, name, i, n[f'{name}/deconv{i}'], rate=DECODER_RATE)
+        x = n[f'{name}/relu{i}'] = L.ReLU(n[f'{name}/scale{i}'], in_place=True)
+
+
+def picture(n, name, x, settings, changed=None):
+    """The end of a decoder: from its last deconvolution, N x 1 x 64 x 64, to a picture of that shape, 0 or more.
+
+    settings['picture'] 'scaled': a constant factor, around the middle of [0, 1]. 'normalized': batch norm as in Table 1, with
+    which a face is as bright as the others in its batch leave it to be. changed: an image N x 1 x 64 x 64 to which what was
+    drawn is added, so that it is the change alone.
+    """
+    if settings['picture'] == 'scaled':
+        x = n[f'{name}/scale3'] = L.Power(x, scale=PICTURE_SCALE, shift=0 if changed else 0.5)
+    else:
         # A picture in [0, 1] has a mean near 0.5. Its deviation is near 0.25, but the gain starts far below: while it grows
         # the filters' first steps are small, and do not blow their weights up, which batch norm would slow for ever after.
-        learned = dict(gain=0.015, offset=0.5, rate=PICTURE_RATE) if filters == 1 else dict(rate=DECODER_RATE)
-        norm(n, name, i, n[f'{name}/deconv{i}'], **learned)
-        x = L.ReLU(n[f'{name}/scale{i}'], in_place=filters > 1)
-        if filters > 1:
-            n[f'{name}/relu{i}'] = x
-    return x
+        norm(n, name, 3, x, rate=PICTURE_RATE, gain=0.015, offset=0 if changed else 0.5)
+        x = n[f'{name}/scale3']
+    if changed:
+        x = n[f'{name}/changed'] = L.Eltwise(changed, x)
+    return L.ReLU(x)
 
 
 def norm(n, name, i, x, owner=None, rate=1, gain=1, offset=0):
@@ -259,13 +281,13 @@ solver_mode: {mode}
 
 
 def files(n_classes=7):
-    """What is committed beside this file: name to text. The networks for pre-training on people tell 90 of them apart."""
+    """What is committed beside this file: name to text. The networks for pre-training on people tell 500 of them apart."""
     head = '# Written by prototxt/net.py (python3 -m prototxt.net); change that, not this.\n'
     written = {}
     for variant in VARIANTS + PRETRAINED:
         name = title(variant)
         of_people = variant in ('autoencoder', 'identity')
-        fold, outputs = ('data/demo_people/fold0', 90) if of_people else ('data/demo/fold0', n_classes)
+        fold, outputs = ('data/demo_people/fold0', 500) if of_people else ('data/demo/fold0', n_classes)
         written[f'{name}.prototxt'] = train_val(variant, outputs, f'{fold}/train_lmdb', f'{fold}/test_lmdb')
         written[f'{name}_deploy.prototxt'] = deploy(variant, outputs)
         written[f'solver_{variant}.prototxt'] = solver(f'prototxt/{name}.prototxt', f'runs/{name}')

@@ -32,7 +32,7 @@ def made(tmp_path_factory):
     run.update(command='python3 -m tools.train --weights /home/me/a.caffemodel,b/c.caffemodel',
                weights=['/home/me/a.caffemodel', 'b/c.caffemodel'], counts=[3, 4, 5], code='4ab7677',
                versions={'caffe': '1.0.0'},
-               settings={'gamma': 0.02, 'class_weights': '/home/me/weights.binaryproto'})
+               settings={'gamma': 0.02})
     (place / FOLDER / 'run.json').write_text(json.dumps(run))
     (place / FOLDER / 'result.json').write_text(json.dumps(dict(iterations=5, accuracy=0.5)))
     (place / FOLDER / 'log.txt').write_text('long')
@@ -95,8 +95,7 @@ def test_nothing_of_training_or_of_this_machine_goes_along(place):
     assert (OUT / FILES[-1]).stat().st_size == pytest.approx(4 * weights, rel=1e-3)
     was, run = (json.loads((folder / 'run.json').read_text()) for folder in (FOLDER, OUT))
     assert run == {**{name: was[name] for name in was if name != 'command'},
-                   'weights': ['a.caffemodel', 'c.caffemodel'],
-                   'settings': {'gamma': 0.02, 'class_weights': 'weights.binaryproto'}}
+                   'weights': ['a.caffemodel', 'c.caffemodel']}
     for name in ('deploy.prototxt', 'result.json'):
         assert (OUT / name).read_bytes() == (FOLDER / name).read_bytes()
 

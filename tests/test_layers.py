@@ -3,7 +3,7 @@ import caffe
 import numpy as np
 import pytest
 from caffe import layers as L, params as P
-from scipy import ndimage, sparse
+from scipy import ndimage, sparse, special
 
 from prototxt.net import python
 
@@ -145,6 +145,35 @@ def assert_loss_gradient(net, names, step=1e-2, tolerance=2e-3):
             below = float(net.forward()['loss'])
             blob[i] = value
             assert computed[i] == pytest.approx((above - below) / (2 * step), abs=tolerance)
+
+
+# Unequal classes
+
+def adjusted(tmp_path, scores, labels, offsets):
+    n = inputs(caffe.NetSpec(), score=scores.shape, label=(len(labels),))
+    n.adjusted = python('adjust', 'Adjust', n.score, offsets=offsets)
+    n.loss = L.SoftmaxWithLoss(n.adjusted, n.label)
+    net = build(n, tmp_path)
+    fill(net, score=scores, label=labels)
+    net.forward()
+    return net
+
+
+def test_adjusted_loss_and_its_gradient(tmp_path):
+    scores, labels, offsets = RANDOM.randn(6, 3), [0, 1, 2, 2, 1, 2], [-0.5, -1.25, -3]
+    net = adjusted(tmp_path, scores, labels, offsets)
+    losses = special.logsumexp(scores + offsets, axis=1) - (scores + offsets)[range(6), labels]
+    assert net.blobs['loss'].data == pytest.approx(losses.mean(), rel=1e-5)
+    net.backward()
+    assert_loss_gradient(net, ['score'])
+
+
+def test_equal_scores_are_best_for_images_that_look_alike(tmp_path):
+    """With the logarithm of the frequencies: whatever they are, no class is to be preferred."""
+    labels = np.repeat([0, 1, 2], [1, 3, 12])
+    net = adjusted(tmp_path, np.zeros((16, 3)), labels, np.log(np.bincount(labels) / 16).tolist())
+    net.backward()
+    np.testing.assert_allclose(net.blobs['score'].diff.sum(0), 0, atol=1e-6)
 
 
 # Normalised codes

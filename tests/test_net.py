@@ -99,6 +99,16 @@ def test_solver_is_the_papers(tmp_path):
     assert [solver.base_lr, solver.momentum, solver.weight_decay] == pytest.approx([0.001, 0.9, 0.0001])
 
 
+def test_a_generator_of_the_change_starts_from_the_face_itself(pairs, tmp_path):
+    changed = load(net.train_val('generator', 2, pairs, pairs, test_batch_size=8, generator='change'), tmp_path)
+    changed.params['de1_r/deconv3'][0].data[...] = 0
+    for name in changed.params:
+        if '/bn' in name:
+            changed.params[name][1].data[...] = changed.params[name][2].data[...] = 1
+    changed.forward()
+    np.testing.assert_array_equal(changed.blobs['generated'].data, changed.blobs['query'].data)
+
+
 @pytest.mark.parametrize('variant, settings, words', [
     ('s2r2', {}, "no variant 's2r2'; there are cnn, metric, s0r0"), ('s1r1', {'margn': 1}, "no setting 'margn'; there are"),
     ('s1r1', {'codes': 'huge'}, "codes cannot be 'huge'")])
@@ -108,7 +118,8 @@ def test_unknown_names_are_refused(variant, settings, words):
 
 
 @pytest.mark.parametrize('variant', ALL)
-@pytest.mark.parametrize('settings', [dict(codes='raw', margin=40.0, standardize=False), dict(decoder='switches')])
+@pytest.mark.parametrize('settings', [dict(codes='raw', margin=40.0, standardize=False), dict(decoder='switches'),
+                                      dict(picture='normalized'), dict(generator='change')])
 def test_every_reading_of_the_paper_makes_a_network(variant, settings, pairs, tmp_path):
     trained = load(net.train_val(variant, 2, pairs, pairs, batch_size=4, **settings), tmp_path, caffe.TRAIN)
     assert set(trained.outputs) == LOSSES[variant]

@@ -35,12 +35,14 @@ def encoder(blobs, switches, name, x, stream=None):
     return x, places
 
 
-def decoder(blobs, name, x, places):
-    """De(x), a picture: the encoder's poolings undone in reverse, by repetition where the places do not fit."""
+def decoder(blobs, name, x, places, start=0.5):
+    """De(x), a picture: the encoder's poolings undone in reverse, by repetition where the places do not fit. Without batch
+    norm at its end, that is a small part of what was deconvolved, from `start` on."""
     for i, found in enumerate(reversed(places), 1):
         x = unpool(x, found) if found.shape == x.shape else np.kron(x, np.ones((1, 1, 2, 2)))
         x = deconvolve(x, blobs[f'{name}/deconv{i}'][0])
-        x = relu(batch_norm(x, blobs[f'{name}/bn{i}'], blobs[f'{name}/scale{i}']))
+        normalized = f'{name}/bn{i}' in blobs
+        x = relu(batch_norm(x, blobs[f'{name}/bn{i}'], blobs[f'{name}/scale{i}']) if normalized else start + 0.003 * x)
     return x
 
 
@@ -113,10 +115,10 @@ def unpool(x, places):
 
 # Section 3.
 
-def s1r1(pairs, labels, blobs, switches, codes, standardize, margin, neutral, **_):
+def s1r1(pairs, labels, blobs, switches, codes, standardize, margin, neutral, generator='picture', **_):
     """All that the network says of pairs (N x 2 x 66 x 66, uint8) in the test phase, under Caffe's names."""
     x, x_r = np.split(pairs[:, :, 1:-1, 1:-1] / 255, 2, axis=1)
-    generated = decoder(blobs, 'de1_r', *encoder(blobs, switches, 'en1', x))
+    generated = decoder(blobs, 'de1_r', *encoder(blobs, switches, 'en1', x), start=x if generator == 'change' else 0.5)
     code, places = encoder(blobs, switches, 'en2', x)
     code_r, places_r = encoder(blobs, switches, 'en2', generated, stream='en2_r')
     reconstructed_i = decoder(blobs, 'de2_i', code, places)
@@ -128,7 +130,7 @@ def s1r1(pairs, labels, blobs, switches, codes, standardize, margin, neutral, **
         scale = np.sqrt(6144)  # of p elements of a unit vector
     delta = np.abs(code - code_r)  # equation 2
     feature = batch_norm(scale * delta, blobs['standardized']) if standardize else scale * delta
-    score = dense(relu(dense(feature, *blobs['fc1'])), *blobs['score'])
+    score = dense(relu(dense(feature, *blobs['fc1_delta'])), *blobs['score_delta'])
 
     s = norm(code - code_r)
     alpha = np.ones(len(s)) if neutral is None else labels != neutral  # X^r is neutral
@@ -167,7 +169,7 @@ def data(tmp_path_factory):
     return pairs, f'{path}_lmdb'
 
 
-def randomise(engine):
+def randomise(engine, scaled):
     """Random values in every blob, so that none is at its start; variances that show batch norm's epsilon."""
     random = np.random.RandomState(2)
     for layer in engine.layers:
@@ -179,6 +181,8 @@ def randomise(engine):
             values = random.uniform(0.2, 0.8, n), random.uniform(-0.2, 0.4, n)
         else:
             size = 1 if layer.type == 'InnerProduct' else 0.25  # of filters as small as the deviations
+            if layer.type == 'Deconvolution' and layer.blobs[0].data.shape[1] == 1 and scaled:
+                size = 50  # of which the picture shows a small part
             values = [random.normal(0, size / np.sqrt(blob.data[0].size), blob.data.shape)
                       for blob in layer.blobs]
         for blob, value in zip(layer.blobs, values):
@@ -188,6 +192,8 @@ def randomise(engine):
 @pytest.mark.parametrize('settings', [  # the two last margins lie amid the samples' distances
     dict(codes='normalized', standardize=True, margin=1.0, neutral=None),
     dict(codes='normalized', standardize=True, margin=1.0, neutral=None, decoder='switches'),
+    dict(codes='normalized', standardize=True, margin=1.0, neutral=None, picture='normalized'),
+    dict(codes='normalized', standardize=True, margin=1.0, neutral=None, generator='change'),
     dict(codes='normalized', standardize=True, margin=0.64, neutral=0),
     dict(codes='raw', standardize=False, margin=40.0, neutral=None)])
 def test_caffe_says_what_the_paper_says(settings, data, tmp_path):
@@ -195,7 +201,7 @@ def test_caffe_says_what_the_paper_says(settings, data, tmp_path):
     path = tmp_path / 'net.prototxt'
     path.write_text(net.train_val('s1r1', 3, lmdb, lmdb, test_batch_size=4, pixel_scale=PIXEL, **settings))
     engine = caffe.Net(str(path), caffe.TEST)
-    randomise(engine)
+    randomise(engine, scaled=settings.get('picture') != 'normalized')
     total = engine._forward(0, len(engine.layers) - 1)  # what forward() calls; it hands over the total loss
 
     blobs = {name: [blob.data.astype(float) for blob in blobs] for name, blobs in engine.params.items()}

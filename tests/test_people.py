@@ -16,7 +16,8 @@ def raw(tmp_path_factory):
 def test_every_second_frame_of_each_labelled_sequence(raw):
     rows, points, report = people.read(raw)
     assert [row['frame'] for row in rows] == [1, 3, 5] * 26
-    assert all(row['expression'] == row['subject'] and row['reference'] == row['path'] for row in rows)
+    assert all(row['expression'] == row['subject'] for row in rows)
+    assert [row['reference'] for row in rows] == [rows[i - i % 3]['path'] for i in range(len(rows))]  # the first frame
     assert rows[2]['path'] == 'cohn-kanade-images/S005/001/S005_001_00000005.png'
     assert set(points) == {row['path'] for row in rows}
     assert report == {'unit': 'sequences', 'found': 27, 'unlabelled': ['S005/003'], 'left_out': []}
@@ -35,34 +36,21 @@ def test_a_sequence_with_a_frame_lost_is_named(raw, tmp_path, part):
     assert len(rows) == 3 * 26
 
 
-@pytest.mark.parametrize('fold', [0, 3])
-def test_without_the_people_that_are_tested_later(raw, tmp_path, fold):
-    build.build(str(tmp_path / 'demo'), 'demo', raw)
-    build.build(str(tmp_path / 'demo_people'), 'demo_people', raw, without_fold=fold)
-    kept = {row['subject'] for row in table(tmp_path / 'demo' / f'fold{fold}' / 'train.csv')}
-    assert len(kept) == (11 if fold == 0 else 13 - 1 - (fold < 3))
-    assert (tmp_path / 'demo_people' / 'classes.txt').read_text().split() == sorted(kept)
-    train, test = (table(tmp_path / 'demo_people' / 'fold0' / f'{part}.csv') for part in ('train', 'test'))
-    assert {row['subject'] for row in train} == {row['subject'] for row in test} == kept
-    assert not {row['path'] for row in train} & {row['path'] for row in test}
-    assert (len(train), len(test)) == (5 * len(kept), len(kept))
-    for _, query, reference, label in lmdb_writer.read(str(tmp_path / 'demo_people/fold0/test_lmdb')):
-        assert np.array_equal(query, reference) and label < len(kept)
-
-
-def test_folds_of_a_file(raw, tmp_path):
-    given = tmp_path / 'folds.csv'
+def test_everybody_is_a_class(raw, tmp_path):
+    build.build(str(tmp_path / 'demo_people'), 'demo_people', raw)
     everybody = [f'S{person * 7 + 5:03d}' for person in range(13)]
-    given.write_text('subject,fold\n' + ''.join(f'{who},{12 - at if at > 3 else 9 - at}\n'
-                                                for at, who in enumerate(everybody)))
-    build.build(str(tmp_path / 'demo_people'), 'demo_people', raw, folds_file=str(given), without_fold=8)
-    left_out = set(everybody) - set((tmp_path / 'demo_people' / 'classes.txt').read_text().split())
-    assert left_out == {everybody[1], everybody[4]}
+    assert (tmp_path / 'demo_people' / 'classes.txt').read_text().split() == everybody
+    assert not (tmp_path / 'demo_people' / 'folds.csv').exists()
+    train, test = (table(tmp_path / 'demo_people' / 'fold0' / f'{part}.csv') for part in ('train', 'test'))
+    assert {row['subject'] for row in train} == {row['subject'] for row in test} == set(everybody)
+    assert not {row['path'] for row in train} & {row['path'] for row in test}
+    assert (len(train), len(test)) == (5 * 13, 13)
+    pairs = [(query, reference, label) for _, query, reference, label in lmdb_writer.read(str(tmp_path / 'demo_people/fold0/test_lmdb'))]
+    assert [label for *_, label in pairs] == list(range(13))
+    assert any(not np.array_equal(query, reference) for query, reference, _ in pairs)  # its sequence's first frame
 
 
-def test_options_that_do_not_fit(raw, tmp_path, monkeypatch):
-    said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--without-fold', 3)
-    assert said == '--without-fold is for a set whose classes are its people, and demo is none.'
+def test_a_folder_that_is_not_ckplus(tmp_path, monkeypatch):
     said = program(monkeypatch, '--dataset', 'demo_people', '--raw', tmp_path, '--out', tmp_path)
     assert 'RAW must name a folder that holds the folders cohn-kanade-images' in said
 

@@ -418,7 +418,7 @@ def edit(change):
 
 
 def weight_nan(model):
-    model.layer[[layer.name for layer in model.layer].index('fc1')].blobs[0].data[7] = np.nan
+    model.layer[[layer.name for layer in model.layer].index('fc1_delta')].blobs[0].data[7] = np.nan
 
 
 def half(path):

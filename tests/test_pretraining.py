@@ -1,6 +1,8 @@
 """Weights go from the pre-trained networks into GCNet by name; the streams of En2 stay one; batch norm; repeatability."""
 import csv
+import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +12,7 @@ import pytest
 from caffe.proto import caffe_pb2
 
 import places
+import tools.pretrained
 from prototxt import net
 
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(places.ROOT), 'OPENBLAS_NUM_THREADS': '1', 'GLOG_minloglevel': '2'}
@@ -59,17 +62,22 @@ def test_encoders_hold_exactly_the_pretrained_weights(place, pretrained):
         for stream, source, owner in (('en1', 'autoencoder', 'en1'), ('en2', 'identity', 'en2'), ('en2_r', 'identity', 'en2')):
             for ours, theirs in zip(loaded[f'{stream}/{layer}'], pretrained[source][f'{owner}/{layer}']):
                 np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(loaded['fc1'][0], fresh['fc1'][0])  # people are not expressions
+    np.testing.assert_array_equal(loaded['fc1_delta'][0], fresh['fc1_delta'][0])  # people are not expressions
     np.testing.assert_array_equal(loaded['de1_r/deconv1'][0], fresh['de1_r/deconv1'][0])
     assert np.abs(loaded['en1/conv1'][0] - fresh['en1/conv1'][0]).max() > 1e-4
 
 
-@pytest.mark.parametrize('variant', ['cnn', 's1r1'])
-def test_every_network_starts_with_the_encoder_and_classifier_trained_on_expressions(place, pretrained, variant):
+@pytest.mark.parametrize('variant, taken', [('cnn', ['fc1', 'score']), ('s1r1', [])])
+def test_networks_start_with_the_encoder_and_a_cnn_with_the_classifier_trained_on_expressions(place, pretrained, variant, taken):
     loaded = train(place, variant, 1, 0, '-weights', place / 'expression_iter_2.caffemodel')
-    for layer in (*(f'en2/{name}' for name in LEARNED), 'fc1', 'score'):
+    fresh = train(place, variant, 1, 0)
+    for layer in (*(f'en2/{name}' for name in LEARNED), *taken):
         for ours, theirs in zip(loaded[layer], pretrained['expression'][layer]):
             np.testing.assert_array_equal(ours, theirs)
+    for layer in ('fc1_delta', 'score_delta'):  # what tells codes apart does not tell their distances apart
+        assert (layer in loaded) == (variant == 's1r1')
+        if layer in loaded:
+            np.testing.assert_array_equal(loaded[layer][0], fresh[layer][0])
 
 
 def test_encoder_and_decoder_hold_exactly_the_generators_weights(place, pretrained):
@@ -79,6 +87,30 @@ def test_encoder_and_decoder_hold_exactly_the_generators_weights(place, pretrain
         np.testing.assert_array_equal(loaded[layer][0], pretrained['generator'][layer][0])
         assert np.abs(loaded[layer][0] - fresh[layer][0]).max() > 1e-4 or 'scale' in layer
     np.testing.assert_array_equal(loaded['en2/conv1'][0], fresh['en2/conv1'][0])
+
+
+def test_what_is_kept_of_pretrained_runs(place, pretrained, tmp_path, monkeypatch):
+    """Encoder and decoder, the weights to the last bit; not who is who, nor the description with the paths of the data."""
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    for variant in ('generator', 'identity'):
+        folders.append(tmp_path / variant)
+        (folders[-1] / 'snapshots').mkdir(parents=True)
+        (folders[-1] / 'run.json').write_text(json.dumps(dict(variant=variant)))
+        for end in ('caffemodel', 'solverstate'):
+            shutil.copy(place / f'{variant}_iter_2.{end}', folders[-1] / 'snapshots')
+    monkeypatch.setattr(sys, 'argv', ['x', *map(str, folders), '--out', 'a/b'])
+    tools.pretrained.main()
+    for variant, parts in (('generator', {'en1', 'de1_r'}), ('identity', {'en2'})):
+        kept = weights(tmp_path / f'a/b/{variant}.caffemodel')
+        assert {name.split('/')[0] for name in kept} == parts
+        for name, blobs in kept.items():
+            for ours, theirs in zip(blobs, pretrained[variant][name]):
+                np.testing.assert_array_equal(ours, theirs)
+        assert b'data/demo' not in (tmp_path / f'a/b/{variant}.caffemodel').read_bytes()
+    shutil.rmtree(folders[0] / 'snapshots')
+    with pytest.raises(SystemExit, match='generator holds no pre-trained network: run `make pretrain`.'):
+        tools.pretrained.main()
 
 
 @pytest.mark.parametrize('variant', ['metric', 's1r1'])

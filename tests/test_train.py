@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from caffe import layers as L, params as P
 from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 import places
 from data_prep import lmdb_writer
@@ -373,27 +374,14 @@ def test_what_a_python_layer_raised_is_said(monkeypatch):
     assert "unknown name 'sead'" in refusal('--iters', '10')
 
 
-def test_balance_weighs_the_classes_in_the_loss():
-    """InfogainLoss with the file against the weighted cross entropy by hand; unweighted it is SoftmaxWithLoss."""
-    counts = np.array([2, 6, 0])
+def test_balance_gives_the_logarithm_of_the_frequencies():
     for balance in (0.5, 1):
-        run = dict(settings=dict(balance=balance), counts=counts.tolist())
-        train.write_class_weights(FOLDER, run)
-        weights = np.array([2, 6]) ** -float(balance)
-        weights *= 8 / (2 * weights[0] + 6 * weights[1])  # an image weighs 1 in the mean
-        scores, labels = np.random.RandomState(0).normal(size=(4, 3)).astype('f'), np.array([0, 1, 1, 0])
-        n = caffe.NetSpec()
-        n.score, n.label = L.Input(ntop=2, shape=[dict(dim=[4, 3]), dict(dim=[4])])
-        n.loss = L.InfogainLoss(n.score, n.label, infogain_loss_param=dict(source=str(FOLDER / train.CLASS_WEIGHTS)))
-        Path('weighted.prototxt').write_text(str(n.to_proto()))
-        made = caffe.Net('weighted.prototxt', caffe.TRAIN)
-        made.blobs['score'].data[...], made.blobs['label'].data[...] = scores, labels
-        logarithm = scores - np.log(np.exp(scores).sum(1, keepdims=True))
-        by_hand = -np.mean(weights[labels] * logarithm[range(4), labels])
-        assert float(made.forward()['loss']) == pytest.approx(by_hand, rel=1e-5)
+        found = train.offsets(dict(settings=dict(balance=balance), counts=[2, 6, 0]))
+        assert np.exp(np.array(found[:2]) / balance) == pytest.approx([0.25, 0.75], rel=1e-3)
+        assert np.isfinite(found[2])  # of a class without images
     for wrong in (2, -0.1, 'x', True):
         with pytest.raises(SystemExit, match='balance must be a number from 0 to 1'):
-            train.write_class_weights(FOLDER, dict(settings=dict(balance=wrong), counts=[1, 1]))
+            train.offsets(dict(settings=dict(balance=wrong), counts=[1, 1]))
 
 
 def test_balance_from_the_command_line(monkeypatch):
@@ -406,10 +394,13 @@ def test_balance_from_the_command_line(monkeypatch):
 
     monkeypatch.setattr(net, 'train_val', noted)
     assert train.main([*COMMAND, '--iters', '1', '--set', 'balance=0.5']) == 0
-    assert given['class_weights'] == str(FOLDER / train.CLASS_WEIGHTS) and 'balance' not in given
-    assert Path(given['class_weights']).is_file()
+    assert 'balance' not in given and len(given['score_offsets']) == len(CLASSES)
+    counts = np.array(runs.read(FOLDER)['counts'])
+    assert np.exp(given['score_offsets']) ** 2 == pytest.approx(np.maximum(counts, 1) / counts.sum(), rel=1e-3)
 
 
-def test_class_weights_are_in_the_network():
-    text = TRAIN_VAL('cnn', 7, 'train_lmdb', 'test_lmdb', class_weights='some.file')
-    assert 'type: "InfogainLoss"' in text and 'source: "some.file"' in text and 'SoftmaxWithLoss' not in text
+def test_only_the_loss_takes_adjusted_scores():
+    text = TRAIN_VAL('cnn', 2, 'train_lmdb', 'test_lmdb', score_offsets=[-1, -2])
+    takes = {layer.name: list(layer.bottom) for layer in text_format.Parse(text, caffe_pb2.NetParameter()).layer}
+    assert takes['loss_cls'] == ['score_adjusted', 'label'] and takes['accuracy'] == ['score', 'label']
+    assert 'score_adjusted' not in net.deploy('cnn', 2, score_offsets=[-1, -2])

@@ -137,9 +137,7 @@ def test_names_that_cannot_be_printed(tmp_path):
     (None, [], 'is not a folder: RAW must name one that holds a folder of pictures (.jpg, .jpeg, .png) for each '
      'person.'),
     ([], [], 'and this one holds nothing.'),
-    (['9', '10'], ['--folds', 'folds.csv'], 'within each person: --folds needs --without-fold with it.'),
-    (['9', '10'], ['--without-fold', '10'], '--without-fold 10: give a fold from 0 to 9.'),
-    (['9', '10'], ['--without-fold', '1'], '2 people are too few for 10 folds'),
+    (['9', '10'], ['--folds', 'folds.csv'], 'webface is split within each person: FOLDS is not for it.'),
     (['9', 'single'], [], 'left out: single: one usable picture, at least 2 needed\n'
                           'Fewer than two people have two usable pictures each: nobody can be told apart.'),
 ])

@@ -16,7 +16,7 @@ from caffe.proto import caffe_pb2
 
 from tools import runs
 
-MOST = 200
+MOST = 30
 
 
 def main():

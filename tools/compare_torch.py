@@ -68,12 +68,13 @@ class Decoder(nn.Module):
         sizes = ((96, 32, 3), (32, 64, 3), (64, 1, 5))
         self.deconv = nn.ModuleList(nn.ConvTranspose2d(*size, padding=size[2] // 2, bias=False)
                                     for size in sizes)
-        self.scale = nn.ModuleList(norm(filters) for _, filters, _ in sizes)
+        self.scale = nn.ModuleList(norm(filters) for _, filters, _ in sizes[:-1])
 
     def forward(self, x, switches):
-        for i, (deconv, scale) in enumerate(zip(self.deconv, self.scale)):
+        for i, deconv in enumerate(self.deconv):
             x = F.interpolate(x, scale_factor=2) if i else unpool(x, switches[-1])
-            x = F.relu(scale(deconv(x)), inplace=True)
+            x = deconv(x)
+            x = F.relu(self.scale[i](x) if i < len(self.scale) else 0.5 + net.PICTURE_SCALE * x, inplace=True)
         return x
 
 
@@ -98,7 +99,7 @@ class GCNet(nn.Module):
         self.de1_r, self.de2_r, self.de2_i = Decoder(), Decoder(), Decoder()
         self.standardized = norm(96, affine=False)
         self.dropout = nn.Dropout(0.5)
-        self.fc1, self.score = nn.Linear(net.CODE, net.HIDDEN), nn.Linear(net.HIDDEN, classes)
+        self.fc1_delta, self.score_delta = nn.Linear(net.CODE, net.HIDDEN), nn.Linear(net.HIDDEN, classes)
 
     def forward(self, query):
         generated = self.de1_r(*self.en1(query))
@@ -109,7 +110,7 @@ class GCNet(nn.Module):
                      code=F.normalize(code.flatten(1)), code_r=F.normalize(code_r.flatten(1)))
         delta = (blobs['code'] - blobs['code_r']).abs() * net.CODE ** 0.5
         x = self.dropout(self.standardized(delta.view_as(code)))
-        return dict(blobs, score=self.score(F.relu(self.fc1(x.flatten(1)), inplace=True)))
+        return dict(blobs, score=self.score_delta(F.relu(self.fc1_delta(x.flatten(1)), inplace=True)))
 
 
 def losses(blobs, query, reference, referred, label):

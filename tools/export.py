@@ -91,8 +91,6 @@ def without_paths(run):
     """run.json's settings without the command line, and the files that they name by their names alone."""
     run = {name: value for name, value in run.items() if name != 'command'}
     run['weights'] = [Path(path).name for path in run.get('weights', [])]
-    if (run.get('settings') or {}).get('class_weights'):
-        run['settings'] = {**run['settings'], 'class_weights': Path(run['settings']['class_weights']).name}
     return run
 
 

@@ -29,7 +29,6 @@ from prototxt import net
 from tools import caffe_log, request, runs
 
 KEPT = 2  # snapshots
-CLASS_WEIGHTS = 'class_weights.binaryproto'  # in the run folder, for Caffe's InfogainLoss
 QUIET = 30  # seconds between two lines of progress where there is no terminal
 # What Caffe counts by and where it runs: may change when a run goes on.
 LENGTH = ('max_iter', 'test_iter', 'test_interval', 'display', 'snapshot', 'solver_mode')
@@ -70,7 +69,6 @@ def train(folder, run, gpu, held, stopped):
         return finish(folder, run, gpu, stopped)
     run['begun'] = start.iteration if start else 0
     texts = prototxts(folder, run)
-    write_class_weights(folder, run)
     command = ['caffe', 'train', '-solver', str(folder / 'solver.prototxt'), '-sigint_effect', 'stop']
     if start:
         command += ['-snapshot', str(start.solverstate)]
@@ -128,14 +126,15 @@ def prototxts(folder, run):
     """{name: text} of the three prototxt files of a run that begins at iteration run['begun']."""
     solver = {name: value for name, value in run['settings'].items() if name in request.SOLVER_SETTINGS}
     network = {name: value for name, value in run['settings'].items() if name not in (*solver, 'balance')}
-    if run['settings'].get('balance'):
-        network['class_weights'] = str(folder / CLASS_WEIGHTS)
+    if run['settings'].get('balance', 0) != 0:
+        network['score_offsets'] = offsets(run)
     if 'neutral' in run['classes']:
         network['neutral'] = run['classes'].index('neutral')
     root = runs.fold_data(run)
     classes = len(run['classes'])
     seed = run['seed'] + run['begun']  # or a run that resumes would draw the same transforms again
-    interval = max(1, run['iterations'] // 10)
+    # Ten tests; fewer in a short run, which they would make a third longer.
+    interval = max(1, run['iterations'] // min(10, max(1, run['iterations'] // 100)))
     # About 200 rows in metrics.csv, of which every test is one.
     display = max(d for d in range(1, min(100, max(1, interval // 20)) + 1) if interval % d == 0)
     try:
@@ -154,20 +153,15 @@ def prototxts(folder, run):
     return texts
 
 
-def write_class_weights(folder, run):
-    """Writes the weights of the classes in Cls, where run['settings'] has `balance` b above 0: of a class with n_c of n
-    training images, one of K classes, (n / (K n_c))^b, then all scaled so that an image weighs 1 in the mean. With b = 1
-    every class weighs the same. SystemExit for a b that is no number from 0 to 1."""
-    balance = run['settings'].get('balance', 0)
+def offsets(run):
+    """What is added to the scores in Cls, a number a class, where run['settings'] has `balance` b: of a class with n_c of
+    n training images b log(n_c / n) (layers/adjust.py). With b = 1 the loss asks for the mean of the classes' recalls, with
+    0 for the share of all images. SystemExit for a b that is no number from 0 to 1."""
+    balance = run['settings']['balance']
     if isinstance(balance, bool) or not isinstance(balance, (int, float)) or not 0 <= balance <= 1:
         raise SystemExit(f'balance must be a number from 0 to 1, not {balance!r}.')
-    if balance:
-        counts = np.array(run['counts'], float)
-        weights = np.where(counts > 0, np.maximum(counts, 1) ** -balance, 0)
-        weights *= counts.sum() / (counts @ weights)
-        folder.mkdir(parents=True, exist_ok=True)
-        blob = caffe.io.array_to_blobproto(np.diag(weights)[None, None])
-        (folder / CLASS_WEIGHTS).write_bytes(blob.SerializeToString())
+    counts = np.maximum(run['counts'], 1)  # a class without images has no logarithm, and no part in the loss
+    return np.round(balance * np.log(counts / counts.sum()), 4).tolist()
 
 
 def resume(folder, run):
