@@ -26,7 +26,7 @@ help:  ## this list
 # En2 start as `make pretrain` left them, once for all data sets; then En2 and FC learn the expressions of a fold, and each
 # network of the comparison goes on from there, as long as any other.
 EXPRESSION = ITERS=360 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1' WEIGHTS=$(PRETRAINED)/identity.caffemodel
-COMPARED = ITERS=160 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1 generator=change pixel_scale=1.0' WEIGHTS=
+COMPARED = ITERS=160 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1 generator=change' WEIGHTS=
 PRETRAINED = prototxt/pretrained
 both = $(PRETRAINED)/generator.caffemodel,$(expression)
 expression = runs/$(DATASET)/expression/fold{fold}_seed{seed}/snapshots/expression_iter_360.caffemodel
@@ -69,8 +69,8 @@ ifndef RAW
 	$(python) data_prep.demo_faces --out data/raw/people --people 500 --seed 3
 endif
 	$(python) data_prep.build --dataset $(PEOPLE) --raw '$(or $(RAW),data/raw/people)' $(call option,workers,WORKERS)
-	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=$(FIRST) ITERS=$(or $(ITERS),5000) BATCH=$(or $(BATCH),16) LR=$(or $(LR),0.01) \
-		SET='$(or $(SET),gamma=0.004)'
+	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=$(FIRST) ITERS=$(or $(ITERS),3000) BATCH=$(or $(BATCH),16) LR=$(or $(LR),0.015) \
+		SET='$(or $(SET),gamma=0.003 generator=change)'
 	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=identity ITERS=$(or $(ITERS),4000) BATCH=$(or $(BATCH),32) LR=$(or $(LR),0.01) \
 		SET='$(or $(SET),gamma=0.004)'
 	$(python) tools.pretrained $(call pretrained_run,$(FIRST)) $(call pretrained_run,identity) --out runs/$(PEOPLE)/pretrained

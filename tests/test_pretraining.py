@@ -1,6 +1,5 @@
 """Weights go from the pre-trained networks into GCNet by name; the streams of En2 stay one; batch norm; repeatability."""
 import csv
-import json
 import os
 import shutil
 import subprocess
@@ -96,7 +95,6 @@ def test_what_is_kept_of_pretrained_runs(place, pretrained, tmp_path, monkeypatc
     for variant in ('generator', 'identity'):
         folders.append(tmp_path / variant)
         (folders[-1] / 'snapshots').mkdir(parents=True)
-        (folders[-1] / 'run.json').write_text(json.dumps(dict(variant=variant)))
         for end in ('caffemodel', 'solverstate'):
             shutil.copy(place / f'{variant}_iter_2.{end}', folders[-1] / 'snapshots')
     monkeypatch.setattr(sys, 'argv', ['x', *map(str, folders), '--out', 'a/b'])
@@ -108,6 +106,11 @@ def test_what_is_kept_of_pretrained_runs(place, pretrained, tmp_path, monkeypatc
             for ours, theirs in zip(blobs, pretrained[variant][name]):
                 np.testing.assert_array_equal(ours, theirs)
         assert b'data/demo' not in (tmp_path / f'a/b/{variant}.caffemodel').read_bytes()
+    for end in ('caffemodel', 'solverstate'):
+        shutil.copy(place / f'autoencoder_iter_2.{end}', folders[0] / f'snapshots/autoencoder_iter_2.{end}')
+        (folders[0] / f'snapshots/generator_iter_2.{end}').unlink()
+    tools.pretrained.main()
+    assert {name.split('/')[0] for name in weights(tmp_path / 'a/b/generator.caffemodel')} == {'en1'}
     shutil.rmtree(folders[0] / 'snapshots')
     with pytest.raises(SystemExit, match='generator holds no pre-trained network: run `make pretrain`.'):
         tools.pretrained.main()

@@ -2,8 +2,8 @@
 
     python3 -m tools.pretrained runs/demo_people/generator/fold0_seed1 ... --out prototxt/pretrained
 
-writes <variant>.caffemodel a run: its encoder and, of a generator, its decoder, the weights alone. The layers that tell
-people apart, most of an identification CNN, stay behind.
+writes generator.caffemodel, En1 of a generator or an auto-encoder and De1,r of the former, and identity.caffemodel, En2: the
+weights alone. The layers that tell people apart, most of an identification CNN, stay behind.
 """
 import argparse
 from pathlib import Path
@@ -32,10 +32,11 @@ def main():
     parser.add_argument('--out', required=True, type=Path, help='the folder to write into')
     options = parser.parse_args()
     try:
-        models = {runs.read(folder)['variant']: extract(folder) for folder in options.folders}
+        models = [extract(folder) for folder in options.folders]
         options.out.mkdir(parents=True, exist_ok=True)
-        for variant, model in models.items():
-            runs.write(options.out / f'{variant}.caffemodel', model.SerializeToString())
+        for model in models:
+            name = 'identity' if model.layer[0].name.startswith('en2/') else 'generator'
+            runs.write(options.out / f'{name}.caffemodel', model.SerializeToString())
     except OSError as error:
         raise SystemExit(f'{options.out} cannot be written ({error}): make room, or choose another --out.') from None
 

@@ -136,7 +136,7 @@ def prototxts(folder, run):
     # Ten tests; fewer in a short run, which they would make a third longer.
     interval = max(1, run['iterations'] // min(10, max(1, run['iterations'] // 100)))
     # About 200 rows in metrics.csv, of which every test is one.
-    display = max(d for d in range(1, min(100, max(1, interval // 20)) + 1) if interval % d == 0)
+    display = max(d for d in range(1, min(100, max(1, run['iterations'] // 200)) + 1) if interval % d == 0)
     try:
         texts = {
             'net.prototxt': net.train_val(run['variant'], classes, root / 'train_lmdb', root / 'test_lmdb',
@@ -146,7 +146,7 @@ def prototxts(folder, run):
             'solver.prototxt': net.solver(
                 folder / 'net.prototxt', folder / 'snapshots' / run['variant'], max_iter=run['iterations'],
                 base_lr=run['base_lr'], test_iter=run['n_test'], test_interval=interval,
-                display=display, snapshot=max(50, interval), seed=seed, mode=run['device'], **solver)}
+                display=display, snapshot=max(50, run['iterations'] // 10), seed=seed, mode=run['device'], **solver)}
         text_format.Parse(texts['solver.prototxt'], caffe_pb2.SolverParameter())
     except (TypeError, ValueError, text_format.ParseError) as error:
         raise SystemExit(f'These settings make no network: {run["settings"]} ({error}).') from None
@@ -161,7 +161,7 @@ def offsets(run):
     if isinstance(balance, bool) or not isinstance(balance, (int, float)) or not 0 <= balance <= 1:
         raise SystemExit(f'balance must be a number from 0 to 1, not {balance!r}.')
     counts = np.maximum(run['counts'], 1)  # a class without images has no logarithm, and no part in the loss
-    return np.round(balance * np.log(counts / counts.sum()), 4).tolist()
+    return np.round(balance * np.log(counts / sum(run['counts'])), 4).tolist()
 
 
 def resume(folder, run):
