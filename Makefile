@@ -26,7 +26,7 @@ help:  ## this list
 # En2 start as `make pretrain` left them, once for all data sets; then En2 and FC learn the expressions of a fold, and each
 # network of the comparison goes on from there, as long as any other.
 EXPRESSION = ITERS=360 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1' WEIGHTS=$(PRETRAINED)/identity.caffemodel
-COMPARED = ITERS=160 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1 generator=change' WEIGHTS=
+COMPARED = ITERS=160 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1 generator=change pixel_scale=relative' WEIGHTS=
 PRETRAINED = prototxt/pretrained
 both = $(PRETRAINED)/generator.caffemodel,$(expression)
 expression = runs/$(DATASET)/expression/fold{fold}_seed{seed}/snapshots/expression_iter_360.caffemodel

@@ -150,4 +150,4 @@ def test_an_unfinished_run_is_not_scored(place):
 def test_a_snapshot_of_another_net_is_refused(place):
     text = (FOLDER / 'deploy.prototxt').read_text()
     (FOLDER / 'deploy.prototxt').write_text(text.replace('num_output: 384', 'num_output: 100'))
-    assert 'is of another net: layer fc1 is [[384, 6144], [384]], here [[100, 6144]' in refusal(evaluate.evaluate, FOLDER)
+    assert 'is of another net: layer fc1_delta is [[384, 6144], [384]], here [[100, 6144]' in refusal(evaluate.evaluate, FOLDER)

@@ -33,7 +33,8 @@ def add_run(variant, fold=0, seed=1, tested=True):
     run.update(request.data(run))
     rows, queries, _, _ = evaluate.read_part(run, 'test')
     forward.run(net, queries)
-    net.params['score'][1].data[...] = -net.blobs['score'].data.mean(0)  # or it says the same of every face
+    score = 'score' if variant == 'cnn' else 'score_delta'
+    net.params[score][1].data[...] = -net.blobs['score'].data.mean(0)  # or it says the same of every face
     net.save(str(folder / f'snapshots/{variant}_iter_5.caffemodel'))
     (folder / 'run.json').write_text(json.dumps(run))
     (folder / 'metrics.csv').write_text('iteration,seconds,lr,loss,loss_cls,test_accuracy\n0,1,0.1,2,2.5,\n'

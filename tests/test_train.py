@@ -408,6 +408,20 @@ def test_balance_from_the_command_line(monkeypatch):
     assert np.exp(given['score_offsets']) ** 2 == pytest.approx(np.maximum(counts, 1) / counts.sum(), rel=1e-3)
 
 
+def test_relative_pixel_losses(monkeypatch):
+    """A generator that copies X has the weighted loss 10, in the mean over the pairs that differ."""
+    source = Path('data/demo/fold3/train_lmdb')
+    errors = [((query[1:-1, 1:-1] / 255 - reference[1:-1, 1:-1] / 255) ** 2).sum() / 2
+              for _, query, reference, _ in lmdb_writer.read(str(source)) if reference.any()]
+    given = {}
+    _, run, _ = request.read([*COMMAND, '--set', 'pixel_scale=relative'])
+    monkeypatch.setattr(net, 'train_val', lambda *arguments, **settings: given.update(settings) or tiny(*arguments, **settings))
+    train.prototxts(FOLDER, {**run, 'begun': 0})
+    differ = [error for error in errors if error > 0]
+    assert differ and given['pixel_scale'] * np.mean(differ) == pytest.approx(10, rel=1e-3)
+    assert request.change_of(np.ones((66, 66), np.uint8), np.zeros((66, 66), np.uint8)) == 0  # no reference
+
+
 def test_only_the_loss_takes_adjusted_scores():
     text = TRAIN_VAL('cnn', 2, 'train_lmdb', 'test_lmdb', score_offsets=[-1, -2])
     takes = {layer.name: list(layer.bottom) for layer in text_format.Parse(text, caffe_pb2.NetParameter()).layer}

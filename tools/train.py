@@ -29,6 +29,7 @@ from prototxt import net
 from tools import caffe_log, request, runs
 
 KEPT = 2  # snapshots
+COPIED = 10  # what Gen,r of a copy of X weighs with pixel_scale=relative, in the mean: on the demo set the scale is then 1
 QUIET = 30  # seconds between two lines of progress where there is no terminal
 # What Caffe counts by and where it runs: may change when a run goes on.
 LENGTH = ('max_iter', 'test_iter', 'test_interval', 'display', 'snapshot', 'solver_mode')
@@ -128,6 +129,8 @@ def prototxts(folder, run):
     network = {name: value for name, value in run['settings'].items() if name not in (*solver, 'balance')}
     if run['settings'].get('balance', 0) != 0:
         network['score_offsets'] = offsets(run)
+    if network.get('pixel_scale') == 'relative':
+        network['pixel_scale'] = round(COPIED / run['change'], 4) if run['change'] else 1.0
     if 'neutral' in run['classes']:
         network['neutral'] = run['classes'].index('neutral')
     root = runs.fold_data(run)
