@@ -22,23 +22,24 @@ python = $(enter) env GLOG_minloglevel=2 python3 -m
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-# The recipe of docs/experiments.md, for a CPU: the paper's solver with a larger learning rate that falls sooner. En1, De1,r and
-# En2 start as `make pretrain` left them, once for all data sets; then En2 and FC learn the expressions of a fold, and each
-# network of the comparison goes on from there, as long as any other.
-EXPRESSION = ITERS=360 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1' WEIGHTS=$(PRETRAINED)/identity.caffemodel
-COMPARED = ITERS=160 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1 generator=change pixel_scale=relative' WEIGHTS=
+# The recipe of docs/experiments.md, for a CPU: the paper's solver with a larger learning rate that falls sooner. En1 and De1,r
+# start as `make pretrain` left them, once for all data sets (and En2, where people were told apart); En2 and FC learn the
+# expressions of a fold, and each network of the comparison goes on from there, as long as any other.
 PRETRAINED = prototxt/pretrained
+EXPRESSION = ITERS=360 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1' WEIGHTS=$(wildcard $(PRETRAINED)/identity.caffemodel)
+LAST = 420
+COMPARED = ITERS=$(LAST) BATCH=32 LR=0.01 SET='gamma=0.04 balance=1 generator=change decoder=switches pixel_scale=relative' WEIGHTS=
 both = $(PRETRAINED)/generator.caffemodel,$(expression)
 expression = runs/$(DATASET)/expression/fold{fold}_seed{seed}/snapshots/expression_iter_360.caffemodel
 make = $(MAKE) --no-print-directory DATASET='$(DATASET)'
 
-demo: data  ## everything on the drawn faces: data, training of S1R1 and of the CNN, test on unseen people, report
-	@$(make) recipe FOLDS=3 VARIANTS='cnn s1r1'
+demo: data  ## everything on the drawn faces: data, a short training of S1R1 and the CNN, test on unseen people, report
+	@$(make) recipe FOLDS=3 VARIANTS='cnn s1r1' LAST=160
 	@$(make) report
 
 VARIANTS = cnn s1r1
 of = $(strip $(filter $(1),$(VARIANTS)))
-recipe:  ## make cv by the recipe of docs/experiments.md [VARIANTS= FOLDS= SEEDS= JOBS= PRETRAINED=]
+recipe:  ## make cv by the recipe of docs/experiments.md [VARIANTS= FOLDS= SEEDS= JOBS= PRETRAINED= LAST=iterations]
 	@$(make) cv VARIANTS=expression $(EXPRESSION)
 	$(if $(call of,s%),@$(make) cv VARIANTS='$(call of,s%)' $(COMPARED)$(both))
 	$(if $(call of,cnn metric),@$(make) cv VARIANTS='$(call of,cnn metric)' $(COMPARED)$(expression))
@@ -59,21 +60,23 @@ train:  ## VARIANT on FOLD of DATASET, then the test; the same command resumes [
 	$(python) tools.train $(run) $(train)
 	$(python) tools.evaluate $(run)
 
-# Pre-training, section 4.1 of the paper: on the people in RAW (a folder a person), else on 500 drawn ones who are in no other
-# set. Of these a neutral face is known: their auto-encoder draws it.
+# Pre-training, section 4.1 of the paper, on the people in RAW (a folder a person): auto-encoder and identification CNN. Without
+# RAW, on 500 drawn people who are in no other set: of these a neutral face is known, and their auto-encoder draws it.
 PEOPLE = $(if $(RAW),webface,demo_people)
 FIRST = $(if $(RAW),autoencoder,generator)
 pretrain: export GCNET_MOUNTS = $(RAW)
-pretrain:  ## generator and identification CNN on drawn people, or on faces by person in RAW=folder, for make recipe PRETRAINED=
+pretrain:  ## generator on drawn people, or auto-encoder and identification CNN on RAW=folder, for make recipe PRETRAINED=
 ifndef RAW
 	$(python) data_prep.demo_faces --out data/raw/people --people 500 --seed 3
 endif
 	$(python) data_prep.build --dataset $(PEOPLE) --raw '$(or $(RAW),data/raw/people)' $(call option,workers,WORKERS)
-	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=$(FIRST) ITERS=$(or $(ITERS),3000) BATCH=$(or $(BATCH),16) LR=$(or $(LR),0.015) \
-		SET='$(or $(SET),gamma=0.003 generator=change)'
+	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=$(FIRST) ITERS=$(or $(ITERS),8000) BATCH=$(or $(BATCH),16) LR=$(or $(LR),0.015) \
+		SET='$(or $(SET),gamma=0.002 generator=change decoder=switches)'
+ifdef RAW
 	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=identity ITERS=$(or $(ITERS),4000) BATCH=$(or $(BATCH),32) LR=$(or $(LR),0.01) \
 		SET='$(or $(SET),gamma=0.004)'
-	$(python) tools.pretrained $(call pretrained_run,$(FIRST)) $(call pretrained_run,identity) --out runs/$(PEOPLE)/pretrained
+endif
+	$(python) tools.pretrained $(call pretrained_run,$(FIRST)) $(if $(RAW),$(call pretrained_run,identity)) --out runs/$(PEOPLE)/pretrained
 	@echo 'Start from them: make recipe PRETRAINED=runs/$(PEOPLE)/pretrained'
 pretrained_run = runs/$(PEOPLE)/$(1)/fold0_seed$(SEED)
 

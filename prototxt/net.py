@@ -23,11 +23,12 @@ AVERAGE = 0.95  # of batch norm's running mean and variance: the last 20 iterati
 
 WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3  # batch norm's mean, variance and their count: averaged, not learned
-CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'), picture=('scaled', 'normalized'), generator=('picture', 'change'))
+CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'), picture=('scaled', 'normalized'),
+               generator=('picture', 'change'))
 
 # Where the paper is open (README, "Decisions"), and its weights of equations 3 and 6.
-SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture', standardize=True, margin=1.0, neutral=None, pixel_scale=1.0,
-                contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25, score_offsets=None)
+SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture', standardize=True, margin=1.0,
+                neutral=None, pixel_scale=1.0, contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25, score_offsets=None)
 
 
 def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30, seed=1, **settings):
