@@ -26,11 +26,12 @@ help:  ## this list
 # start as `make pretrain` left them, once for all data sets (and En2, where people were told apart); En2 and FC learn the
 # expressions of a fold, and each network of the comparison goes on from there, as long as any other.
 PRETRAINED = prototxt/pretrained
-EXPRESSION = ITERS=360 BATCH=32 LR=0.01 SET='gamma=0.02 balance=1' WEIGHTS=$(wildcard $(PRETRAINED)/identity.caffemodel)
+START = 360
 LAST = 420
+EXPRESSION = ITERS=$(START) BATCH=32 LR=0.01 SET='gamma=0.02 balance=1' WEIGHTS=$(wildcard $(PRETRAINED)/identity.caffemodel)
 COMPARED = ITERS=$(LAST) BATCH=32 LR=0.01 SET='gamma=0.04 balance=1 generator=change decoder=switches pixel_scale=relative' WEIGHTS=
 both = $(PRETRAINED)/generator.caffemodel,$(expression)
-expression = runs/$(DATASET)/expression/fold{fold}_seed{seed}/snapshots/expression_iter_360.caffemodel
+expression = runs/$(DATASET)/expression/fold{fold}_seed{seed}/snapshots/expression_iter_$(START).caffemodel
 make = $(MAKE) --no-print-directory DATASET='$(DATASET)'
 
 demo: data  ## everything on the drawn faces: data, a short training of S1R1 and the CNN, test on unseen people, report
@@ -62,23 +63,25 @@ train:  ## VARIANT on FOLD of DATASET, then the test; the same command resumes [
 
 # Pre-training, section 4.1 of the paper, on the people in RAW (a folder a person): auto-encoder and identification CNN. Without
 # RAW, on 500 drawn people who are in no other set: of these a neutral face is known, and their auto-encoder draws it.
-PEOPLE = $(if $(RAW),webface,demo_people)
-FIRST = $(if $(RAW),autoencoder,generator)
+ifdef RAW
+PEOPLE = webface
+FIRST = autoencoder
+OTHER = identity
+else
+PEOPLE = demo_people
+FIRST = generator
+endif
 pretrain: export GCNET_MOUNTS = $(RAW)
 pretrain:  ## generator on drawn people, or auto-encoder and identification CNN on RAW=folder, for make recipe PRETRAINED=
-ifndef RAW
-	$(python) data_prep.demo_faces --out data/raw/people --people 500 --seed 3
-endif
+	$(if $(RAW),,$(python) data_prep.demo_faces --out data/raw/people --people 500 --seed 3)
 	$(python) data_prep.build --dataset $(PEOPLE) --raw '$(or $(RAW),data/raw/people)' $(call option,workers,WORKERS)
 	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=$(FIRST) ITERS=$(or $(ITERS),8000) BATCH=$(or $(BATCH),16) LR=$(or $(LR),0.015) \
 		SET='$(or $(SET),gamma=0.002 generator=change decoder=switches)'
-ifdef RAW
-	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=identity ITERS=$(or $(ITERS),4000) BATCH=$(or $(BATCH),32) LR=$(or $(LR),0.01) \
-		SET='$(or $(SET),gamma=0.004)'
-endif
-	$(python) tools.pretrained $(call pretrained_run,$(FIRST)) $(if $(RAW),$(call pretrained_run,identity)) --out runs/$(PEOPLE)/pretrained
+	$(if $(OTHER),@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=$(OTHER) ITERS=$(or $(ITERS),4000) BATCH=$(or $(BATCH),32) \
+		LR=$(or $(LR),0.01) SET='$(or $(SET),gamma=0.004)')
+	$(python) tools.pretrained $(foreach variant,$(FIRST) $(OTHER),runs/$(PEOPLE)/$(variant)/fold0_seed$(SEED)) \
+		--out runs/$(PEOPLE)/pretrained
 	@echo 'Start from them: make recipe PRETRAINED=runs/$(PEOPLE)/pretrained'
-pretrained_run = runs/$(PEOPLE)/$(1)/fold0_seed$(SEED)
 
 evaluate:  ## test of a trained run on its test fold
 	$(python) tools.evaluate $(run)

@@ -419,7 +419,16 @@ def test_relative_pixel_losses(monkeypatch):
     train.prototxts(FOLDER, {**run, 'begun': 0})
     differ = [error for error in errors if error > 0]
     assert differ and given['pixel_scale'] * np.mean(differ) == pytest.approx(10, rel=1e-3)
-    assert request.change_of(np.ones((66, 66), np.uint8), np.zeros((66, 66), np.uint8)) == 0  # no reference
+
+
+def test_pairs_without_a_reference_of_their_own_do_not_count(tmp_path):
+    pictures = {'dark': np.full((66, 66), 51, np.uint8), 'light': np.full((66, 66), 102, np.uint8)}
+    rows = [dict(path='light', reference=reference, expression='happy', subject='S1', sequence='001', frame=str(number))
+            for number, reference in enumerate(['dark', None, 'light'])]
+    lmdb_writer.write(tmp_path / 'some', rows, ['happy'], pictures.get)
+    assert request.mean_change(tmp_path / 'some_lmdb') == pytest.approx(64 * 64 * 0.2 ** 2 / 2)
+    lmdb_writer.write(tmp_path / 'none', rows[1:], ['happy'], pictures.get)
+    assert request.mean_change(tmp_path / 'none_lmdb') == 0
 
 
 def test_only_the_loss_takes_adjusted_scores():

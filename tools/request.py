@@ -57,6 +57,8 @@ def read(arguments):
         versions=dict(caffe=caffe.__version__, python=platform.python_version(), numpy=np.__version__),
         crop=forward.ALIGNMENT, code=commit())
     run.update(data(run))
+    if run['settings'].get('pixel_scale') == 'relative':
+        run['change'] = mean_change(runs.fold_data(run) / 'train_lmdb')
     return folder, run, gpu
 
 
@@ -83,8 +85,8 @@ def setting(text, tunable):
 
 
 def data(run):
-    """{classes, n_train, n_test, counts: training images a class, change: see change_of, data: a hash of the fold's rows};
-    SystemExit if they are no good."""
+    """{classes, n_train, n_test, counts: training images a class, data: a hash of the fold's rows}; SystemExit if they are
+    no good."""
     again = f'run `make data DATASET={run["dataset"]}`'
     parts = {part: runs.fold_data(run) / f'{part}_lmdb' for part in ('train', 'test')}
     try:
@@ -94,27 +96,25 @@ def data(run):
         raise SystemExit(f'{error.filename} cannot be read ({error.strerror}): {again} again.') from None
     found = dict(classes=classes, data=hashlib.sha256(rows).hexdigest())
     for part, path in parts.items():
-        labels, changes = [], []
-        for _, query, reference, label in lmdb_writer.read(str(path)):
-            labels.append(label)
-            changes.append(change_of(query, reference) if part == 'train' else 0)
+        labels = [label for *_, label in lmdb_writer.read(str(path))]
         if not labels or max(labels) >= len(classes):
             raise SystemExit(f'{path} holds {len(labels)} records, labels up to {max(labels, default=None)}, '
                              f'for {len(classes)} classes: {again} again.')
         found[f'n_{part}'] = len(labels)
         if part == 'train':
             found['counts'] = np.bincount(labels, minlength=len(classes)).tolist()
-            found['change'] = round(sum(changes) / max(1, np.count_nonzero(changes)), 3)
     return found
 
 
-def change_of(query, reference):
-    """Gen,r of a generator that copies X (66 x 66 uint8, as Xr): half the sum of squared differences in the middle, values
-    in [0, 1]. 0 where there is no reference, or it is X itself."""
-    if not reference.any():
-        return 0
-    x, x_r = forward.centre(np.stack([query, reference]))
-    return float(((x - x_r) ** 2).sum() / 2)
+def mean_change(path):
+    """Gen,r of a generator that copies X: half the sum of squared differences in the middle, values in [0, 1], mean over
+    the pairs of an LMDB that have a reference other than X itself; 0 where there is none."""
+    changes = []
+    for _, query, reference, _ in lmdb_writer.read(str(path)):
+        if reference.any() and (query != reference).any():
+            x, x_r = forward.centre(np.stack([query, reference]))
+            changes.append(float(((x - x_r) ** 2).sum() / 2))
+    return round(sum(changes) / max(1, len(changes)), 3)
 
 
 def which_gpu(text):
