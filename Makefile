@@ -94,9 +94,9 @@ cv:  ## every fold of VARIANTS="cnn s1r1", several at once; the same command goe
 baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS=]
 	$(python) tools.baselines --dataset '$(DATASET)' $(call option,folds,FOLDS)
 
-tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with intervals
+tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with intervals [FREQUENCIES=1: see SET=balance in the README]
 	$(python) tools.results --dataset '$(DATASET)'
-	$(python) tools.tables --dataset '$(DATASET)'
+	$(python) tools.tables --dataset '$(DATASET)' $(if $(FREQUENCIES),--frequencies)
 	$(python) tools.references --dataset '$(DATASET)'
 
 figures: export GCNET_MOUNTS = $(RAW)

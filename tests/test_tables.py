@@ -1,6 +1,7 @@
 """The tables against hand-computed values, scipy, sklearn and a bootstrap that draws one sample at a time."""
 import csv
 import itertools
+import json
 import math
 import statistics
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn import metrics
+from sklearn import discriminant_analysis, metrics
 
 from tools import tables
 
@@ -236,6 +237,39 @@ def test_numbers_as_text():
     assert [tables.cell('p', p) for p in (0.0004, 0.04567, None)] == ['<0.001', '0.046', '-']
     values = [('low', 2.345), ('low', -2.0), ('paper', 96.5), ('sd', 0.04), ('people', 7)]
     assert [tables.cell(*value) for value in values] == ['+2.3', '-2.0', '96.50', '0.0', '7']
+
+
+def test_frequencies_are_bayes_rule_with_the_training_set_as_prior(place, monkeypatch):
+    """`balance` b leaves p / prior^b, to a factor a row, as probability: the classifier of p is that of sklearn's priors."""
+    random = np.random.default_rng(0)
+    truth = random.choice(3, 60, p=[0.1, 0.8, 0.1])
+    mean = np.array([-1., 0., 1.])
+    x = mean[truth] + random.normal(size=60)
+    counts = [20, 160, 20]
+    equal, skewed = (discriminant_analysis.LinearDiscriminantAnalysis(priors=priors).fit(
+        np.r_[mean + 1, mean - 1].reshape(-1, 1), [0, 1, 2, 0, 1, 2]) for priors in ([1 / 3] * 3, np.array(counts) / 200))
+    rows = []
+    for variant in ('cnn', 's1r1'):
+        named = [(variant, 0, 1, 300, f'S{i}', '001', 1, CLASSES[truth[i]],
+                  CLASSES[equal.predict(x[i:i + 1, None])[0]]) for i in range(60)]
+        rows += [[*row, *probabilities] for row, probabilities in zip(named, equal.predict_proba(x[:, None]))]
+        folder = Path('runs/wild', variant, 'fold0_seed1')
+        folder.mkdir(parents=True)
+        settings = {'balance': 1} if variant == 'cnn' else {}
+        (folder / 'run.json').write_text(json.dumps(dict(settings=settings, counts=counts)))
+    with open('runs/wild/results.csv', 'w', newline='') as file:
+        csv.writer(file, lineterminator='\n').writerows([[*COLUMNS, *CLASSES], *rows])
+    right = {name: np.array(CLASSES)[net.predict(x[:, None])] == np.array(CLASSES)[truth]
+             for name, net in (('cnn', skewed), ('s1r1', equal))}
+    assert right['cnn'].sum() != right['s1r1'].sum()
+    found = tables.read('wild', frequencies=True)[0]
+    for variant in right:
+        np.testing.assert_array_equal(found['value'][found['variant'] == variant], right[variant])
+    monkeypatch.setattr(sys, 'argv', ['tables', '--dataset', 'wild', '--frequencies'])
+    tables.main()
+    assert '--frequencies' in Path('runs/wild/tables_frequencies.md').read_text() and not Path('runs/wild/tables.md').exists()
+    (folder / 'run.json').unlink()
+    assert 's1r1/fold0_seed1/run.json is missing' in refusal(tables.read, 'wild', True)
 
 
 def test_runs_of_unequal_length_are_said(place):

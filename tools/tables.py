@@ -2,7 +2,9 @@
 
     python3 -m tools.tables --dataset demo
 
-writes runs/<dataset>/tables.md, to read as it is, and tables.csv, the same values unrounded, one a line.
+writes runs/<dataset>/tables.md, to read as it is, and tables.csv, the same values unrounded, one a line. With --frequencies,
+tables_frequencies.md and .csv: what the same networks say once the frequencies of the classes, which the setting `balance` takes
+out of their probabilities, are back in, so that accuracy is asked of them and not balanced accuracy.
 
 Rows here are a dict of arrays of one length, an entry a tested image of a run: variant, fold, seed,
 iterations, subject, image (subject/sequence/frame), truth, and value, 1 or 0: whether the image counts. For
@@ -34,14 +36,31 @@ NOT_RUN = 'not run'
 Table = collections.namedtuple('Table', 'title rows notes')  # rows: a dict a line, all with the same keys
 
 
-def read(dataset):
-    """The rows of all runs of a data set, and its classes; SystemExit where there are no good ones."""
+def read(dataset, frequencies=False):
+    """The rows of all runs of a data set, and its classes; SystemExit where there are no good ones. frequencies: as
+    with_frequencies predicts."""
     found = results.read(Path('runs', dataset, 'results.csv'))
+    if frequencies:
+        found['predicted'] = with_frequencies(dataset, found)
     rows = {name: found[name] for name in ('variant', 'fold', 'seed', 'iterations', 'subject', 'truth')}
     images = zip(found['subject'], found['sequence'], found['frame'])
     rows['image'] = np.array(['/'.join(names) for names in images])
     rows['value'] = (found['truth'] == found['predicted']).astype(float)
     return rows, found['classes']
+
+
+def with_frequencies(dataset, found):
+    """The class that each row of results.read calls for if the probability of class c is multiplied with (n_c / n) ^ b, of n
+    training images and the run's balance b; without such a setting the class predicted. SystemExit without its run.json."""
+    predicted = found['predicted'].copy()
+    for variant, fold, seed in sorted(set(zip(*(found[name].tolist() for name in ('variant', 'fold', 'seed'))))):
+        run = runs.read(runs.folder(dataset, variant, fold, seed))
+        balance = run.get('settings', {}).get('balance', 0)
+        if balance:
+            own = (found['variant'] == variant) & (found['fold'] == fold) & (found['seed'] == seed)
+            shares = np.array(run['counts']) / sum(run['counts'])
+            predicted[own] = np.array(found['classes'])[(found['scores'][own] * shares ** balance).argmax(1)]
+    return predicted
 
 
 def take(rows, mask):
@@ -300,9 +319,9 @@ def as_csv(tables):
     return text.getvalue()
 
 
-def make(dataset):
-    """The Tables of a data set, from its results; SystemExit where there are none."""
-    rows, classes = read(dataset)
+def make(dataset, frequencies=False):
+    """The Tables of a data set, from its results; SystemExit where there are none. frequencies: see read."""
+    rows, classes = read(dataset, frequencies)
     variants = [*NAMES, *sorted(set(rows['variant']) - set(NAMES))]
     tables = [accuracy_table(dataset, rows, variants), baseline_table(rows, variants), parts_table(rows),
               recall_table(rows, variants, classes)]
@@ -314,18 +333,21 @@ def make(dataset):
 def main():
     parser = argparse.ArgumentParser(prog='python3 -m tools.tables', description=__doc__.split('\n')[0])
     parser.add_argument('--dataset', default='demo', help='what was tested (default: demo)')
-    dataset = parser.parse_args().dataset
-    tables = make(dataset)
-    made = f'Made by `python3 -m tools.tables --dataset {dataset}` from runs/{dataset}/results.csv.'
-    text = '\n'.join([f'# Results on {dataset}', '', made, '', *map(markdown, tables)])
-    folder = Path('runs', dataset)
+    parser.add_argument('--frequencies', action='store_true',
+                        help="with the classes' frequencies back in what was trained with `balance`")
+    options = parser.parse_args()
+    tables = make(options.dataset, options.frequencies)
+    path = Path('runs', options.dataset, 'tables' + '_frequencies' * options.frequencies)
+    made = (f'Made by `python3 -m tools.tables --dataset {options.dataset}{" --frequencies" * options.frequencies}` '
+            f'from runs/{options.dataset}/results.csv.')
+    text = '\n'.join([f'# Results on {options.dataset}', '', made, '', *map(markdown, tables)])
     try:
-        runs.write(folder / 'tables.csv', as_csv(tables))
-        runs.write(folder / 'tables.md', text)
+        runs.write(path.with_suffix('.csv'), as_csv(tables))
+        runs.write(path.with_suffix('.md'), text)
     except OSError as error:
         raise SystemExit(f'The tables cannot be written: {error}.') from None
     print(text)
-    print(f'tables: {folder / "tables.md"}, {folder / "tables.csv"}')
+    print(f'tables: {path.with_suffix(".md")}, {path.with_suffix(".csv")}')
 
 
 if __name__ == '__main__':
