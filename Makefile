@@ -9,6 +9,7 @@ SEED = 1
 # Optional: ITERS LR BATCH WEIGHTS GPU SET (make train), RAW FOLDS FRAMES WORKERS (make data)
 option = $(if $($(2)),--$(1) '$($(2))')
 run = --dataset '$(DATASET)' --variant '$(VARIANT)' --fold '$(FOLD)' --seed '$(SEED)'
+frequencies = $(if $(FREQUENCIES),--frequencies)
 train = $(call option,iters,ITERS) $(call option,base-lr,LR) $(call option,batch,BATCH) $(call option,weights,WEIGHTS) \
 	$(call option,gpu,GPU) $(foreach setting,$(SET),--set '$(setting)')
 
@@ -96,7 +97,7 @@ baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS
 
 tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with intervals [FREQUENCIES=1: see SET=balance in the README]
 	$(python) tools.results --dataset '$(DATASET)'
-	$(python) tools.tables --dataset '$(DATASET)' $(if $(FREQUENCIES),--frequencies)
+	$(python) tools.tables --dataset '$(DATASET)' $(frequencies)
 	$(python) tools.references --dataset '$(DATASET)'
 
 figures: export GCNET_MOUNTS = $(RAW)
@@ -108,8 +109,8 @@ report: tables figures  ## one page of all tested runs of DATASET: tables, figur
 	$(python) tools.report --dataset '$(DATASET)'
 
 predict: export GCNET_MOUNTS = $(IMAGE):$(RUN)
-predict:  ## expressions in IMAGE= (picture, folder, video) or of WEBCAM=0 [RUN= FORMAT=json OUT= EVERY= WORKERS=]
-	@$(python) tools.predict $(if $(IMAGE),'$(IMAGE)') $(call option,run,RUN) $(call option,format,FORMAT) \
+predict:  ## expressions in IMAGE= (picture, folder, video) or of WEBCAM=0 [RUN= FORMAT=json OUT= EVERY= WORKERS= FREQUENCIES=1]
+	@$(python) tools.predict $(if $(IMAGE),'$(IMAGE)') $(frequencies) $(call option,run,RUN) $(call option,format,FORMAT) \
 		$(call option,out,OUT) $(call option,every,EVERY) $(call option,webcam,WEBCAM) $(call option,workers,WORKERS)
 
 export: export GCNET_MOUNTS = $(RUN)

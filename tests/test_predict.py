@@ -126,6 +126,21 @@ def test_probabilities_are_those_of_the_test(place):
     assert json.loads(json.dumps(run))['crop'] == {'size': 66, 'target': align.TARGET.tolist()}
 
 
+def test_frequencies_are_priors(place, program):
+    """Twice as frequent in training is twice as probable, against the others; without `balance` nothing changes."""
+    face, = predictor.Predictor(FOLDER)(image('faces/p2.png'))
+    same, = predictor.Predictor(FOLDER, frequencies=True)(image('faces/p2.png'))
+    assert same.probabilities == face.probabilities
+    rewrite(settings={'balance': 1}, counts=[10, 20, 70])
+    weighted = np.array(list(face.probabilities.values())) * [1, 2, 7]
+    found, = predictor.Predictor(FOLDER, frequencies=True)(image('faces/p2.png'))
+    assert list(found.probabilities.values()) == pytest.approx((weighted / weighted.sum()).tolist(), abs=1e-4)
+    assert found.expression == CLASSES[weighted.argmax()]
+    for options, expected in (((), face), (('--frequencies',), found)):
+        _, (line,), _ = program('faces/p2.png', '--run', FOLDER, '--format', 'json', *options)
+        assert json.loads(line)['probabilities'] == pytest.approx(expected.probabilities, abs=1e-3)
+
+
 def test_pictures_are_those_of_caffes_own_pass(place):
     face, = predictor.Predictor(FOLDER)(image('faces/p2.png'))
     crop = align.crop(image('faces/p2.png'), face.points)

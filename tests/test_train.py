@@ -386,12 +386,12 @@ def test_what_a_python_layer_raised_is_said(monkeypatch):
 
 def test_balance_gives_the_logarithm_of_the_frequencies():
     for balance in (0.5, 1):
-        found = train.offsets(dict(settings=dict(balance=balance), counts=[2, 6, 0]))
+        found = runs.offsets(dict(settings=dict(balance=balance), counts=[2, 6, 0]))
         assert np.exp(np.array(found[:2]) / balance) == pytest.approx([0.25, 0.75], rel=1e-3)
         assert np.isfinite(found[2])  # of a class without images
     for wrong in (2, -0.1, 'x', True):
         with pytest.raises(SystemExit, match='balance must be a number from 0 to 1'):
-            train.offsets(dict(settings=dict(balance=wrong), counts=[1, 1]))
+            runs.offsets(dict(settings=dict(balance=wrong), counts=[1, 1]))
 
 
 def test_balance_from_the_command_line(monkeypatch):

@@ -45,6 +45,9 @@ def main():
     parser.add_argument('--run',
                         help='folder of a trained run (default: the one that was tested last, else the model '
                              'that comes with the project)')
+    parser.add_argument('--frequencies', action='store_true',
+                        help='take a class for as probable as it was frequent in training (default: all for equally so, where '
+                             'the run was trained with `balance`)')
     parser.add_argument('--format', choices=('text', 'json'), default='text',
                         help='of standard output (default: text)')
     parser.add_argument('--out', type=Path, help='folder of the pictures drawn (default: predictions)')
@@ -79,7 +82,7 @@ def main():
 
 def load(options):
     """The Predictor of the options; says on standard error which model that is, and why."""
-    model = predictor.Predictor(options.run)
+    model = predictor.Predictor(options.run, options.frequencies)
     goal = '' if model.iterations in (None, model.iteration) else f' of {model.iterations}'
     why, shipped = '', predictor.SHIPPED
     if not options.run and model.folder == shipped:

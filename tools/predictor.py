@@ -26,13 +26,14 @@ class Predictor:
 
     folder: a run folder, or one with its run.json, deploy.prototxt and a caffemodel in snapshots/; by default
     the run that was tested last, else the model that comes with the project. Raises SystemExit, saying why,
-    where that is no run, is damaged, or does not tell expressions in faces cropped as they are now.
+    where that is no run, is damaged, or does not tell expressions in faces cropped as they are now. frequencies: a class
+    is as probable as it was frequent in training, where the run was trained with `balance` and so takes all for as frequent.
     """
 
-    def __init__(self, folder=None):
+    def __init__(self, folder=None, frequencies=False):
         self.folder = Path(folder or newest())
-        run = settings(self.folder)
-        self.classes, self.iterations = run['classes'], run.get('iterations')
+        self.run, self.frequencies = settings(self.folder), frequencies
+        self.classes, self.iterations = self.run['classes'], self.run.get('iterations')
         self.net, self.iteration = forward.load(self.folder)
         shapes = {name: blob.data.shape[1:] for name, blob in self.net.blobs.items()}
         if shapes.get('prob') != (len(self.classes),):
@@ -62,7 +63,8 @@ class Predictor:
         queries = forward.centre(np.array(crops))
         outputs = forward.run(self.net, queries)
         references = outputs['generated'][:, 0] if 'generated' in outputs else [None] * len(crops)
-        rows = zip(outputs['prob'], queries[:, 0], references)  # as many as there are crops, in their order
+        probabilities = runs.with_frequencies(self.run, outputs['prob']) if self.frequencies else outputs['prob']
+        rows = zip(probabilities, queries[:, 0], references)  # as many as there are crops, in their order
         return [[self.face(points, *next(rows)) for points, _ in faces] for faces in found]
 
     def face(self, points, probabilities, query, reference):

@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
@@ -91,6 +92,26 @@ def read(run):
     if not isinstance(settings, dict):
         raise SystemExit(f'{path} holds no settings: remove {run} and train again.')
     return settings
+
+
+def offsets(run):
+    """What is added to the scores in Cls, a number a class, where run['settings'] has `balance` b: of a class with n_c of
+    n training images b log(n_c / n) (layers/adjust.py). With b = 1 the loss asks for the mean of the classes' recalls, with
+    0 for the share of all images. SystemExit for a b that is no number from 0 to 1."""
+    balance = run['settings']['balance']
+    if isinstance(balance, bool) or not isinstance(balance, (int, float)) or not 0 <= balance <= 1:
+        raise SystemExit(f'balance must be a number from 0 to 1, not {balance!r}.')
+    counts = np.maximum(run['counts'], 1)  # a class without images has no logarithm, and no part in the loss
+    return np.round(balance * np.log(counts / sum(run['counts'])), 4).tolist()
+
+
+def with_frequencies(run, probabilities):
+    """Probabilities, N x K, of a run, with what its `balance` took out of them: the frequencies of the classes in training, so
+    that the most probable class is meant for accuracy. The same where it took nothing; SystemExit as offsets."""
+    if not run.get('settings', {}).get('balance', 0):
+        return probabilities
+    weighted = probabilities * np.exp(offsets(run))
+    return weighted / weighted.sum(1, keepdims=True)
 
 
 def snapshots(run):

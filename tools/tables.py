@@ -50,16 +50,13 @@ def read(dataset, frequencies=False):
 
 
 def with_frequencies(dataset, found):
-    """The class that each row of results.read calls for if the probability of class c is multiplied with (n_c / n) ^ b, of n
-    training images and the run's balance b; without such a setting the class predicted. SystemExit without its run.json."""
+    """The class that each row of results.read calls for with the classes' frequencies back in, see runs.with_frequencies;
+    SystemExit where the run.json of a row is missing."""
     predicted = found['predicted'].copy()
     for variant, fold, seed in sorted(set(zip(*(found[name].tolist() for name in ('variant', 'fold', 'seed'))))):
         run = runs.read(runs.folder(dataset, variant, fold, seed))
-        balance = run.get('settings', {}).get('balance', 0)
-        if balance:
-            own = (found['variant'] == variant) & (found['fold'] == fold) & (found['seed'] == seed)
-            shares = np.array(run['counts']) / sum(run['counts'])
-            predicted[own] = np.array(found['classes'])[(found['scores'][own] * shares ** balance).argmax(1)]
+        own = (found['variant'] == variant) & (found['fold'] == fold) & (found['seed'] == seed)
+        predicted[own] = np.array(found['classes'])[runs.with_frequencies(run, found['scores'][own]).argmax(1)]
     return predicted
 
 

@@ -20,7 +20,6 @@ import sys
 import time
 
 import caffe
-import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from tqdm import tqdm
@@ -128,7 +127,7 @@ def prototxts(folder, run):
     solver = {name: value for name, value in run['settings'].items() if name in request.SOLVER_SETTINGS}
     network = {name: value for name, value in run['settings'].items() if name not in (*solver, 'balance')}
     if run['settings'].get('balance', 0) != 0:
-        network['score_offsets'] = offsets(run)
+        network['score_offsets'] = runs.offsets(run)
     if network.get('pixel_scale') == 'relative':
         network['pixel_scale'] = round(COPIED / run['change'], 4) if run['change'] else 1.0
     if 'neutral' in run['classes']:
@@ -154,17 +153,6 @@ def prototxts(folder, run):
     except (TypeError, ValueError, text_format.ParseError) as error:
         raise SystemExit(f'These settings make no network: {run["settings"]} ({error}).') from None
     return texts
-
-
-def offsets(run):
-    """What is added to the scores in Cls, a number a class, where run['settings'] has `balance` b: of a class with n_c of
-    n training images b log(n_c / n) (layers/adjust.py). With b = 1 the loss asks for the mean of the classes' recalls, with
-    0 for the share of all images. SystemExit for a b that is no number from 0 to 1."""
-    balance = run['settings']['balance']
-    if isinstance(balance, bool) or not isinstance(balance, (int, float)) or not 0 <= balance <= 1:
-        raise SystemExit(f'balance must be a number from 0 to 1, not {balance!r}.')
-    counts = np.maximum(run['counts'], 1)  # a class without images has no logarithm, and no part in the loss
-    return np.round(balance * np.log(counts / sum(run['counts'])), 4).tolist()
 
 
 def resume(folder, run):
