@@ -139,6 +139,36 @@ def test_bootstrap_is_that_of_a_slow_loop(monkeypatch):
     np.testing.assert_allclose(tables.bootstrap(gain, total, 500, 5), expected, rtol=1e-12)
 
 
+def test_difference_of_balanced_accuracies_is_that_of_sklearn_drawn_one_at_a_time(place, monkeypatch):
+    monkeypatch.setattr(tables.bootstrap, '__defaults__', (300, tables.SEED))
+    random = np.random.default_rng(3)
+    rows = []
+    for person in range(12):
+        for truth, n in (('anger', 6), ('happy', 1 + person % 3), ('surprise', person == 0)):
+            for variant, right in (('cnn', 0.5), ('s1r1', 0.8)):
+                named = images(variant, person % 2, f'S{person:02d}', n, sequence=truth, truth=truth)
+                rows += [row if random.random() < right else (*row[:-1], 'happy' if truth == 'anger' else 'anger') for row in named]
+    found = place(rows)
+    row = tables.balanced_difference(found, 's1r1', 'cnn')
+
+    def minus(people):
+        score = {}
+        for variant in ('s1r1', 'cnn'):
+            drawn = [row for person in people for row in rows if row[0] == variant and row[4] == f'S{person:02d}']
+            score[variant] = metrics.balanced_accuracy_score([row[7] for row in drawn], [row[8] for row in drawn])
+        return 100 * (score['s1r1'] - score['cnn'])
+
+    assert row['balanced difference'] == pytest.approx(minus(range(12)))
+    drawn = np.random.default_rng(tables.SEED).integers(12, size=(300, 12))
+    assert any(0 not in people for people in drawn)  # a draw without a surprise
+    low, high = np.percentile([minus(people) for people in drawn], [2.5, 97.5])
+    assert [row['its low'], row['its high']] == pytest.approx([low, high])
+    table = tables.baseline_table(found, ['cnn', 's1r1', 'hog'])
+    assert line(table, 'GCNet S1R1')['its low'] == row['its low'] and line(table, 'HOG + linear SVM')['its low'] is None
+    monkeypatch.setattr(tables, 'BLOCK', 100)  # two draws at once
+    assert tables.balanced_difference(found, 's1r1', 'cnn') == pytest.approx(row)
+
+
 def test_bootstrap_agrees_with_the_normal_approximation():
     gain, total = people(600)
     ratio = gain.sum() / total.sum()

@@ -112,15 +112,17 @@ def by_person(rows):
 def bootstrap(gain, total, draws=DRAWS, seed=SEED):
     """The 95 % percentile interval of sum(gain) / sum(total), the people drawn with replacement.
 
-    gain, total: arrays, an element a person.
+    gain, total: arrays, an element a person; or people x classes, for the mean over the classes that were drawn.
     """
     random = np.random.default_rng(seed)
-    block = max(1, BLOCK // len(gain))
+    block = max(1, BLOCK // gain.size)
     ratios = []
     for start in range(0, draws, block):
         chosen = random.integers(len(gain), size=(min(block, draws - start), len(gain)))
-        ratios.append(gain[chosen].sum(1) / total[chosen].sum(1))
-    return np.percentile(np.concatenate(ratios), [2.5, 97.5])
+        with np.errstate(invalid='ignore'):  # a class without an image
+            ratios.append(gain[chosen].sum(1) / total[chosen].sum(1))
+    ratios = np.concatenate(ratios)
+    return np.percentile(np.nanmean(ratios, axis=1) if ratios.ndim > 1 else ratios, [2.5, 97.5])
 
 
 def signed_rank(differences):
@@ -152,6 +154,27 @@ def difference(rows, variant, base):
     line['p'], line['differing'] = signed_rank((hits - others) / total)
     if len(total) > 1:  # of one person there is no spread
         line['low'], line['high'] = 100 * bootstrap(hits - others, total)
+    return line
+
+
+def balanced_difference(rows, variant, base):
+    """Of a line of a table: the balanced accuracy of a variant minus another's, in points, on the folds and seeds that both
+    have, and its interval; None for each without."""
+    line = dict.fromkeys(['balanced difference', 'its low', 'its high'])
+    a, b = (take(rows, rows['variant'] == name) for name in (variant, base))
+    if not runs_of(a) & runs_of(b):
+        return line
+    a, b = common(a, b)
+    people, classes = np.unique(a['subject']), np.unique(a['truth'])
+
+    def sums(rows, values):
+        index = np.searchsorted(people, rows['subject']) * len(classes) + np.searchsorted(classes, rows['truth'])
+        return np.bincount(index, weights(rows) * values, len(people) * len(classes)).reshape(len(people), len(classes))
+
+    gain, total = sums(a, a['value']) - sums(b, b['value']), sums(a, 1)
+    line['balanced difference'] = 100 * np.mean(gain.sum(0) / total.sum(0))
+    if len(people) > 1:
+        line['its low'], line['its high'] = 100 * bootstrap(gain, total)
     return line
 
 
@@ -217,11 +240,11 @@ COMPARED = [
 
 def baseline_table(rows, variants):
     """Every variant against the CNN."""
-    lines = [{'variant': title(variant), **difference(rows, variant, 'cnn')}
+    lines = [{'variant': title(variant), **difference(rows, variant, 'cnn'), **balanced_difference(rows, variant, 'cnn')}
              for variant in variants if variant != 'cnn']
     return Table('Difference from the CNN, points', lines, [
         'difference: of the shares of all images, on the folds and seeds that both have (folds, seeds).',
-        *COMPARED])
+        'balanced difference: of the balanced accuracies, its low and high as low and high.', *COMPARED])
 
 
 def parts_table(rows):
@@ -285,7 +308,7 @@ def cell(column, value):
         return str(value)
     if column == 'p':
         return '<0.001' if value < 0.001 else f'{value:.3f}'
-    if column in ('difference', 'low', 'high'):
+    if column in ('difference', 'low', 'high', 'balanced difference', 'its low', 'its high'):
         return f'{value:+.1f}'
     return f'{value:.2f}' if column == 'paper' else f'{value:.1f}'  # the paper's as it is printed
 
