@@ -9,7 +9,7 @@ SEED = 1
 # Optional: ITERS LR BATCH WEIGHTS GPU SET (make train), RAW FOLDS FRAMES WORKERS (make data)
 option = $(if $($(2)),--$(1) '$($(2))')
 run = --dataset '$(DATASET)' --variant '$(VARIANT)' --fold '$(FOLD)' --seed '$(SEED)'
-frequencies = $(if $(FREQUENCIES),--frequencies)
+frequencies = $(if $(filter-out 0,$(FREQUENCIES)),--frequencies)
 train = $(call option,iters,ITERS) $(call option,base-lr,LR) $(call option,batch,BATCH) $(call option,weights,WEIGHTS) \
 	$(call option,gpu,GPU) $(foreach setting,$(SET),--set '$(setting)')
 
@@ -97,7 +97,8 @@ baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS
 
 tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with intervals [FREQUENCIES=1: see SET=balance in the README]
 	$(python) tools.results --dataset '$(DATASET)'
-	$(python) tools.tables --dataset '$(DATASET)' $(frequencies)
+	$(python) tools.tables --dataset '$(DATASET)'
+	$(if $(frequencies),$(python) tools.tables --dataset '$(DATASET)' $(frequencies))
 	$(python) tools.references --dataset '$(DATASET)'
 
 figures: export GCNET_MOUNTS = $(RAW)

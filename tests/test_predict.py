@@ -136,9 +136,15 @@ def test_frequencies_are_priors(place, program):
     found, = predictor.Predictor(FOLDER, frequencies=True)(image('faces/p2.png'))
     assert list(found.probabilities.values()) == pytest.approx((weighted / weighted.sum()).tolist(), abs=1e-4)
     assert found.expression == CLASSES[weighted.argmax()]
+    command = ('faces/p2.png', '--run', FOLDER, '--format', 'json')
     for options, expected in (((), face), (('--frequencies',), found)):
-        _, (line,), _ = program('faces/p2.png', '--run', FOLDER, '--format', 'json', *options)
-        assert json.loads(line)['probabilities'] == pytest.approx(expected.probabilities, abs=1e-3)
+        _, (line,), err = program(*command, *options)
+        assert json.loads(line)['probabilities'] == pytest.approx(expected.probabilities, abs=1e-3) and 'balance' not in err
+    for counts in (None, [1, 2], ['a', 'b', 'c'], [0, 0, 0]):
+        rewrite(counts=counts)
+        assert 'does not say how many training images' in program(*command, '--frequencies')[0]
+    rewrite(settings={})
+    assert 'trained without `balance`' in program(*command, '--frequencies')[2]
 
 
 def test_pictures_are_those_of_caffes_own_pass(place):

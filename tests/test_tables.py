@@ -145,8 +145,10 @@ def test_difference_of_balanced_accuracies_is_that_of_sklearn_drawn_one_at_a_tim
     rows = []
     for person in range(12):
         for truth, n in (('anger', 6), ('happy', 1 + person % 3), ('surprise', person == 0)):
-            for variant, right in (('cnn', 0.5), ('s1r1', 0.8)):
-                named = images(variant, person % 2, f'S{person:02d}', n, sequence=truth, truth=truth)
+            for variant, right, seed in (('cnn', 0.5, 1), ('s1r1', 0.8, 1), ('cnn', 0.6, 2), ('s1r1', 0.7, 2)):
+                if person % 2 and seed == 2:
+                    continue
+                named = images(variant, person % 2, f'S{person:02d}', n, sequence=truth, truth=truth, seed=seed)
                 rows += [row if random.random() < right else (*row[:-1], 'happy' if truth == 'anger' else 'anger') for row in named]
     found = place(rows)
     row = tables.balanced_difference(found, 's1r1', 'cnn')
@@ -155,7 +157,8 @@ def test_difference_of_balanced_accuracies_is_that_of_sklearn_drawn_one_at_a_tim
         score = {}
         for variant in ('s1r1', 'cnn'):
             drawn = [row for person in people for row in rows if row[0] == variant and row[4] == f'S{person:02d}']
-            score[variant] = metrics.balanced_accuracy_score([row[7] for row in drawn], [row[8] for row in drawn])
+            score[variant] = metrics.balanced_accuracy_score([row[7] for row in drawn], [row[8] for row in drawn],
+                                                             sample_weight=[1 if row[1] else 0.5 for row in drawn])
         return 100 * (score['s1r1'] - score['cnn'])
 
     assert row['balanced difference'] == pytest.approx(minus(range(12)))
@@ -241,6 +244,14 @@ def test_error_on_the_weakest_third(depths):
     assert 'a depth of at most 0.267' in table.notes[0]
     assert (s1r1['error, weak'], s1r1['difference'], cnn['difference']) == (0, -50, None)
     assert hog['error, weak'] == hog['difference'] == 'not run'
+    assert (s1r1["of the CNN's"], cnn["of the CNN's"], hog["of the CNN's"]) == (0, None, None)
+
+
+def test_share_of_the_errors_of_two_people(place):
+    rows = place(images('cnn', 0, 'A', 1, 2) + images('s1r1', 0, 'A', 2, 1) + images('cnn', 0, 'B', 2, 1) + images('s1r1', 0, 'B', 2, 1))
+    line = tables.share({**rows, 'value': 1 - rows['value']}, 's1r1', 'cnn')
+    assert line == pytest.approx({"of the CNN's": 200 / 3, 'from': 50, 'to': 100})  # draws: A A, A B, B B
+    assert tables.share(tables.take(rows, rows['value'] == 2), 's1r1', 'cnn')['to'] is None
 
 
 def test_markdown_is_aligned_and_the_csv_has_every_value(place, monkeypatch, capsys):
@@ -275,31 +286,38 @@ def test_frequencies_are_bayes_rule_with_the_training_set_as_prior(place, monkey
     truth = random.choice(3, 60, p=[0.1, 0.8, 0.1])
     mean = np.array([-1., 0., 1.])
     x = mean[truth] + random.normal(size=60)
-    counts = [20, 160, 20]
     equal, skewed = (discriminant_analysis.LinearDiscriminantAnalysis(priors=priors).fit(
-        np.r_[mean + 1, mean - 1].reshape(-1, 1), [0, 1, 2, 0, 1, 2]) for priors in ([1 / 3] * 3, np.array(counts) / 200))
+        np.r_[mean + 1, mean - 1].reshape(-1, 1), [0, 1, 2, 0, 1, 2]) for priors in ([1 / 3] * 3, [0.1, 0.8, 0.1]))
     rows = []
-    for variant in ('cnn', 's1r1'):
-        named = [(variant, 0, 1, 300, f'S{i}', '001', 1, CLASSES[truth[i]],
-                  CLASSES[equal.predict(x[i:i + 1, None])[0]]) for i in range(60)]
+    for variant, fold, balance, counts in (('cnn', 0, 1, [20, 160, 20]), ('s1r1', 0, 0, [20, 160, 20]), ('cnn', 1, 1, [5, 5, 5])):
+        named = [(variant, fold, 1, 300, f'S{i}', '001', 1, CLASSES[truth[i]], CLASSES[equal.predict(x[i:i + 1, None])[0]])
+                 for i in range(60)]
         rows += [[*row, *probabilities] for row, probabilities in zip(named, equal.predict_proba(x[:, None]))]
-        folder = Path('runs/wild', variant, 'fold0_seed1')
+        folder = Path('runs/wild', variant, f'fold{fold}_seed1')
         folder.mkdir(parents=True)
-        settings = {'balance': 1} if variant == 'cnn' else {}
-        (folder / 'run.json').write_text(json.dumps(dict(settings=settings, counts=counts)))
+        (folder / 'run.json').write_text(json.dumps(dict(settings={'balance': balance}, counts=counts)))
     with open('runs/wild/results.csv', 'w', newline='') as file:
         csv.writer(file, lineterminator='\n').writerows([[*COLUMNS, *CLASSES], *rows])
-    right = {name: np.array(CLASSES)[net.predict(x[:, None])] == np.array(CLASSES)[truth]
-             for name, net in (('cnn', skewed), ('s1r1', equal))}
-    assert right['cnn'].sum() != right['s1r1'].sum()
+    right = {run: net.predict(x[:, None]) == truth for run, net in ((('cnn', 0), skewed), (('s1r1', 0), equal), (('cnn', 1), equal))}
+    assert right['cnn', 0].sum() != right['cnn', 1].sum()
     found = tables.read('wild', frequencies=True)[0]
-    for variant in right:
-        np.testing.assert_array_equal(found['value'][found['variant'] == variant], right[variant])
+    for variant, fold in right:
+        own = (found['variant'] == variant) & (found['fold'] == fold)
+        np.testing.assert_array_equal(found['value'][own], right[variant, fold])
     monkeypatch.setattr(sys, 'argv', ['tables', '--dataset', 'wild', '--frequencies'])
     tables.main()
     assert '--frequencies' in Path('runs/wild/tables_frequencies.md').read_text() and not Path('runs/wild/tables.md').exists()
     (folder / 'run.json').unlink()
-    assert 's1r1/fold0_seed1/run.json is missing' in refusal(tables.read, 'wild', True)
+    assert 'cnn/fold1_seed1/run.json is missing' in refusal(tables.read, 'wild', True)
+
+
+def test_a_longer_name_than_any_predicted_is_not_cut(place):
+    place([(*images('cnn', 0, 'A', 1, truth='surprise')[0][:-1], 'happy')], 'wild')
+    text = Path('runs/wild/results.csv').read_text().replace(',0,1,0', ',0,0.5,0.4')
+    Path('runs/wild/results.csv').write_text(text)
+    Path('runs/wild/cnn/fold0_seed1').mkdir(parents=True)
+    Path('runs/wild/cnn/fold0_seed1/run.json').write_text('{"settings": {"balance": 1}, "counts": [1, 1, 9]}')
+    assert tables.read('wild')[0]['value'] == [0] and tables.read('wild', frequencies=True)[0]['value'] == [1]
 
 
 def test_runs_of_unequal_length_are_said(place):

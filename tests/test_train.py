@@ -228,13 +228,14 @@ def test_kill_and_resume(monkeypatch):
     wait_for(lambda: not held())  # Caffe does not outlive us
     last = runs.last_snapshot(FOLDER)
     assert last.iteration in range(60, 600, 60)
+    kept = [iteration for iteration in iterations() if iteration < last.iteration]
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, augment=True))
     assert train.main([*COMMAND, '--iters', '600']) == 0
     assert f'Resuming from {last.solverstate}' in (FOLDER / 'log.txt').read_text()
     seen = iterations()
     assert seen == sorted(set(seen)) and set(range(last.iteration, 601, 2)) < set(seen)
-    before = [iteration for iteration in seen if iteration < last.iteration]  # but what Caffe wrote just before the kill
-    assert before and before == list(range(0, 2 * len(before), 2))
+    assert kept and kept == list(range(0, 2 * len(kept), 2))  # but what Caffe wrote just before the kill
+    assert [iteration for iteration in seen if iteration < last.iteration] == kept
 
 
 def test_divergence_stops_and_can_be_started_again():

@@ -46,8 +46,8 @@ def main():
                         help='folder of a trained run (default: the one that was tested last, else the model '
                              'that comes with the project)')
     parser.add_argument('--frequencies', action='store_true',
-                        help='take a class for as probable as it was frequent in training (default: all for equally so, where '
-                             'the run was trained with `balance`)')
+                        help='multiply the probabilities with how frequent each class was in training, for a run trained with '
+                             '`balance`, which takes all for equally probable')
     parser.add_argument('--format', choices=('text', 'json'), default='text',
                         help='of standard output (default: text)')
     parser.add_argument('--out', type=Path, help='folder of the pictures drawn (default: predictions)')
@@ -89,6 +89,8 @@ def load(options):
         why = f', as no run is tested here: {shipped}/README.md says what it can do'
     elif not options.run and (shipped / 'run.json').is_file():
         why = f', the run that was tested last (RUN={shipped} takes the one trained on photographs)'
+    if options.frequencies and not model.run.get('settings', {}).get('balance', 0):
+        why += ', trained without `balance`: its probabilities have the frequencies in them already'
     print(f'Model: {model.folder}, iteration {model.iteration}{goal}{why}.', file=sys.stderr)
     return model
 

@@ -42,6 +42,8 @@ class Predictor:
         if shapes.get('query') != (1, net.CROP, net.CROP):
             raise SystemExit(f'{self.folder}: deploy.prototxt takes no `query` of 1 x {net.CROP} x '
                              f'{net.CROP}: train again.')
+        if frequencies:
+            runs.with_frequencies(self.run, np.ones((1, len(self.classes))))  # says now what is wrong with them
 
     def __call__(self, image):
         """The Faces of an image, the largest first; [] where none is found.

@@ -22,7 +22,8 @@ FIGURES = {'figure4_depth': 'Figure 4: error against the depth of the expression
            'figure6_filters': 'Figure 6: learned filters',
            'figure7_faces': 'Figure 7: X, the generated reference X̂r, the reconstructions, and the true neutral face Xr',
            'learning_curves': 'Losses and accuracy over iterations, accuracy for the eye only'}
-TEXTS = {'tables.md': 'Tables', 'references.md': 'Are the generated references references?'}
+TEXTS = {'tables.md': 'Tables', 'tables_frequencies.md': "Tables, with the classes' frequencies back in",
+         'references.md': 'Are the generated references references?'}
 SHOWN = 4  # runs: of more, the pictures of each one would make a page too heavy to open
 
 

@@ -107,9 +107,14 @@ def offsets(run):
 
 def with_frequencies(run, probabilities):
     """Probabilities, N x K, of a run, with what its `balance` took out of them: the frequencies of the classes in training, so
-    that the most probable class is meant for accuracy. The same where it took nothing; SystemExit as offsets."""
-    if not run.get('settings', {}).get('balance', 0):
+    that the most probable class is meant for accuracy. The same where it took nothing; SystemExit where run.json is no good."""
+    settings, counts = run.get('settings', {}), run.get('counts')
+    if isinstance(settings, dict) and not settings.get('balance', 0):
         return probabilities
+    if not (isinstance(settings, dict) and isinstance(counts, list) and len(counts) == probabilities.shape[1]
+            and all(type(n) is int and n >= 0 for n in counts) and sum(counts)):
+        raise SystemExit(f'The run.json of {run.get("variant")}, fold {run.get("fold")}, does not say how many training images '
+                         'each class had (`counts`): train again.')
     weighted = probabilities * np.exp(offsets(run))
     return weighted / weighted.sum(1, keepdims=True)
 

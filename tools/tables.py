@@ -52,11 +52,12 @@ def read(dataset, frequencies=False):
 def with_frequencies(dataset, found):
     """The class that each row of results.read calls for with the classes' frequencies back in, see runs.with_frequencies;
     SystemExit where the run.json of a row is missing."""
-    predicted = found['predicted'].copy()
+    classes = np.array(found['classes'])
+    predicted = found['predicted'].astype(classes.dtype)  # as wide as the longest name
     for variant, fold, seed in sorted(set(zip(*(found[name].tolist() for name in ('variant', 'fold', 'seed'))))):
         run = runs.read(runs.folder(dataset, variant, fold, seed))
         own = (found['variant'] == variant) & (found['fold'] == fold) & (found['seed'] == seed)
-        predicted[own] = np.array(found['classes'])[runs.with_frequencies(run, found['scores'][own]).argmax(1)]
+        predicted[own] = classes[runs.with_frequencies(run, found['scores'][own]).argmax(1)]
     return predicted
 
 
@@ -91,13 +92,14 @@ def recalls(rows, classes):
     return [mean(take(rows, rows['truth'] == name)) for name in classes]
 
 
-def common(a, b):
+def common(rows, variant, base):
     """The rows of two variants in the folds and seeds that both have; SystemExit if their images differ."""
+    a, b = (take(rows, rows['variant'] == name) for name in (variant, base))
     both = runs_of(a) & runs_of(b)
     a, b = (take(rows, np.array([run in both for run in zip(rows['fold'], rows['seed'])], bool))
             for rows in (a, b))
     if sorted(zip(a['fold'], a['seed'], a['image'])) != sorted(zip(b['fold'], b['seed'], b['image'])):
-        raise SystemExit(f'{a["variant"][0]} and {b["variant"][0]} were not tested on the same images: '
+        raise SystemExit(f'{variant} and {base} were not tested on the same images: '
                          'train and test the older of them again.')
     return a, b
 
@@ -119,10 +121,10 @@ def bootstrap(gain, total, draws=DRAWS, seed=SEED):
     ratios = []
     for start in range(0, draws, block):
         chosen = random.integers(len(gain), size=(min(block, draws - start), len(gain)))
-        with np.errstate(invalid='ignore'):  # a class without an image
+        with np.errstate(invalid='ignore', divide='ignore'):  # nothing drawn to divide by
             ratios.append(gain[chosen].sum(1) / total[chosen].sum(1))
     ratios = np.concatenate(ratios)
-    return np.percentile(np.nanmean(ratios, axis=1) if ratios.ndim > 1 else ratios, [2.5, 97.5])
+    return np.nanpercentile(np.nanmean(ratios, axis=1) if ratios.ndim > 1 else ratios, [2.5, 97.5])
 
 
 def signed_rank(differences):
@@ -142,10 +144,9 @@ def signed_rank(differences):
 def difference(rows, variant, base):
     """A line of a table: mean value of a variant minus another's, on the folds and seeds that both have."""
     line = dict.fromkeys(['difference', 'low', 'high', 'p', 'differing', 'people', 'folds', 'seeds'])
-    a, b = (take(rows, rows['variant'] == name) for name in (variant, base))
-    if not (len(a['value']) and len(b['value'])):
+    if not {variant, base} <= set(rows['variant']):
         return {**line, 'difference': NOT_RUN}
-    a, b = common(a, b)
+    a, b = common(rows, variant, base)
     if not len(a['value']):
         return {**line, 'difference': 'no common run'}
     (hits, total), (others, _) = by_person(a), by_person(b)
@@ -161,10 +162,9 @@ def balanced_difference(rows, variant, base):
     """Of a line of a table: the balanced accuracy of a variant minus another's, in points, on the folds and seeds that both
     have, and its interval; None for each without."""
     line = dict.fromkeys(['balanced difference', 'its low', 'its high'])
-    a, b = (take(rows, rows['variant'] == name) for name in (variant, base))
-    if not runs_of(a) & runs_of(b):
+    a, b = common(rows, variant, base)
+    if not len(a['value']):
         return line
-    a, b = common(a, b)
     people, classes = np.unique(a['subject']), np.unique(a['truth'])
 
     def sums(rows, values):
@@ -175,6 +175,18 @@ def balanced_difference(rows, variant, base):
     line['balanced difference'] = 100 * np.mean(gain.sum(0) / total.sum(0))
     if len(people) > 1:
         line['its low'], line['its high'] = 100 * bootstrap(gain, total)
+    return line
+
+
+def share(rows, variant, base):
+    """Of a line of a table: the values of a variant in % of another's, on the folds and seeds that both have, and its interval;
+    None for each without."""
+    line = dict.fromkeys(["of the CNN's", 'from', 'to'])
+    a, b = common(rows, variant, base)
+    if b['value'].any():
+        (own, _), (others, _) = by_person(a), by_person(b)
+        line["of the CNN's"] = 100 * own.sum() / others.sum()
+        line['from'], line['to'] = 100 * bootstrap(own, others)
     return line
 
 
@@ -254,7 +266,8 @@ def parts_table(rows):
         lines.append({'difference of': f'{variant.upper()} - {base.upper()}',
                       'what differs': parts(base, variant), **difference(rows, variant, base)})
     return Table('What contrast (S) and reconstruction (R) bring to GCNet, points', lines, [
-        'The columns are those of the table before, each pair on the folds and seeds that both have.'])
+        'The columns are those of the table before, without the balanced difference; each pair on the folds and seeds that both '
+        'have.'])
 
 
 def parts(base, variant):
@@ -288,16 +301,18 @@ def depth_table(rows, variants):
     lines = []
     for variant in variants:
         own = rows['variant'] == variant
-        compared = difference(take(errors, weak), variant, 'cnn') if variant != 'cnn' else {}
+        compared = {} if variant == 'cnn' else {**difference(take(errors, weak), variant, 'cnn'),
+                                                **share(take(errors, weak), variant, 'cnn')}
         lines.append({'variant': title(variant),
                       'error, weak': mean(take(errors, own & weak)) if own.any() else NOT_RUN,
                       'error, others': mean(take(errors, own & ~weak)),
                       'images, weak': len(set(rows['image'][own & weak])) if own.any() else None,
                       **{name: compared.get(name)
-                         for name in ('difference', 'low', 'high', 'people', 'folds', 'seeds')}})
+                         for name in ('difference', 'low', 'high', "of the CNN's", 'from', 'to', 'people', 'folds', 'seeds')}})
     return Table('Error on weak expressions (lowest third of depth), %', lines, [
         f'weak: drawn with a depth of at most {third:.3f}, a third of the tested images; others: all above.',
-        'difference, low, high: error on weak expressions minus the CNN\'s, as above; below 0 is better.'])
+        'difference, low, high: error on weak expressions minus the CNN\'s, as above; below 0 is better.',
+        "of the CNN's, from, to: the same errors in % of the CNN's, and the interval; the paper has \"approximately twice less\"."])
 
 
 def cell(column, value):
@@ -360,6 +375,8 @@ def main():
     path = Path('runs', options.dataset, 'tables' + '_frequencies' * options.frequencies)
     made = (f'Made by `python3 -m tools.tables --dataset {options.dataset}{" --frequencies" * options.frequencies}` '
             f'from runs/{options.dataset}/results.csv.')
+    if options.frequencies:
+        made += ' Networks trained with `balance`: their probabilities times the frequency of each class in training.'
     text = '\n'.join([f'# Results on {options.dataset}', '', made, '', *map(markdown, tables)])
     try:
         runs.write(path.with_suffix('.csv'), as_csv(tables))
