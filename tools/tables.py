@@ -104,11 +104,16 @@ def common(rows, variant, base):
     return a, b
 
 
-def by_person(rows):
-    """(sums of values, numbers of images) of one variant, weighted: arrays, an element a person."""
+def by_person(rows, by_class=False):
+    """(sums of values, numbers of images) of one variant, weighted: arrays, an element a person, or people x true classes."""
     people, index = np.unique(rows['subject'], return_inverse=True)
+    shape = [len(people)]
+    if by_class:
+        classes, kind = np.unique(rows['truth'], return_inverse=True)
+        shape.append(len(classes))
+        index = index * len(classes) + kind
     weight = weights(rows)
-    return np.bincount(index, weight * rows['value'], len(people)), np.bincount(index, weight, len(people))
+    return tuple(np.bincount(index, values, np.prod(shape)).reshape(shape) for values in (weight * rows['value'], weight))
 
 
 def bootstrap(gain, total, draws=DRAWS, seed=SEED):
@@ -165,15 +170,10 @@ def balanced_difference(rows, variant, base):
     a, b = common(rows, variant, base)
     if not len(a['value']):
         return line
-    people, classes = np.unique(a['subject']), np.unique(a['truth'])
-
-    def sums(rows, values):
-        index = np.searchsorted(people, rows['subject']) * len(classes) + np.searchsorted(classes, rows['truth'])
-        return np.bincount(index, weights(rows) * values, len(people) * len(classes)).reshape(len(people), len(classes))
-
-    gain, total = sums(a, a['value']) - sums(b, b['value']), sums(a, 1)
+    (hits, total), (others, _) = by_person(a, by_class=True), by_person(b, by_class=True)
+    gain = hits - others
     line['balanced difference'] = 100 * np.mean(gain.sum(0) / total.sum(0))
-    if len(people) > 1:
+    if len(total) > 1:
         line['its low'], line['its high'] = 100 * bootstrap(gain, total)
     return line
 

@@ -194,6 +194,7 @@ def prepare(folder, run, texts):
             (folder / name).unlink(missing_ok=True)
     # Caffe shows the iteration that it goes on from once more.
     metrics = [row for row in read_metrics(folder) if row['iteration'] < run['begun']]
+    metrics += missed(folder, metrics, run['begun'])
     write_metrics(folder, metrics)
     for name, text in texts.items():
         runs.write(folder / name, text)
@@ -228,6 +229,18 @@ def read_metrics(folder):
         return []
     except (KeyError, TypeError, ValueError, csv.Error):
         raise SystemExit(f'{path} is damaged: move it away to go on without it.') from None
+
+
+def missed(folder, metrics, end):
+    """The rows before iteration `end` that Caffe's log has and metrics, which ends earlier, has not: shown just before a kill."""
+    last, seconds = (metrics[-1]['iteration'], metrics[-1]['seconds']) if metrics else (-1, 0.0)
+    try:
+        with open(folder / 'log.txt', encoding='utf-8', errors='replace') as log:
+            logged = {row['iteration']: row for row in caffe_log.rows(log)}  # of an iteration done twice, the later
+    except FileNotFoundError:
+        return []
+    return [{'iteration': iteration, 'seconds': seconds, **logged[iteration]}
+            for iteration in sorted(logged) if last < iteration < end]
 
 
 def write_metrics(folder, metrics):
