@@ -368,8 +368,22 @@ def test_ctrl_c_is_no_traceback(place):
     process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
     _, err = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert err.decode().splitlines() == ['Model: runs/demo/cnn/fold3_seed1, iteration 5.', 'Interrupted.']
+    assert (process.returncode, err.decode().splitlines()) == (
+        130, ['Model: runs/demo/cnn/fold3_seed1, iteration 5.', 'Interrupted.'])
+
+
+def test_ctrl_c_while_a_line_is_printed(monkeypatch):
+    picture = predict.Picture('x.png', None, [], None)
+    monkeypatch.setattr(sys, 'stdout', open(os.devnull, 'w'))
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for i in range(1000):  # of which tqdm's lock would spoil fifty
+            with pytest.raises(KeyboardInterrupt):
+                signal.setitimer(signal.ITIMER_REAL, 0.0003 + i * 1e-6)
+                while True:
+                    predict.tell(picture, [], 'text')
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 # ---------------------------------------------------------------- what cannot be done

@@ -15,6 +15,7 @@ standard error and passed over.
 import argparse
 import collections
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -246,21 +247,23 @@ def recognised(model, searched):
 
 def tell(picture, faces, style):
     """Prints a line a face; what is wrong with a picture, on stderr."""
+    # Only the main thread prints; and Ctrl-C while tqdm takes its lock would end in a RuntimeError of tqdm's.
+    write = functools.partial(tqdm.write, nolock=True)
     where = picture.name if picture.frame is None else f'{picture.name}, frame {picture.frame}'
     for number, face in enumerate(faces, 1):
         if style == 'json':
             frame = {} if picture.frame is None else {'frame': picture.frame}
-            tqdm.write(json.dumps({
+            write(json.dumps({
                 'image': picture.name, **frame, 'face': number, 'points': face.points.round(1).tolist(),
                 'expression': face.expression,
                 'probabilities': {name: round(value, 6) for name, value in face.probabilities.items()}}))
         else:
             first, *others = sorted(face.probabilities.items(), key=lambda pair: -pair[1])[:3]
-            tqdm.write(f'{where}, face {number}: {first[0]} {first[1]:.0%} '
-                       f'({", ".join(f"{name} {value:.0%}" for name, value in others)})')
+            write(f'{where}, face {number}: {first[0]} {first[1]:.0%} '
+                  f'({", ".join(f"{name} {value:.0%}" for name, value in others)})')
     if picture.reason or not faces and (style == 'text' or picture.frame is None):
-        tqdm.write(f'{where}: {picture.reason or "no face found"}',
-                   file=sys.stdout if style == 'text' and not picture.reason else sys.stderr)
+        write(f'{where}: {picture.reason or "no face found"}',
+              file=sys.stdout if style == 'text' and not picture.reason else sys.stderr)
 
 
 if __name__ == '__main__':
