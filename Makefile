@@ -49,7 +49,7 @@ recipe:  ## make cv by the recipe of docs/experiments.md [VARIANTS= FOLDS= SEEDS
 data: export GCNET_MOUNTS = $(RAW):$(FOLDS)
 data:  ## pairs, crops and folds of DATASET from RAW=folder [FOLDS= FRAMES= WORKERS=]
 ifeq ($(DATASET)$(RAW),demo)
-	$(python) data_prep.demo_faces --out data/raw/demo
+	$(python) data_prep.drawn.demo_faces --out data/raw/demo
 endif
 	$(python) data_prep.build --dataset '$(DATASET)' $(call option,raw,RAW) $(call option,folds,FOLDS) \
 		$(call option,frames,FRAMES) $(call option,workers,WORKERS)
@@ -74,13 +74,13 @@ FIRST = generator
 endif
 pretrain: export GCNET_MOUNTS = $(RAW)
 pretrain:  ## generator on drawn people, or auto-encoder and identification CNN on RAW=folder, for make recipe PRETRAINED=
-	$(if $(RAW),,$(python) data_prep.demo_faces --out data/raw/people --people 500 --seed 3)
+	$(if $(RAW),,$(python) data_prep.drawn.demo_faces --out data/raw/people --people 500 --seed 3)
 	$(python) data_prep.build --dataset $(PEOPLE) --raw '$(or $(RAW),data/raw/people)' $(call option,workers,WORKERS)
 	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=$(FIRST) ITERS=$(or $(ITERS),8000) BATCH=$(or $(BATCH),16) LR=$(or $(LR),0.015) \
 		SET='$(or $(SET),gamma=0.002 generator=change decoder=switches)'
 	$(if $(OTHER),@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=$(OTHER) ITERS=$(or $(ITERS),4000) BATCH=$(or $(BATCH),32) \
 		LR=$(or $(LR),0.01) SET='$(or $(SET),gamma=0.004)')
-	$(python) tools.pretrained $(foreach variant,$(FIRST) $(OTHER),runs/$(PEOPLE)/$(variant)/fold0_seed$(SEED)) \
+	$(python) tools.extract_weights $(foreach variant,$(FIRST) $(OTHER),runs/$(PEOPLE)/$(variant)/fold0_seed$(SEED)) \
 		--out runs/$(PEOPLE)/pretrained
 	@echo 'Start from them: make recipe PRETRAINED=runs/$(PEOPLE)/pretrained'
 
@@ -96,7 +96,7 @@ baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS
 	$(python) tools.baselines --dataset '$(DATASET)' $(call option,folds,FOLDS)
 
 tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with intervals [FREQUENCIES=1: see SET=balance in the README]
-	$(python) tools.results --dataset '$(DATASET)'
+	$(python) tools.core.predictions --dataset '$(DATASET)'
 	$(python) tools.tables --dataset '$(DATASET)'
 	$(if $(frequencies),$(python) tools.tables --dataset '$(DATASET)' $(frequencies))
 	$(python) tools.references --dataset '$(DATASET)'
@@ -119,13 +119,13 @@ export:  ## what is needed to use the tested RUN=folder elsewhere, about 11 MB, 
 	@$(python) tools.export $(call option,run,RUN) $(call option,out,OUT)
 
 bench: data  ## how fast things are on this machine [PART="data network predict"]
-	$(python) tools.bench $(PART)
+	$(python) tools.bench.measure $(PART)
 
 prototxt:  ## write prototxt/*.prototxt again, after a change of prototxt/net.py
 	$(python) prototxt.net
 
 drawing:  ## draw S1R1's data flow again (prototxt/gcnet_s1r1.png)
-	$(python) tools.draw
+	$(python) tools.draw_network
 
 shell:  ## a prompt in the environment
 	$(enter) bash

@@ -24,7 +24,7 @@ import tempfile
 import lmdb
 import numpy as np
 
-from data_prep import align, datasets, detect, folds, lmdb_writer, pictures, workers
+from data_prep import align, datasets, detect, folds, pair_lmdb, pictures, workers
 
 NAMED = 20  # sequences left out that are named one by one in the printed account
 OPTIONAL = {'several faces': 'several faces, the largest taken',
@@ -227,7 +227,7 @@ def write_all(partial, classes, crop_of, fold_of, splits, seed, processes):
         parts += [(os.path.join(partial, f'fold{fold}', 'train'), [train[i] for i in order]),
                   (os.path.join(partial, f'fold{fold}', 'test'), test)]
     jobs = [(*part, classes, crop_of) for part in parts]
-    for _ in workers.run(lmdb_writer.write_job, jobs, processes, chunk=1, desc='folds', unit='part'):
+    for _ in workers.run(pair_lmdb.write_job, jobs, processes, chunk=1, desc='folds', unit='part'):
         pass
 
 

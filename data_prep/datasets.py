@@ -2,7 +2,7 @@
 import os
 import re
 
-from data_prep import affectnet, ckplus, fer2013, manifest, mmi, oulu, people, rafdb, sfew, webface
+from data_prep.sets import affectnet, ckplus, fer2013, manifest, mmi, oulu, people, rafdb, sfew, webface
 
 SIX = ('anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
 SEVEN = tuple(sorted((*SIX, 'contempt')))

@@ -6,7 +6,8 @@ import re
 import cv2
 import numpy as np
 
-from data_prep import fer2013, video
+from data_prep import video
+from data_prep.sets import fer2013
 
 INSIDE = re.compile(r'(.+\.(?:avi|csv))#(\d+)(@clockwise)?')
 JPEG, PNG = b'\xff\xd8\xff', b'\x89PNG'

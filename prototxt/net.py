@@ -19,7 +19,7 @@ DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set
 PICTURE_SCALE = 0.003  # of a picture's deconvolution: its gradient sums 4096 pixels of 1600 inputs, and would diverge at 0.01
 PICTURE_RATE = 0.1  # of a picture's one gain: its gradient sums 4096 pixels, and at 10 it is 0 before a filter learns
 HIDDEN = int((0.5 * 64) ** 2 * 3 / 2 ** 3)  # 384, section 4.1
-AVERAGE = 0.95  # of batch norm's running mean and variance: the last 20 iterations or so; see tools/averages.py
+AVERAGE = 0.95  # of batch norm's running mean and variance: the last 20 iterations or so; see tools/core/batchnorm_averages.py
 
 WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3  # batch norm's mean, variance and their count: averaged, not learned

@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep import lmdb_writer
+from data_prep import pair_lmdb
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,7 +22,7 @@ def build_smooth(place, people, classes):
     rows = [dict(subject=f'S{i:03}', sequence='001', frame='7', expression=classes[i % len(classes)], path=i, reference=i // 2)
             for i in range(people)]
     for part in 'train', 'test':
-        lmdb_writer.write(str(fold / part), rows, classes, crops.__getitem__)
+        pair_lmdb.write(str(fold / part), rows, classes, crops.__getitem__)
 
 
 def enter_copy(made, tmp_path, monkeypatch):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import drawn
-from data_prep import affectnet, align, datasets, pictures
+from data_prep import align, datasets, pictures
+from data_prep.sets import affectnet
 
 EIGHT, _ = datasets.DATASETS['affectnet']
 HEADER = ('subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,'

@@ -11,9 +11,10 @@ from skimage.feature import hog, local_binary_pattern
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
-from data_prep import lmdb_writer
+from data_prep import pair_lmdb
 from tests import drawn
-from tools import baselines, forward, report, results
+from tools import baselines, report
+from tools.core import network, predictions
 
 CLASSES = ['anger', 'happy', 'surprise']
 
@@ -38,8 +39,8 @@ def build(people, classes=CLASSES, images=2, seed=0):
     crops = {i: stripes(CLASSES.index(row['expression']), random) for i, row in enumerate(rows)}
     rows = [{**row, 'path': i} for i, row in enumerate(rows)]
     tested = 2 * len(classes) * images
-    lmdb_writer.write(str(fold / 'train'), rows[:-tested], CLASSES, crops.__getitem__)
-    lmdb_writer.write(str(fold / 'test'), rows[-tested:], CLASSES, crops.__getitem__)
+    pair_lmdb.write(str(fold / 'train'), rows[:-tested], CLASSES, crops.__getitem__)
+    pair_lmdb.write(str(fold / 'test'), rows[-tested:], CLASSES, crops.__getitem__)
     return fold
 
 
@@ -55,14 +56,14 @@ def crop():
 
 
 def test_hog_features_are_those_of_skimage(crop):
-    features = baselines.hog_features(forward.centre(crop[None])[0, 0])
+    features = baselines.hog_features(network.centre(crop[None])[0, 0])
     expected = hog(crop[1:-1, 1:-1] / 255, 9, (8, 8), (2, 2), 'L2-Hys', feature_vector=False)
     assert expected.shape == (7, 7, 2, 2, 9)
     np.testing.assert_allclose(features, expected.ravel(), atol=1e-6)
 
 
 def test_lbp_features_are_a_histogram_a_cell(crop):
-    features = baselines.lbp_features(forward.centre(crop[None])[0, 0]).reshape(8, 8, 59)
+    features = baselines.lbp_features(network.centre(crop[None])[0, 0]).reshape(8, 8, 59)
     codes = local_binary_pattern(crop[1:-1, 1:-1], 8, 2, method='nri_uniform')
     assert len(np.unique(codes)) > 40
     for i, j in np.ndindex(8, 8):
@@ -144,7 +145,7 @@ def test_a_separable_set_from_the_data_to_the_results(place, monkeypatch, capsys
             rows = list(csv.DictReader(file))
         assert [(row['subject'], row['sequence'], row['frame'], row['truth']) for row in rows] == expected
         assert all(row['predicted'] == row['truth'] for row in rows)
-    found = results.read('runs/demo/results.csv')
+    found = predictions.read('runs/demo/results.csv')
     assert sorted(set(found['variant'])) == ['hog', 'lbp'] and len(found['truth']) == 24
     monkeypatch.setattr(sys, 'argv', ['report'])
     report.main()  # takes them too

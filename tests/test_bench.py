@@ -13,9 +13,9 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 import drawn
-from data_prep import lmdb_writer
+from data_prep import pair_lmdb
 from prototxt import net
-from tools import bench, bench_network, bench_predict
+from tools.bench import measure, network_speed, predict_speed
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ['anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']
@@ -70,13 +70,13 @@ def place(tmp_path, monkeypatch):
         crops = {f'{i}.png': random.randint(0, 256, (66, 66)).astype(np.uint8) for i in range(n)}
         rows = [{'subject': f'S{i:03}', 'sequence': '001', 'frame': '0', 'expression': CLASSES[i % 7],
                  'path': f'{i}.png', 'reference': '0.png'} for i in range(n)]
-        lmdb_writer.write(str(fold / part), rows, CLASSES, crops.get)
+        pair_lmdb.write(str(fold / part), rows, CLASSES, crops.get)
     return tmp_path
 
 
 def test_the_times_of_layers_add_up_by_type():
-    types = bench_network.types(text_format.Parse(NETWORK, caffe_pb2.NetParameter()))
-    assert bench_network.by_type(TIMES.splitlines(), types) == pytest.approx({
+    types = network_speed.types(text_format.Parse(NETWORK, caffe_pb2.NetParameter()))
+    assert network_speed.by_type(TIMES.splitlines(), types) == pytest.approx({
         ('Data', 'forward'): 0.0005, ('Data', 'backward'): 0,
         ('Python Augment', 'forward'): 0.01825, ('Python Augment', 'backward'): 0.000001,
         ('Split', 'forward'): 0.00075, ('Split', 'backward'): 0.002,
@@ -84,7 +84,7 @@ def test_the_times_of_layers_add_up_by_type():
 
 
 def test_the_first_iteration_of_training_does_not_count():
-    assert bench_network.steps(TRAINING.splitlines()) == [2, 3.5]
+    assert network_speed.steps(TRAINING.splitlines()) == [2, 3.5]
 
 
 def test_lines_are_sums_and_shares():
@@ -97,7 +97,7 @@ def test_lines_are_sums_and_shares():
             ('Convolution', 'forward'): 4, ('Convolution', 'backward'): 8}.items()})
         found.update({(variant, 'solver', 'update'): 4, (variant, 'seconds', 'train'): 21,
                       (variant, 'memory', 'train'): 99, (variant, 'augment', 'forward alone'): 0.5})
-    lines = {name: (value, unit) for name, value, unit in bench_network.lines(10, found)}
+    lines = {name: (value, unit) for name, value, unit in network_speed.lines(10, found)}
     assert lines['cnn: forward'] == (7, 's') and lines['cnn: backward'] == (9, 's')
     assert lines['cnn, batch 10: an iteration'] == (20, 's')
     assert lines['cnn: share of Data and Augment in an iteration'] == (100 * 4 / 20, '%')
@@ -108,7 +108,7 @@ def test_lines_are_sums_and_shares():
 
 
 def test_the_networks_are_measured(place, capfd):
-    measured = bench_network.measure(batch=2, iterations=1, rounds=1, passes=1)
+    measured = network_speed.measure(batch=2, iterations=1, rounds=1, passes=1)
     lines = {name: value for name, value, _ in measured}
     assert 'network: 100%' in capfd.readouterr().err
     assert all(f'{variant}, batch 2: an iteration' in lines for variant in net.VARIANTS)
@@ -124,26 +124,26 @@ def test_the_networks_are_measured(place, capfd):
 def test_a_set_that_is_not_built_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match='data/demo/fold0 is not built: run `make data` first'):
-        bench_network.measure()
+        network_speed.measure()
 
 
 def test_why_caffe_stopped_is_told(place):
-    solver = bench_network.write(place / 'cnn', 'cnn', 2, 1)
+    solver = network_speed.write(place / 'cnn', 'cnn', 2, 1)
     shutil.rmtree('data/demo/fold0/train_lmdb')
     with pytest.raises(SystemExit, match=r'^`caffe time .*` stopped: .*No such file or directory'):
-        bench_network.timed(solver, 1)
+        network_speed.timed(solver, 1)
 
 
 def test_augmentation_is_timed_alone(place, monkeypatch):
     """All passes are over the first four of six pairs, and each makes something else of them."""
-    made, whole = [], bench_network.front
+    made, whole = [], network_speed.front
 
     def front(*arguments):
         made.append(whole(*arguments))
         return made[0]
 
-    monkeypatch.setattr(bench_network, 'front', front)
-    (seconds,) = bench_network.augmented(bench_network.write(place / 's1r1', 's1r1', 4, 1), 1).values()
+    monkeypatch.setattr(network_speed, 'front', front)
+    (seconds,) = network_speed.augmented(network_speed.write(place / 's1r1', 's1r1', 4, 1), 1).values()
     pairs, _ = made[0]
     assert 0 < seconds < 1 and list(pairs.layer_dict) == ['data', 'query']
     first = Path('data/demo/fold0/train.csv').read_text().splitlines()[1:5]
@@ -155,10 +155,10 @@ def test_augmentation_is_timed_alone(place, monkeypatch):
 
 def test_prediction_is_measured(place):
     with pytest.raises(SystemExit, match='data/raw/demo holds no frames: run `make data`'):
-        bench_predict.measure()
+        predict_speed.measure()
     for person in (1, 2, 3):
         drawn.write(Path(f'data/raw/demo/cohn-kanade-images/S00{person}/001/1.png'), drawn.face(person)[0])
-    lines = bench_predict.measure(many=2, rounds=1)
+    lines = predict_speed.measure(many=2, rounds=1)
     assert 'recognised a second, 2 pictures' in lines[0][0]
     # Who also has to find the faces cannot be faster; both are within reason
     assert 0.1 < lines[0][1] < lines[1][1] < 10000
@@ -166,31 +166,31 @@ def test_prediction_is_measured(place):
 
 def test_parts_are_added_to_what_was_measured_before(tmp_path, monkeypatch, capsys):
     out = tmp_path / 'bench.json'
-    monkeypatch.setattr(bench, 'PARTS', dict(one=lambda: [('speed', 2.0, '/s')],
+    monkeypatch.setattr(measure, 'PARTS', dict(one=lambda: [('speed', 2.0, '/s')],
                                              other=lambda: [('time', 3.0, 's')]))
     for part in ('one', 'other'):
         monkeypatch.setattr(sys, 'argv', ['bench', part, '--out', str(out)])
-        bench.main()
+        measure.main()
     assert {part: written['lines'] for part, written in json.loads(out.read_text()).items()} == {
         'one': [['speed', 2.0, '/s']], 'other': [['time', 3.0, 's']]}
     assert f'{"time":<66}{"3":>10} s' in capsys.readouterr().out
     out.write_text('{')
     with pytest.raises(SystemExit, match='bench.json is damaged: move it away'):
-        bench.main()
+        measure.main()
     assert out.read_text() == '{'
 
 
 def test_where_pytorch_is_missing_a_sentence_says_how_to_get_it(tmp_path):
     (tmp_path / 'torch.py').write_text('raise ImportError')
-    done = subprocess.run([sys.executable, '-m', 'tools.compare_torch'], cwd=ROOT, stderr=subprocess.PIPE,
+    done = subprocess.run([sys.executable, '-m', 'tools.bench.compare_torch'], cwd=ROOT, stderr=subprocess.PIPE,
                           env=dict(os.environ, PYTHONPATH=f'{tmp_path}:.'), encoding='utf-8')
     assert done.returncode == 1
     assert done.stderr.startswith('PyTorch is not here') and done.stderr.count('\n') == 1
 
 
 def test_the_network_in_pytorch_computes_what_caffe_does(place):
-    pytest.importorskip('torch', reason='PyTorch is not here (tools/compare_torch.py says how to get it)')
-    from tools import compare_torch
+    pytest.importorskip('torch', reason='PyTorch is not here (tools/bench/compare_torch.py says how to get it)')
+    from tools.bench import compare_torch
     (_, weights, _), *differences = compare_torch.check()
     model = caffe.Net(str(deploy(place)), caffe.TEST)
     assert weights == sum(blob.count for name, blobs in model.params.items() for blob in blobs
@@ -205,16 +205,16 @@ def deploy(place):
 
 
 def test_other_networks_are_not_compared(place, monkeypatch):
-    pytest.importorskip('torch', reason='PyTorch is not here (tools/compare_torch.py says how to get it)')
-    from tools import compare_torch
+    pytest.importorskip('torch', reason='PyTorch is not here (tools/bench/compare_torch.py says how to get it)')
+    from tools.bench import compare_torch
     monkeypatch.setattr(compare_torch, 'euclidean', lambda a, b: (a - b).square().sum() / (2.01 * len(a)))
     with pytest.raises(SystemExit, match='compute different things .*losses'):
         compare_torch.check()
 
 
 def test_both_train_in_turns(place):
-    pytest.importorskip('torch', reason='PyTorch is not here (tools/compare_torch.py says how to get it)')
-    from tools import compare_torch
+    pytest.importorskip('torch', reason='PyTorch is not here (tools/bench/compare_torch.py says how to get it)')
+    from tools.bench import compare_torch
     lines = {name: value for name, value, _ in compare_torch.measure(batch=2, iterations=1, rounds=1)}
     assert len(lines) == 5 * len(compare_torch.SETTINGS)
     for engine in ('Caffe', 'PyTorch'):

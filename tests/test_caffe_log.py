@@ -1,7 +1,7 @@
 """The parser of Caffe's log, on lines as `caffe train` writes them; the expected values were read by eye."""
 import math
 
-from tools import caffe_log
+from tools.core import caffe_log
 
 LOG = '''\
 I1122 01:50:13.790771 13895 caffe.cpp:239] Starting Optimization

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import ckplus_tree
-from data_prep import ckplus, datasets
+from data_prep import datasets
+from data_prep.sets import ckplus
 
 SEVEN, EIGHT = datasets.SEVEN, datasets.EIGHT
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import drawn
-from data_prep import align, lmdb_writer
+from data_prep import align, pair_lmdb
 from tools import contact_sheet
 
 CLASSES = ['fear', 'happy', 'neutral']
@@ -27,7 +27,7 @@ def crops():
 @pytest.fixture
 def build(tmp_path, crops, monkeypatch):
     """A function that builds data/faces out of rows for train and test, in a new current folder; gives
-    that data/faces and {(subject, sequence, frame): pair}, as lmdb_writer.read reads them."""
+    that data/faces and {(subject, sequence, frame): pair}, as pair_lmdb.read reads them."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / 'data' / 'faces'
 
@@ -37,8 +37,8 @@ def build(tmp_path, crops, monkeypatch):
         pairs = {}
         for part, rows in [('train', train), ('test', test)]:
             path = str(folder / 'fold0' / part)
-            lmdb_writer.write(path, rows, classes, crops.get)
-            for own, (_, query, reference, _) in zip(rows, lmdb_writer.read(f'{path}_lmdb')):
+            pair_lmdb.write(path, rows, classes, crops.get)
+            for own, (_, query, reference, _) in zip(rows, pair_lmdb.read(f'{path}_lmdb')):
                 pairs[own['subject'], own['sequence'], own['frame']] = np.stack([query, reference])
         return folder, pairs
     return build

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import places
-from data_prep import lmdb_writer
-from tools import cv, results, runs
+from data_prep import pair_lmdb
+from tools import cv
+from tools.core import arguments, predictions, run_folder
 
 HERE = Path(__file__).resolve().parent
 CLASSES = ['anger', 'happy', 'surprise']
@@ -80,7 +81,7 @@ def place(tmp_path, monkeypatch):
             crops = [random.randint(0, 256, (66, 66)).astype(np.uint8) for _ in range(4)]
             rows = [dict(subject=f'S{fold}{part[1]}', sequence='001', frame=i, expression=CLASSES[i % 3],
                          path=i, reference=0) for i in range(4)]
-            lmdb_writer.write(f'data/demo/fold{fold}/{part}', rows, CLASSES, crops.__getitem__)
+            pair_lmdb.write(f'data/demo/fold{fold}/{part}', rows, CLASSES, crops.__getitem__)
     with places.signals_given_back():
         yield
 
@@ -94,7 +95,7 @@ def run(*arguments):
 
 
 def folder(fold, variant='cnn', seed=1):
-    return runs.folder('demo', variant, fold, seed)
+    return run_folder.path('demo', variant, fold, seed)
 
 
 def made():
@@ -121,19 +122,19 @@ def test_every_fold_of_every_variant_and_seed_lands_in_one_csv(monkeypatch):
     monkeypatch.setattr(cv, 'commands', stand_in)
     assert run('--variants', 'cnn s1r1', '--seeds', '1 7', '--jobs', '4') == (0, '')
     asked = [(variant, fold, seed) for variant in ('cnn', 's1r1') for fold in range(3) for seed in (1, 7)]
-    assert made() == [runs.folder('demo', *names) for names in asked]
+    assert made() == [run_folder.path('demo', *names) for names in asked]
     lines = CSV.read_text().splitlines()
     assert lines[0] == ('variant,fold,seed,iterations,subject,sequence,frame,truth,predicted,'
                         'anger,happy,surprise')
     assert lines[1] == 'cnn,0,1,2,S0e,001,0,anger,anger,0.7,0.15,0.15' and len(lines) == 1 + 12 * 4
     assert lines[-1] == 's1r1,2,7,2,S2e,001,3,anger,anger,0.7,0.15,0.15'
-    found = results.read(CSV)
+    found = predictions.read(CSV)
     assert sorted(set(zip(found['variant'], found['fold'], found['seed']))) == asked
 
 
 def test_jobs_are_done_at_once_each_on_its_gpu(monkeypatch):
     monkeypatch.setattr(cv, 'commands', stand_in)
-    monkeypatch.setattr(cv.request, 'why_no_gpu', lambda gpu: None)
+    monkeypatch.setattr(cv.gpu, 'why_not', lambda gpu: None)
     for fold in range(3):
         monkeypatch.setenv(f'FOLD{fold}', 'wait')
     process = start('--jobs', '2')
@@ -241,7 +242,7 @@ def test_with_the_real_training_and_test(capsys):
     written = table(CSV)[1:]
     assert [row[:9] for row in written] == [row[:9] for row in expected] and len(written) == 8
     assert [list(map(float, row[9:])) for row in written] == [list(map(float, row[9:])) for row in expected]
-    found = results.read(CSV)
+    found = predictions.read(CSV)
     for fold in 0, 2:
         right = (found['truth'] == found['predicted'])[found['fold'] == fold]
         assert right.mean() == json.loads((folder(fold) / 'result.json').read_text())['accuracy']
@@ -290,15 +291,15 @@ def test_bad_input_is_refused_before_anything_is_written(arguments, said):
 
 
 def test_one_gpu_for_all_is_refused(monkeypatch):
-    monkeypatch.setattr(cv.request, 'why_no_gpu', lambda gpu: None)
+    monkeypatch.setattr(cv.gpu, 'why_not', lambda gpu: None)
     assert 'Give VARIANTS, FOLDS, SEEDS and GPUS' in run('--gpu', '0')[1]
 
 
 def test_folds_are_those_of_the_data_set():
-    assert runs.folds('demo', '') == [0, 1, 2] and runs.folds('demo', '0-1') == [0, 1]
-    assert runs.folds('demo', '2 0') == [2, 0] and runs.folds('demo', '0,1-2') == [0, 1, 2]
+    assert arguments.folds('demo', '') == [0, 1, 2] and arguments.folds('demo', '0-1') == [0, 1]
+    assert arguments.folds('demo', '2 0') == [2, 0] and arguments.folds('demo', '0,1-2') == [0, 1, 2]
     Path('data/demo/fold1').rename('data/demo/fold1.partial')
-    assert runs.folds('demo', '') == [0, 2]
+    assert arguments.folds('demo', '') == [0, 2]
 
 
 def test_a_task_of_an_array_does_its_line():

@@ -11,15 +11,15 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import demo_faces
-from data_prep.draw_face import HEIGHT, WIDTH, draw_face, geometry, landmarks
+from data_prep.drawn import demo_faces
+from data_prep.drawn.draw_face import HEIGHT, WIDTH, draw_face, geometry, landmarks
 
 FRONTAL = SimpleNamespace(yaw=0, pitch=0, roll=0, scale=1, shift=(0, 0))
 LIGHT = SimpleNamespace(side=0.4, height=0.4, ambient=0.6, background=120, gain=1, blur=0.7, noise=2)
 
 
 def run(*arguments):
-    command = [sys.executable, '-m', 'data_prep.demo_faces', *map(str, arguments)]
+    command = [sys.executable, '-m', 'data_prep.drawn.demo_faces', *map(str, arguments)]
     return subprocess.run(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True)
 
 

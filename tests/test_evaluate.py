@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import places
-from data_prep import lmdb_writer
-from tools import evaluate, forward, report
+from data_prep import pair_lmdb
+from tools import evaluate, report
+from tools.core import network
 
 CLASSES = ['anger', 'happy', 'surprise']
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +36,7 @@ def trained(tmp_path_factory):
     for part, n in (('train', 12), ('test', 14)):
         rows = [dict(subject=f'S{i:03}', sequence='001', frame='7', expression=CLASSES[i % 2], path=i, reference=0)
                 for i in range(n)]
-        lmdb_writer.write(str(fold / part), rows, CLASSES, crops.__getitem__)
+        pair_lmdb.write(str(fold / part), rows, CLASSES, crops.__getitem__)
     subprocess.run([sys.executable, '-m', 'tools.train', '--fold', '3', '--batch', '6', '--iters', '3'], cwd=place, check=True,
                    env={**os.environ, 'PYTHONPATH': str(ROOT)})
     return place
@@ -84,7 +85,7 @@ def test_score_of_a_hand_computed_table():
 
 def test_centre_is_a_pixel_in_from_each_side():
     crops = np.random.RandomState(0).randint(0, 256, (2, 66, 66)).astype(np.uint8)
-    np.testing.assert_allclose(forward.centre(crops)[:, 0] * 255, crops[:, 1:-1, 1:-1], rtol=1e-6)
+    np.testing.assert_allclose(network.centre(crops)[:, 0] * 255, crops[:, 1:-1, 1:-1], rtol=1e-6)
 
 
 def test_report_has_the_table_and_every_picture(place, monkeypatch, capsys):

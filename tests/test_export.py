@@ -14,7 +14,8 @@ from caffe.proto import caffe_pb2
 import drawn
 import places
 from test_predict import FOLDER, ROOT, make_run
-from tools import export, forward, predict, predictor
+from tools import export, predict, predictor
+from tools.core import network
 
 OUT = Path('model')
 FILES = ['deploy.prototxt', 'result.json', 'run.json', 'snapshots/s1r1_iter_5.caffemodel']
@@ -77,8 +78,8 @@ def test_an_exported_run_gives_the_runs_numbers(place, monkeypatch, capsys):
     said = f'Exported: some/model, {size:.1f} MB, for `make predict RUN=some/model`.\n'
     assert capsys.readouterr().out == said
     queries = np.random.RandomState(0).rand(3, 1, 64, 64).astype(np.float32)
-    (net, iteration), (copy, same) = forward.load(FOLDER), forward.load(out)
-    expected, found = forward.run(net, queries), forward.run(copy, queries)
+    (net, iteration), (copy, same) = network.load(FOLDER), network.load(out)
+    expected, found = network.run(net, queries), network.run(copy, queries)
     assert iteration == same == 5 and sorted(expected) == sorted(found)
     for name in ('prob', 'generated', 'reconstructed_r', 'reconstructed_i'):
         assert np.array_equal(expected[name], found[name])
@@ -91,7 +92,7 @@ def test_nothing_of_training_or_of_this_machine_goes_along(place):
     export.export(FOLDER, OUT)
     for name, data in contents(OUT).items():
         assert b'/home/me' not in data and b'only_in_training' not in data, name
-    weights = sum(blob.data.size for blobs in forward.load(OUT)[0].params.values() for blob in blobs)
+    weights = sum(blob.data.size for blobs in network.load(OUT)[0].params.values() for blob in blobs)
     assert (OUT / FILES[-1]).stat().st_size == pytest.approx(4 * weights, rel=1e-3)
     was, run = (json.loads((folder / 'run.json').read_text()) for folder in (FOLDER, OUT))
     assert run == {**{name: was[name] for name in was if name != 'command'},
@@ -178,7 +179,7 @@ def test_the_shipped_model_is_whole(monkeypatch):
     assert sum(map(len, contents(SHIPPED).values())) < 20e6
     assert not list(SHIPPED.rglob('*.solverstate')) and len(list(SHIPPED.rglob('*.caffemodel'))) == 1
     run = json.loads((SHIPPED / 'run.json').read_text())
-    assert run['crop'] == forward.ALIGNMENT and 'command' not in run  # as `make export` writes it
+    assert run['crop'] == network.ALIGNMENT and 'command' not in run  # as `make export` writes it
     model = predictor.Predictor(predictor.SHIPPED)
     result = json.loads((SHIPPED / 'result.json').read_text())
     assert model.iteration == model.iterations == result['iterations'] and model.classes == result['classes']

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 import drawn
-from data_prep import datasets, fer2013, pictures
+from data_prep import datasets, pictures
+from data_prep.sets import fer2013
 
 CLASSES, _ = datasets.DATASETS['fer2013']
 HEADER = 'emotion,pixels,Usage'

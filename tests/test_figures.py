@@ -14,14 +14,16 @@ import pytest
 import ckplus_tree
 from data_prep import build, datasets
 from prototxt import net as networks
-from tools import current, depth, evaluate, figures, filters, forward, learning_curves, make_figures, request, runs
+from tools import evaluate, make_figures
+from tools.core import fold_data, network, plots, run_folder, tested_run
+from tools.figures import figure4_depth, figure6_filters, learning_curves
 
 CLASSES = datasets.SEVEN
 
 
 def add_run(variant, fold=0, seed=1, tested=True):
     """Makes a run folder as training and test leave it, of an untrained network with invented losses."""
-    folder = runs.folder('demo', variant, fold, seed)
+    folder = run_folder.path('demo', variant, fold, seed)
     (folder / 'snapshots').mkdir(parents=True)
     (folder / 'deploy.prototxt').write_text(networks.deploy(variant, len(CLASSES)))
     caffe.set_random_seed(seed)
@@ -30,9 +32,9 @@ def add_run(variant, fold=0, seed=1, tested=True):
         if len(parameters) == 3:  # batch norm's variance, and how often it was measured
             parameters[1].data[...], parameters[2].data[...] = 1, 1
     run = dict(dataset='demo', variant=variant, fold=fold, seed=seed, iterations=5)
-    run.update(request.data(run))
-    rows, queries, _, _ = evaluate.read_part(run, 'test')
-    forward.run(net, queries)
+    run.update(fold_data.fingerprint(run))
+    rows, queries, _, _ = fold_data.read_part(run, 'test')
+    network.run(net, queries)
     score = 'score' if variant == 'cnn' else 'score_delta'
     net.params[score][1].data[...] = -net.blobs['score'].data.mean(0)  # or it says the same of every face
     net.save(str(folder / f'snapshots/{variant}_iter_5.caffemodel'))
@@ -40,7 +42,7 @@ def add_run(variant, fold=0, seed=1, tested=True):
     (folder / 'metrics.csv').write_text('iteration,seconds,lr,loss,loss_cls,test_accuracy\n0,1,0.1,2,2.5,\n'
                                         '5,2,0.1,1,1.5,0.25\n')
     if tested:
-        probabilities = forward.run(net, queries)['prob']
+        probabilities = network.run(net, queries)['prob']
         (folder / 'predictions.csv').write_text(evaluate.predictions(rows, probabilities, CLASSES))
         (folder / 'result.json').write_text(json.dumps(dict(iterations=5)))
     return folder
@@ -60,19 +62,19 @@ def place(built, tmp_path, monkeypatch):
     """A copy of it as working directory; in place of t-SNE, which takes long, the first values of each."""
     shutil.copytree(built, tmp_path / 'copy')
     monkeypatch.chdir(tmp_path / 'copy')
-    monkeypatch.setattr(make_figures.embedding, 'embed', lambda vectors, seed: vectors[:, :2])
-    current.present.cache_clear()
+    monkeypatch.setattr(make_figures.figure5_embedding, 'embed', lambda vectors, seed: vectors[:, :2])
+    tested_run.present.cache_clear()
 
 
 @pytest.fixture
 def unseen(place, monkeypatch):
     """In place, figures are drawn but written as empty files."""
     def save(figure, path):
-        figures.plt.close(figure)
+        plots.plt.close(figure)
         for ending in ('.png', '.pdf'):
             path.with_suffix(ending).touch()
 
-    monkeypatch.setattr(figures, 'save', save)
+    monkeypatch.setattr(plots, 'save', save)
 
 
 def make(monkeypatch, *arguments):
@@ -93,10 +95,10 @@ def both(*names):
 
 
 def test_a_figure_for_print_is_png_and_pdf_and_one_for_the_screen_is_what_it_says(tmp_path):
-    figure, axes = figures.plt.subplots(figsize=(3, 2))
+    figure, axes = plots.plt.subplots(figsize=(3, 2))
     axes.set_title('$\\hat{X}_r$ and letters')
-    figures.save(figure, tmp_path / 'print')
-    figures.save(figure, tmp_path / 'screen.png')
+    plots.save(figure, tmp_path / 'print')
+    plots.save(figure, tmp_path / 'screen.png')
     assert cv2.imread(str(tmp_path / 'print.png')).shape == (600, 900, 3)
     assert cv2.imread(str(tmp_path / 'screen.png')).shape == (300, 450, 3)
     pdf = (tmp_path / 'print.pdf').read_bytes()
@@ -104,32 +106,32 @@ def test_a_figure_for_print_is_png_and_pdf_and_one_for_the_screen_is_what_it_say
     assert re.search(rb'/MediaBox \[ 0 0 216 144 \]', pdf)  # 72 points an inch
     assert pdf.count(b'/FontFile2') >= 2 and b'/Type3' not in pdf  # letters and mathematics, as TrueType
     assert {path.name for path in tmp_path.iterdir()} == {'print.png', 'print.pdf', 'screen.png'}
-    figures.save(figure, tmp_path / 'again')
+    plots.save(figure, tmp_path / 'again')
     assert (tmp_path / 'again.pdf').read_bytes() == pdf
 
 
 def test_variants_can_be_told_apart_in_grey():
-    styles = [figures.style(variant) for variant in figures.VARIANTS]
-    assert figures.VARIANTS[:2] == ('cnn', 's1r1') and set(figures.VARIANTS) == set(networks.VARIANTS)
+    styles = [plots.style(variant) for variant in plots.VARIANTS]
+    assert plots.VARIANTS[:2] == ('cnn', 's1r1') and set(plots.VARIANTS) == set(networks.VARIANTS)
     for part in ('color', 'linestyle', 'marker'):
         assert len({str(style[part]) for style in styles}) == len(styles)
-    assert len(set(figures.COLOURS)) == len(set(figures.MARKERS)) == 8  # as many as a set has expressions
-    assert [figures.name(name) for name in ('cnn', 's1r0')] == ['CNN', 'GCNet$_{S1R0}$']
+    assert len(set(plots.COLOURS)) == len(set(plots.MARKERS)) == 8  # as many as a set has expressions
+    assert [plots.name(name) for name in ('cnn', 's1r0')] == ['CNN', 'GCNet$_{S1R0}$']
 
 
 def test_metrics_are_the_rows_that_have_a_value(tmp_path):
     path = tmp_path / 'metrics.csv'
     path.write_text('iteration,loss_cls,test_accuracy\n0,2.5,\n20,1.5,0.5\n40,,0.75\n')
-    metrics = figures.read_metrics(path)
+    metrics = plots.read_metrics(path)
     assert [z.tolist() for z in metrics['loss_cls']] == [[0, 20], [2.5, 1.5]]
     assert [z.tolist() for z in metrics['test_accuracy']] == [[20, 40], [0.5, 0.75]]
     for text in ('iteration,loss\n1,x\n', 'loss\n1\n', 'iteration,loss\n1,2,3\n'):
         path.write_text(text)
         with pytest.raises(SystemExit, match='metrics.csv is damaged'):
-            figures.read_metrics(path)
+            plots.read_metrics(path)
     path.write_bytes(b'\xff\xfe')
     with pytest.raises(SystemExit, match='metrics.csv cannot be read'):
-        figures.read_metrics(path)
+        plots.read_metrics(path)
 
 
 def test_curves_are_thinned_by_means():
@@ -140,7 +142,7 @@ def test_curves_are_thinned_by_means():
 
 def test_learning_curves_have_a_panel_a_loss(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr(figures, 'save', lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(plots, 'save', lambda figure, path: drawn.append(figure))
     x = np.array([0, 20])
     learning_curves.draw(tmp_path / 'x', {
         'cnn': {'loss_cls': (x, [2, 1]), 'lr': (x, [1, 1]), 'test_accuracy': (x, np.array([0.2, 0.6]))},
@@ -149,21 +151,21 @@ def test_learning_curves_have_a_panel_a_loss(tmp_path, monkeypatch):
     assert [axes.get_title() for axes in (cls, contr)] == ['Cls', 'Contr']
     assert [line.get_ydata().tolist() for line in cls.lines] == [[2, 1], [3, 2]]
     assert [line.get_ydata().tolist() for line in contr.lines] == [[5, 4]]
-    assert contr.lines[0].get_color() == cls.lines[1].get_color() == figures.style('s1r0')['color']
+    assert contr.lines[0].get_color() == cls.lines[1].get_color() == plots.style('s1r0')['color']
     assert [line.get_ydata().tolist() for line in accuracy.lines] == [[20, 60], []]
     assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ['CNN', 'GCNet$_{S1R0}$']
 
 
 def test_filters_are_those_of_the_layers_in_grey_around_0(tmp_path, monkeypatch):
     weights = np.random.RandomState(0).normal(0.5, size=(11, 5, 5))
-    canvas = filters.tile(weights)
+    canvas = figure6_filters.tile(weights)
     assert canvas.shape == (8 * 6 + 1, 2 * 6 + 1) and np.isnan(canvas[:, [0, 6, 12]]).all()
     np.testing.assert_array_equal(canvas[1:6, 7:12], weights[1])
     np.testing.assert_array_equal(canvas[31:36, 1:6], weights[10])
     assert np.isnan(canvas[31:36, 7:12]).all()
     drawn = []
-    monkeypatch.setattr(figures, 'save', lambda figure, path: drawn.append(figure))
-    filters.draw(tmp_path / 'x', {'en2/conv1': weights, 'de1_r/deconv3': weights / 10})
+    monkeypatch.setattr(plots, 'save', lambda figure, path: drawn.append(figure))
+    figure6_filters.draw(tmp_path / 'x', {'en2/conv1': weights, 'de1_r/deconv3': weights / 10})
     panels = [axes for axes in drawn[0].axes if axes.get_title()]
     assert [axes.get_title()[:8] for axes in panels] == ['(a) En$_', '(b) De$_']
     for axes, most in zip(panels, (abs(weights).max(), abs(weights).max() / 10)):
@@ -193,8 +195,8 @@ def test_every_figure_of_a_cnn_and_a_gcnet(place, monkeypatch, capsys):
         for bin_ in (('0.2', '0.3'), ('0.4', '0.5'), ('0.7', '0.8'), ('0.9', '1'))}
     # the last three frames were tested as well, one by one
     for variant in ('cnn', 's1r1'):
-        folder = runs.folder('demo', variant, 0, 1)
-        rows = figures.table(folder / 'predictions.csv')
+        folder = run_folder.path('demo', variant, 0, 1)
+        rows = plots.table(folder / 'predictions.csv')
         assert len({row['predicted'] for row in rows}) > 1
         for frame, depth_to in (('3', '0.5'), ('4', '0.8'), ('5', '1')):
             missed = [row['truth'] != row['predicted'] for row in rows if row['frame'] == frame]
@@ -264,14 +266,14 @@ def test_folds_are_pooled_each_by_its_own_networks(place, monkeypatch, capsys):
             add_run(variant, fold)
     add_run('s1r0', 0)
     add_run('cnn', 3)
-    used, drawn, bins = [], {}, depth.bins
-    monkeypatch.setattr(current, 'load', lambda folder, dataset, fold: (folder, fold))
-    monkeypatch.setattr(depth, 'wrong', lambda net, rows, crops, classes: used.append(
+    used, drawn, bins = [], {}, figure4_depth.bins
+    monkeypatch.setattr(tested_run, 'load', lambda folder, dataset, fold: (folder, fold))
+    monkeypatch.setattr(figure4_depth, 'wrong', lambda net, rows, crops, classes: used.append(
         (str(net[0]), {row['subject'] for row in rows}, len(crops))) or np.full(len(rows), net[1] == 1))
-    monkeypatch.setattr(depth, 'bins', lambda depths, missed, people: dict(
+    monkeypatch.setattr(figure4_depth, 'bins', lambda depths, missed, people: dict(
         table=bins(depths, missed, people), missed={name for name, wrong in zip(people, missed) if wrong}))
-    monkeypatch.setattr(depth, 'text', lambda tables: '')
-    monkeypatch.setattr(depth, 'draw', lambda path, tables, known, n: drawn.update(tables))
+    monkeypatch.setattr(figure4_depth, 'text', lambda tables: '')
+    monkeypatch.setattr(figure4_depth, 'draw', lambda path, tables, known, n: drawn.update(tables))
     tested = make_figures.find('demo', 1)
     assert list(tested) == [0, 1, 3] and list(tested[0]) == ['cnn', 's1r1', 's1r0']
     rival, folds = make_figures.choose(tested)

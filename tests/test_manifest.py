@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import drawn
-from data_prep import align, lmdb_writer, manifest
+from data_prep import align, pair_lmdb
+from data_prep.sets import manifest
 
 REAL = Path(__file__).parents[2] / 'shared' / 'data'
 PLAIN = ['a.jpg,1,happy', 'b.jpg,1,neutral', 'c.jpg,2,happy']
@@ -162,8 +163,8 @@ def test_names_stand_in_keys_and_are_unique(raw, face):
     assert {row['path']: row['sequence'] for row in rows} == {
         'deep/b.jpg': 'deep-b', 'deep-b.png': 'deep-b-2', 'deep-b.jpg': 'deep-b-3',
         'deep-b-2.jpg': 'deep-b-2-2', 'Zoë и 山/a b.jpg': 'Zoë и 山-a b', long: long[:-4].replace('/', '-')}
-    lmdb_writer.write(str(raw / 'part'), rows, ['fear', 'happy'], lambda path: face[1])
-    records = list(lmdb_writer.read(str(raw / 'part_lmdb')))
+    pair_lmdb.write(str(raw / 'part'), rows, ['fear', 'happy'], lambda path: face[1])
+    records = list(pair_lmdb.read(str(raw / 'part_lmdb')))
     assert [key for key, _, _, _ in records] == [f'{position:08d}_1_{row["sequence"]}_1'
                                                  for position, row in enumerate(rows)]
     assert all(np.array_equal(query, face[1]) and not reference.any() for _, query, reference, _ in records)

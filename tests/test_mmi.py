@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import drawn
-from data_prep import align, mmi, pictures
+from data_prep import align, pictures
+from data_prep.sets import mmi
 from test_video import CODECS, cut, grey, level, write
 
 SIX = ('anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise')

@@ -4,11 +4,10 @@ from pathlib import Path
 import caffe
 import numpy as np
 import pytest
-from caffe import layers as L
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from data_prep import lmdb_writer
+from data_prep import pair_lmdb
 from prototxt import net
 
 LOSSES = {'cnn': {'loss_cls'}, 'metric': {'loss_cls', 'loss_contr'},
@@ -31,7 +30,7 @@ def pairs(tmp_path_factory):
     crops = {i: np.random.RandomState(i).randint(0, 256, (66, 66)).astype(np.uint8) for i in range(8)}
     rows = [dict(subject='S001', sequence='001', frame=f'{i}', expression=('anger', 'happy')[i % 2], path=i, reference=0)
             for i in range(8)]
-    lmdb_writer.write(str(path), rows, ['anger', 'happy'], crops.get)
+    pair_lmdb.write(str(path), rows, ['anger', 'happy'], crops.get)
     return f'{path}_lmdb'
 
 
@@ -135,7 +134,7 @@ def test_a_sample_without_reference_has_no_part_in_its_losses(tmp_path):
     crops = {i: np.random.RandomState(i).randint(0, 256, (66, 66)).astype(np.uint8) for i in range(4)}
     rows = [dict(subject='S001', sequence='001', frame=f'{i}', expression='a', path=i, reference=0 if i % 2 else None)
             for i in range(4)]
-    lmdb_writer.write(str(tmp_path / 'half'), rows, ['a'], crops.get)
+    pair_lmdb.write(str(tmp_path / 'half'), rows, ['a'], crops.get)
     both = load(net.train_val('s1r1', 1, tmp_path / 'half_lmdb', tmp_path / 'half_lmdb', test_batch_size=4), tmp_path)
     for name in both.params:  # or batch norm's untouched statistics divide by next to nothing
         if '/bn' in name or name == 'standardized':

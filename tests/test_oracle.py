@@ -11,7 +11,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from scipy import ndimage, special
 
-from data_prep import lmdb_writer
+from data_prep import pair_lmdb
 from prototxt import net
 
 ENCODER = ((5, 1), (3, 0), (3, 0))  # Table 1's pooling: window, and the pad with which it halves
@@ -165,7 +165,7 @@ def data(tmp_path_factory):
     path = tmp_path_factory.mktemp('pairs') / 'test'
     rows = [dict(subject='S001', sequence='001', frame=f'{i}', expression=CLASSES[label],
                  path=(i, 0), reference=(i, 1)) for i, label in enumerate(LABELS)]
-    lmdb_writer.write(str(path), rows, CLASSES, {i: pairs[i] for i in np.ndindex(4, 2)}.get)
+    pair_lmdb.write(str(path), rows, CLASSES, {i: pairs[i] for i in np.ndindex(4, 2)}.get)
     return pairs, f'{path}_lmdb'
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import ckplus_tree
-from data_prep import build, folds, lmdb_writer, people
+from data_prep import build, folds, pair_lmdb
+from data_prep.sets import people
 from test_build import program, table
 
 
@@ -45,7 +46,7 @@ def test_everybody_is_a_class(raw, tmp_path):
     assert {row['subject'] for row in train} == {row['subject'] for row in test} == set(everybody)
     assert not {row['path'] for row in train} & {row['path'] for row in test}
     assert (len(train), len(test)) == (5 * 13, 13)
-    pairs = [(query, reference, label) for _, query, reference, label in lmdb_writer.read(str(tmp_path / 'demo_people/fold0/test_lmdb'))]
+    pairs = [(query, reference, label) for _, query, reference, label in pair_lmdb.read(str(tmp_path / 'demo_people/fold0/test_lmdb'))]
     assert [label for *_, label in pairs] == list(range(13))
     assert any(not np.array_equal(query, reference) for query, reference, _ in pairs)  # its sequence's first frame
 

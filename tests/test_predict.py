@@ -22,7 +22,8 @@ import drawn
 import places
 from data_prep import align, detect
 from prototxt import net
-from tools import draw_prediction, evaluate, forward, predict, predictor, request
+from tools import evaluate, predict, predictor
+from tools.core import draw_prediction, network, request
 
 CLASSES = ['anger', 'happy', 'surprise']
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +43,7 @@ def make_run(folder, variant, seed=0):
                 blob.data[...] = value
     made.save(str(folder / f'snapshots/{variant}_iter_5.caffemodel'))
     run = dict(dataset='demo', variant=variant, fold=3, seed=1, iterations=5, classes=CLASSES,
-               crop=forward.ALIGNMENT)
+               crop=network.ALIGNMENT)
     (folder / 'run.json').write_text(json.dumps(run))
 
 
@@ -169,7 +170,7 @@ def test_a_batch_is_what_each_picture_alone_gives(place, monkeypatch):
         for face, other in zip(faces, alone):
             assert face.probabilities == pytest.approx(other.probabilities, abs=1e-5)
             assert np.array_equal(face.points, other.points)
-    monkeypatch.setattr(forward, 'BATCH', 3)
+    monkeypatch.setattr(network, 'BATCH', 3)
     many = model.recognise([predictor.find(images[0])] * 4)  # 8 faces are then three passes
     assert [len(faces) for faces in many] == [2] * 4
     for faces in many:
@@ -467,7 +468,7 @@ def half(path):
     (lambda: rewrite(variant='identity'), ' tells no expressions: its variant is identity'),
     (lambda: rewrite(classes=None), 'run.json has no list of classes'),
     (lambda: rewrite(classes=CLASSES + ['neutral']), 'deploy.prototxt has 3 outputs `prob`, run.json 4 cla'),
-    (lambda: rewrite(crop={**forward.ALIGNMENT, 'size': 70}), 'cropped in another way'),
+    (lambda: rewrite(crop={**network.ALIGNMENT, 'size': 70}), 'cropped in another way'),
     (lambda: (FOLDER / 'deploy.prototxt').unlink(), 'deploy.prototxt'),
     (lambda: half(FOLDER / 'deploy.prototxt'), 'remove runs/demo/s1r1/fold3_seed1 and train again.'),
     (lambda: shutil.rmtree(FOLDER / 'snapshots'), 'has no snapshot: run `make train` first.'),

@@ -3,7 +3,8 @@ import os
 import pytest
 
 import drawn
-from data_prep import build, rafdb
+from data_prep import build
+from data_prep.sets import rafdb
 from test_build import table
 
 CLASSES = ('anger', 'disgust', 'fear', 'happy', 'neutral', 'sadness', 'surprise')

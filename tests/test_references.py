@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import test_figures
-from data_prep import lmdb_writer
-from tools import current, forward, references, report, runs
+from data_prep import pair_lmdb
+from tools import references, report
+from tools.core import network, run_folder, tested_run
 
 CLASSES = ['anger', 'happy', 'neutral']
 PIXELS = (1, 64, 64)
@@ -37,7 +38,7 @@ def measure(monkeypatch, of, generated, neutral=None):
         brightness = queries.mean((1, 2, 3))
         return {'generated': generated, 'prob': np.stack([1 - brightness, brightness], 1)}
 
-    monkeypatch.setattr(forward, 'run', run)
+    monkeypatch.setattr(network, 'run', run)
     return references.measure(None, of, neutral)
 
 
@@ -119,7 +120,7 @@ def place(tmp_path, monkeypatch):
     of a neutral and an expressive face, A one whose reference is missing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(test_figures, 'CLASSES', CLASSES)
-    current.present.cache_clear()
+    tested_run.present.cache_clear()
     fold = Path('data/demo/fold0')
     fold.mkdir(parents=True)
     Path('data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
@@ -136,7 +137,7 @@ def place(tmp_path, monkeypatch):
                 for path, expression in zip(paths, ('neutral', CLASSES[int(sequence) - 1])):
                     rows.append(dict(subject=person, sequence=sequence, frame=path[-1], expression=expression,
                                      path=path, reference=None if path == 'A14' else paths[0]))
-        lmdb_writer.write(str(fold / part), rows, CLASSES, faces.__getitem__)
+        pair_lmdb.write(str(fold / part), rows, CLASSES, faces.__getitem__)
     return faces
 
 
@@ -148,7 +149,7 @@ def run_program(monkeypatch, capsys):
 
 def one_by_one(folder, faces):
     """The measures of a run, computed for a face at a time from its pictures: {name: values}."""
-    net, _ = forward.load(folder)
+    net, _ = network.load(folder)
 
     def through(face):
         net.blobs['query'].reshape(1, *PIXELS)
@@ -192,7 +193,7 @@ def test_from_runs_to_table_and_report(place, monkeypatch, capsys):
     sentence, = (line for line in printed.err.splitlines() if 'left out' in line)
     assert f'{bad} has no snapshot' in sentence
     assert not [path for path in Path('runs/demo').iterdir() if 'partial' in path.name]
-    (folder / 'run.json').write_text(json.dumps({**runs.read(folder), 'command': 'python3'}))
+    (folder / 'run.json').write_text(json.dumps({**run_folder.read(folder), 'command': 'python3'}))
     result = dict(dataset='demo', variant='s1r0', fold=0, seed=1, iterations=5, n=11, accuracy=0.5,
                   balanced_accuracy=0.5, recall={}, classes=CLASSES)
     (folder / 'result.json').write_text(json.dumps(result))
@@ -204,14 +205,14 @@ def test_without_a_gcnet_that_can_be_measured_there_is_a_sentence_and_no_file(pl
     out, err = run_program(monkeypatch, capsys)
     assert out == 'No references: runs/demo has no tested GCNet.\n' and not err
     folder = test_figures.add_run('s0r0')
-    settings = runs.read(folder)
+    settings = run_folder.read(folder)
     (folder / 'run.json').write_text(json.dumps({**settings, 'data': 'other'}))
     out, err = run_program(monkeypatch, capsys)
     assert out == 'No references: no tested GCNet in runs/demo can be measured.\n'
     assert f'{folder} was trained on other data' in err
     (folder / 'run.json').write_text(json.dumps(settings))
     shutil.rmtree('data/demo')
-    current.present.cache_clear()
+    tested_run.present.cache_clear()
     out, err = run_program(monkeypatch, capsys)
     assert 'no tested GCNet in runs/demo can be measured' in out and 'cannot be read' in err
     assert not list(Path('runs/demo').glob('references*'))
@@ -225,6 +226,6 @@ def test_what_is_not_finite_and_what_has_no_reference_is_refused(place, monkeypa
                  reference=None) for person in 'AB']
     Path('data/demo/fold0').mkdir()
     for part in ('train', 'test'):
-        lmdb_writer.write(f'data/demo/fold0/{part}', rows, CLASSES, place.__getitem__)
+        pair_lmdb.write(f'data/demo/fold0/{part}', rows, CLASSES, place.__getitem__)
     with pytest.raises(SystemExit, match='fold0/test_lmdb has no sample with a reference'):
         references.read('demo', 0)

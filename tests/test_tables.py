@@ -75,7 +75,7 @@ def test_balanced_accuracy_and_recalls_are_those_of_sklearn(place):
     random = np.random.RandomState(0)
     rows = place([('cnn', i % 3, 1, 300, f'S{i % 7}', '001', i, CLASSES[random.choice(3, p=[0.6, 0.3, 0.1])],
                    CLASSES[random.randint(3)]) for i in range(200)])
-    truth, predicted = (tables.results.read('runs/demo/results.csv')[name] for name in ('truth', 'predicted'))
+    truth, predicted = (tables.predictions.read('runs/demo/results.csv')[name] for name in ('truth', 'predicted'))
     expected = 100 * metrics.balanced_accuracy_score(truth, predicted)
     assert accuracy(rows)['balanced'] == pytest.approx(expected)
     recall = line(tables.recall_table(rows, ['cnn'], CLASSES), 'CNN')

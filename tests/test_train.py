@@ -20,9 +20,11 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 import places
-from data_prep import lmdb_writer
+from data_prep import pair_lmdb
 from prototxt import net
-from tools import request, runs, train
+from tools import train
+from tools.core import class_balance, fold_data, request, run_folder, snapshots
+from tools.core import gpu as gpus
 
 HERE = Path(__file__).resolve().parent
 CLASSES = ['anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']
@@ -77,7 +79,7 @@ def place(tmp_path, monkeypatch):
         crops = {f'{i}.png': random.randint(0, 256, (66, 66)).astype(np.uint8) for i in range(n)}
         rows = [{'subject': f'S{i:03}', 'sequence': '001', 'frame': '0', 'expression': CLASSES[i % 7],
                  'path': f'{i}.png', 'reference': '0.png'} for i in range(n)]
-        lmdb_writer.write(str(fold / part), rows, CLASSES, crops.get)
+        pair_lmdb.write(str(fold / part), rows, CLASSES, crops.get)
     with places.signals_given_back():
         yield
 
@@ -147,7 +149,7 @@ def test_run_folder(capsys):
     assert [int(row['iteration']) for row in rows if row['test_accuracy']] == [120]
     seconds = [float(row['seconds']) for row in rows]
     assert seconds == sorted(seconds) and 0 < seconds[-1] < 60
-    run = runs.read(FOLDER)
+    run = run_folder.read(FOLDER)
     assert run['dataset'] == 'demo' and run['variant'] == 'cnn' and run['fold'] == 3 and run['seed'] == 1
     assert run['iterations'] == 120
     assert run['classes'] == CLASSES and run['settings'] == {'gamma': 0.01} and run['n_test'] == N_TEST
@@ -173,18 +175,18 @@ def test_trained_and_longer(capsys):
     assert 'Already trained' in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in FOLDER.rglob('*')} == before
     assert train.main([*COMMAND, '--iters', '60']) == 0
-    assert iterations() == list(range(61)) and runs.last_snapshot(FOLDER).iteration == 60
+    assert iterations() == list(range(61)) and snapshots.last(FOLDER).iteration == 60
     assert 'for 60 iterations, more than ITERS=30' in refusal('--iters', '30')
 
 
 def test_a_resumed_run_equals_one_that_never_stopped():
     train.main([*COMMAND, '--iters', '20', '--base-lr', '0.01'])
-    whole = weights(runs.last_snapshot(FOLDER).caffemodel)
+    whole = weights(snapshots.last(FOLDER).caffemodel)
     shutil.rmtree(FOLDER)
     train.main([*COMMAND, '--iters', '10', '--base-lr', '0.01'])
-    half = weights(runs.last_snapshot(FOLDER).caffemodel)
+    half = weights(snapshots.last(FOLDER).caffemodel)
     train.main([*COMMAND, '--iters', '20', '--base-lr', '0.01'])
-    assert np.array_equal(weights(runs.last_snapshot(FOLDER).caffemodel), whole)
+    assert np.array_equal(weights(snapshots.last(FOLDER).caffemodel), whole)
     assert not np.allclose(half, whole)
 
 
@@ -207,26 +209,26 @@ def test_interrupt_and_resume(number, monkeypatch, capsys):
     process.send_signal(number)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and 'Traceback' not in error
-    last = runs.last_snapshot(FOLDER)
+    last = snapshots.last(FOLDER)
     assert last.iteration > 100 and f'after iteration {last.iteration}, {last.caffemodel}' in error
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, augment=True))
     assert train.main([*COMMAND, '--iters', str(last.iteration + 500)]) == 0
     assert f'iteration {last.iteration} to {last.iteration + 500}' in capsys.readouterr().out
     seen = iterations()
     assert seen == sorted(set(seen)) and seen[-1] > last.iteration + 490
-    assert runs.last_snapshot(FOLDER).iteration == last.iteration + 500
+    assert snapshots.last(FOLDER).iteration == last.iteration + 500
     log = (FOLDER / 'log.txt').read_text()
     assert log.count('Starting Optimization') == 2 and f'Resuming from {last.solverstate}' in log
 
 
 def test_kill_and_resume(monkeypatch):
     process = start(600)  # snapshots every 60
-    wait_for(lambda: len(runs.snapshots(FOLDER)) > 1)
+    wait_for(lambda: len(snapshots.find(FOLDER)) > 1)
     assert 'being trained by another process' in refusal('--iters', '600')
     process.kill()
     process.communicate()
     wait_for(lambda: not held())  # Caffe does not outlive us
-    last = runs.last_snapshot(FOLDER)
+    last = snapshots.last(FOLDER)
     assert last.iteration in range(60, 600, 60)
     behind = [row for row in metrics() if int(row['iteration']) < last.iteration - 20]  # as where Caffe had been faster than we
     train.write_metrics(FOLDER, behind)
@@ -243,7 +245,7 @@ def test_divergence_stops_and_can_be_started_again():
     shown = re.findall(r'Iteration (\d+) .*loss = (\S+)', (FOLDER / 'log.txt').read_text())
     first = next(int(iteration) for iteration, loss in shown if 'nan' in loss or 'inf' in loss)
     assert f'at iteration {first} ' in sentence and 'LR smaller than 1e+20' in sentence
-    assert not runs.snapshots(FOLDER) and all('nan' not in row['loss'] for row in metrics())
+    assert not snapshots.find(FOLDER) and all('nan' not in row['loss'] for row in metrics())
     assert train.main([*COMMAND, '--iters', '10', '--base-lr', '0.001']) == 0
 
 
@@ -252,7 +254,7 @@ def test_divergence_keeps_the_snapshots_before():
     rising = ['--iters', '400', '--set', 'gamma=0.01', '--set', 'power=-25']
     sentence = refusal(*rising)
     diverged = int(re.search(r'at iteration (\d+) ', sentence).group(1))
-    kept = [snapshot.iteration for snapshot in runs.snapshots(FOLDER)]
+    kept = [snapshot.iteration for snapshot in snapshots.find(FOLDER)]
     assert kept and all(iteration < diverged for iteration in kept)
     assert f'up to {kept[-1]} it is kept' in sentence
     assert iterations()[-1] < diverged
@@ -263,7 +265,7 @@ def test_divergence_keeps_the_snapshots_before():
 def test_a_damaged_snapshot_is_passed_over(harm, capsys):
     train.main([*COMMAND, '--iters', '100'])
     whole = weights(FOLDER / 'snapshots/cnn_iter_100.caffemodel')
-    _, model, state = runs.last_snapshot(FOLDER)
+    _, model, state = snapshots.last(FOLDER)
     victim = state if 'state' in harm or harm == 'seam' else model
     content = victim.read_bytes()
     if harm == 'seam':  # cut between two messages: still a protobuf
@@ -280,11 +282,11 @@ def test_a_damaged_snapshot_is_passed_over(harm, capsys):
     if 'missing' in harm:
         victim.unlink()
     capsys.readouterr()
-    assert runs.last_snapshot(FOLDER).iteration == 50
+    assert snapshots.last(FOLDER).iteration == 50
     assert str(victim.with_suffix('')) in capsys.readouterr().err
     assert train.main([*COMMAND, '--iters', '100']) == 0
     assert iterations() == list(range(101))
-    assert np.array_equal(weights(runs.last_snapshot(FOLDER).caffemodel), whole)
+    assert np.array_equal(weights(snapshots.last(FOLDER).caffemodel), whole)
 
 
 @pytest.mark.parametrize('arguments, said', [
@@ -330,8 +332,8 @@ def test_bad_input_is_refused_before_anything_is_written(arguments, said):
 
 def test_a_gpu_that_is_there_is_taken(monkeypatch):
     for why, text, gpu in [(None, '', 0), ('no CUDA', '', None), (None, 'none', None), (None, '3', 3)]:
-        monkeypatch.setattr(request, 'why_no_gpu', lambda gpu, why=why: why)
-        assert request.which_gpu(text) == gpu
+        monkeypatch.setattr(gpus, 'why_not', lambda gpu, why=why: why)
+        assert gpus.which(text) == gpu
 
 
 def test_no_gpu_is_said(monkeypatch):
@@ -354,11 +356,11 @@ def test_damaged_data(harm):
 def test_weights_are_loaded_or_refused(monkeypatch):
     train.main([*COMMAND, '--iters', '50', '--base-lr', '0.1'])
     given = Path('given.caffemodel')
-    given.write_bytes(runs.last_snapshot(FOLDER).caffemodel.read_bytes())
+    given.write_bytes(snapshots.last(FOLDER).caffemodel.read_bytes())
     shutil.rmtree(FOLDER)
     arguments = ['--iters', '1', '--base-lr', '1e-12', '--weights', str(given)]
     train.main([*COMMAND, *arguments])
-    assert np.allclose(weights(runs.last_snapshot(FOLDER).caffemodel), weights(given), atol=1e-7)
+    assert np.allclose(weights(snapshots.last(FOLDER).caffemodel), weights(given), atol=1e-7)
     shutil.rmtree(FOLDER)
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, filters=5))
     sentence = refusal(*arguments)
@@ -376,7 +378,7 @@ def test_weights_are_loaded_or_refused(monkeypatch):
 def test_what_caffe_died_of_is_said(monkeypatch):
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, filters=0))
     sentence = refusal('--iters', '10')
-    assert 'Check failed' in sentence and str(FOLDER / 'log.txt') in sentence and not runs.snapshots(FOLDER)
+    assert 'Check failed' in sentence and str(FOLDER / 'log.txt') in sentence and not snapshots.find(FOLDER)
 
 
 def test_what_a_python_layer_raised_is_said(monkeypatch):
@@ -387,12 +389,12 @@ def test_what_a_python_layer_raised_is_said(monkeypatch):
 
 def test_balance_gives_the_logarithm_of_the_frequencies():
     for balance in (0.5, 1):
-        found = runs.offsets(dict(settings=dict(balance=balance), counts=[2, 6, 0]))
+        found = class_balance.offsets(dict(settings=dict(balance=balance), counts=[2, 6, 0]))
         assert np.exp(np.array(found[:2]) / balance) == pytest.approx([0.25, 0.75], rel=1e-3)
         assert np.isfinite(found[2])  # of a class without images
     for wrong in (2, -0.1, 'x', True):
         with pytest.raises(SystemExit, match='balance must be a number from 0 to 1'):
-            runs.offsets(dict(settings=dict(balance=wrong), counts=[1, 1]))
+            class_balance.offsets(dict(settings=dict(balance=wrong), counts=[1, 1]))
 
 
 def test_balance_from_the_command_line(monkeypatch):
@@ -406,7 +408,7 @@ def test_balance_from_the_command_line(monkeypatch):
     monkeypatch.setattr(net, 'train_val', noted)
     assert train.main([*COMMAND, '--iters', '1', '--set', 'balance=0.5']) == 0
     assert 'balance' not in given and len(given['score_offsets']) == len(CLASSES)
-    counts = np.array(runs.read(FOLDER)['counts'])
+    counts = np.array(run_folder.read(FOLDER)['counts'])
     assert np.exp(given['score_offsets']) ** 2 == pytest.approx(np.maximum(counts, 1) / counts.sum(), rel=1e-3)
 
 
@@ -414,7 +416,7 @@ def test_relative_pixel_losses(monkeypatch):
     """A generator that copies X has the weighted loss 10, in the mean over the pairs that differ."""
     source = Path('data/demo/fold3/train_lmdb')
     errors = [((query[1:-1, 1:-1] / 255 - reference[1:-1, 1:-1] / 255) ** 2).sum() / 2
-              for _, query, reference, _ in lmdb_writer.read(str(source)) if reference.any()]
+              for _, query, reference, _ in pair_lmdb.read(str(source)) if reference.any()]
     given = {}
     _, run, _ = request.read([*COMMAND, '--set', 'pixel_scale=relative'])
     monkeypatch.setattr(net, 'train_val', lambda *arguments, **settings: given.update(settings) or tiny(*arguments, **settings))
@@ -427,10 +429,10 @@ def test_pairs_without_a_reference_of_their_own_do_not_count(tmp_path):
     pictures = {'dark': np.full((66, 66), 51, np.uint8), 'light': np.full((66, 66), 102, np.uint8)}
     rows = [dict(path='light', reference=reference, expression='happy', subject='S1', sequence='001', frame=str(number))
             for number, reference in enumerate(['dark', None, 'light'])]
-    lmdb_writer.write(tmp_path / 'some', rows, ['happy'], pictures.get)
-    assert request.mean_change(tmp_path / 'some_lmdb') == pytest.approx(64 * 64 * 0.2 ** 2 / 2)
-    lmdb_writer.write(tmp_path / 'none', rows[1:], ['happy'], pictures.get)
-    assert request.mean_change(tmp_path / 'none_lmdb') == 0
+    pair_lmdb.write(tmp_path / 'some', rows, ['happy'], pictures.get)
+    assert fold_data.mean_change(tmp_path / 'some_lmdb') == pytest.approx(64 * 64 * 0.2 ** 2 / 2)
+    pair_lmdb.write(tmp_path / 'none', rows[1:], ['happy'], pictures.get)
+    assert fold_data.mean_change(tmp_path / 'none_lmdb') == 0
 
 
 def test_only_the_loss_takes_adjusted_scores():

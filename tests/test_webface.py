@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import drawn
-from data_prep import align, build, detect, lmdb_writer, pictures, webface
+from data_prep import align, build, detect, pair_lmdb, pictures
+from data_prep.sets import webface
 from test_build import contents, program, table
 
 PICTURES = {'10': 12, '9': 3, 'Zoë B': 2, 'single': 1, 'faceless': 2}
@@ -66,7 +67,7 @@ def test_each_person_is_in_both_parts_with_other_pictures(built):
 def test_crops_are_those_of_the_drawn_points(built):
     for part in ('train', 'test'):
         rows = table(built / 'fold0' / f'{part}.csv')
-        records = list(lmdb_writer.read(str(built / 'fold0' / f'{part}_lmdb')))
+        records = list(pair_lmdb.read(str(built / 'fold0' / f'{part}_lmdb')))
         assert len(records) == len(rows)
         for row, (key, query, reference, label) in zip(rows, records):
             assert key == row['key'] and label == int(row['label']) and np.array_equal(query, reference)
@@ -106,7 +107,7 @@ def test_a_second_build_detects_nothing(raw, built, tmp_path, monkeypatch):
     cache.write_text('\n'.join(lines) + '\n', encoding='utf-8')
     build.build(str(tmp_path / 'webface'), 'webface', str(raw))
     assert (tmp_path / 'webface' / 'classes.txt').read_text(encoding='utf-8') == 'Zoë B\nfaceless\n9\n10\n'
-    tested = list(lmdb_writer.read(str(tmp_path / 'webface' / 'fold0' / 'test_lmdb')))
+    tested = list(pair_lmdb.read(str(tmp_path / 'webface' / 'fold0' / 'test_lmdb')))
     (_, faceless, _, _), (_, corrected, _, _) = tested[1:3]
     assert (faceless == 90).all()
     expected = pictures.read_grey(str(raw), '9/3.PNG')[17:17 + 66, 17:17 + 66]

@@ -3,7 +3,7 @@
     python3 -m tools.baselines --dataset demo --folds 0-9
 
 writes runs/<dataset>/{hog,lbp}/fold<F>_seed1/ with the same result.json and predictions.csv as a tested
-network has, and all predictions to results.csv (see results.py). Folds done before on the same data are
+network has, and all predictions to predictions.csv (see predictions.py). Folds done before on the same data are
 passed over: remove their folders after a change of this file. The cost C of the SVM is chosen within the
 training people, by cross-validation over people: the test people have no part in it.
 
@@ -28,7 +28,8 @@ from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
 from data_prep import datasets
-from tools import evaluate, figures, request, results, runs
+from tools import evaluate
+from tools.core import arguments, files, fold_data, plots, predictions, request, run_folder
 
 CELL = 8       # pixels, for both features
 PATTERNS = 59  # of 8 points: 58 uniform ones, and all others together
@@ -80,11 +81,11 @@ def probabilities(model, features, n_classes):
 
 def read_train(run):
     """The training part of a fold: faces (N x 64 x 64 in [0, 1]), labels (N) and subjects (N)."""
-    rows, queries, _, labels = evaluate.read_part(run, 'train')
+    rows, queries, _, labels = fold_data.read_part(run, 'train')
     subjects = [row['subject'] for row in rows]
     people, expressions = len(set(subjects)), len(set(labels))
     if people < INNER or expressions < 2:
-        raise SystemExit(f'{runs.fold_data(run)}/train.csv has {people} people and {expressions} expressions, at '
+        raise SystemExit(f'{fold_data.folder(run)}/train.csv has {people} people and {expressions} expressions, at '
                          f'least {INNER} people and 2 expressions are needed: build the data set from more.')
     return queries[:, 0], labels, subjects
 
@@ -92,47 +93,47 @@ def read_train(run):
 def run_fold(run):
     """Trains and tests the baseline run['variant'] on its fold; writes its folder, gives back the result."""
     feature = FEATURES[run['variant']]
-    folder = runs.folder(run['dataset'], run['variant'], run['fold'], run['seed'])
+    folder = run_folder.path(run['dataset'], run['variant'], run['fold'], run['seed'])
     faces, labels, subjects = read_train(run)
     model = fit(np.array([feature(face) for face in faces]), labels, subjects)
-    rows, queries, _, truth = evaluate.read_part(run, 'test')
+    rows, queries, _, truth = fold_data.read_part(run, 'test')
     found = probabilities(model, np.array([feature(face) for face in queries[:, 0]]), len(run['classes']))
     result = {**{name: run[name] for name in ('dataset', 'variant', 'fold', 'seed', 'iterations', 'data')},
               'C': model.best_params_['linearsvc__C'], **evaluate.score(truth, found, run['classes'])}
     folder.mkdir(parents=True, exist_ok=True)
-    runs.write(folder / 'run.json', json.dumps(run, indent=2) + '\n')
-    runs.write(folder / 'predictions.csv', evaluate.predictions(rows, found, run['classes']))
-    figures.confusion(folder / 'confusion.png', truth, found.argmax(1), run['classes'])
-    runs.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')  # last: it says that all is there
+    files.write(folder / 'run.json', json.dumps(run, indent=2) + '\n')
+    files.write(folder / 'predictions.csv', evaluate.predictions(rows, found, run['classes']))
+    plots.confusion(folder / 'confusion.png', truth, found.argmax(1), run['classes'])
+    files.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')  # last: it says that all is there
     return result
 
 
 def done(run):
     """Whether the folder of this run has a result on the same data."""
-    path = runs.folder(run['dataset'], run['variant'], run['fold'], run['seed']) / 'result.json'
+    path = run_folder.path(run['dataset'], run['variant'], run['fold'], run['seed']) / 'result.json'
     try:
         return json.loads(path.read_text(encoding='utf-8'))['data'] == run['data']
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def main(arguments=None):
-    arguments = sys.argv[1:] if arguments is None else arguments
+def main(words=None):
+    words = sys.argv[1:] if words is None else words
     parser = argparse.ArgumentParser(prog='python3 -m tools.baselines', description=__doc__.split('\n')[0])
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
     parser.add_argument('--folds', default='',
                         help='for instance "0 1 2" or 0-4 (default: all that the data set has)')
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(words)
     if datasets.of_people(options.dataset):
         raise SystemExit(f'The classes of {options.dataset} are people: the baselines are for expressions.')
-    command = dict(command=shlex.join(['python3', '-m', 'tools.baselines', *arguments]),
+    command = dict(command=shlex.join(['python3', '-m', 'tools.baselines', *words]),
                    versions=dict(python=platform.python_version(), numpy=np.__version__,
                                  sklearn=sklearn.__version__, skimage=skimage.__version__),
                    code=request.commit())
     try:
         todo = []
-        for fold in runs.folds(options.dataset, options.folds):
-            data = request.data(dict(dataset=options.dataset, fold=fold))
+        for fold in arguments.folds(options.dataset, options.folds):
+            data = fold_data.fingerprint(dict(dataset=options.dataset, fold=fold))
             todo += [dict(dataset=options.dataset, variant=name, fold=fold, seed=SEED, iterations=0,
                           **command, **data) for name in FEATURES]
         left = [run for run in todo if not done(run)]
@@ -146,7 +147,7 @@ def main(arguments=None):
         raise SystemExit(f'The baselines of {options.dataset} cannot be run: {error}.') from None
     except KeyboardInterrupt:
         raise SystemExit('Interrupted: the same command goes on from here, what is done is kept.') from None
-    for sentence in results.collect(options.dataset):
+    for sentence in predictions.collect(options.dataset):
         print(sentence, file=sys.stderr)
     print(f'runs/{options.dataset}: {len(left)} runs made, {len(todo) - len(left)} were there.')
 

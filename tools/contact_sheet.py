@@ -17,10 +17,10 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
-from data_prep import lmdb_writer
+from data_prep import pair_lmdb
 from data_prep.align import SIZE
 from data_prep.folds import ascending
-from tools import figures, runs
+from tools.core import arguments, plots
 
 GAP, LINE = 6, 1   # pixels between two cells, and between X and Xr
 PICTURES = 8       # columns where they are a person's first pictures
@@ -33,7 +33,7 @@ def main():
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
     parser.add_argument('--people', default=12, help='rows, 1 to 100 (default: 12)')
     args = parser.parse_args()
-    most = runs.number('--people', args.people, 1, 100)
+    most = arguments.number('--people', args.people, 1, 100)
     folder = Path('data', args.dataset)
     if not (folder / 'classes.txt').is_file():
         raise SystemExit(f'{folder} is not built: run `make data DATASET={args.dataset}`.')
@@ -53,7 +53,7 @@ def cells(folder, most):
     fold = folder / 'fold0'
     subjects = sorted({row['subject'] for row in table(fold)}, key=ascending)
     if not subjects:
-        raise SystemExit(lmdb_writer.damaged(fold, 'no rows'))
+        raise SystemExit(pair_lmdb.damaged(fold, 'no rows'))
     count = min(most, len(subjects))
     people = [subjects[position * len(subjects) // count] for position in range(count)]
     rows = [row for row in table(fold) if row['subject'] in people]
@@ -78,14 +78,14 @@ def table(fold):
         try:
             with open(path, newline='', encoding='utf-8') as file:
                 reader = csv.DictReader(file)
-                if reader.fieldnames != lmdb_writer.COLUMNS:
-                    raise SystemExit(lmdb_writer.damaged(path, 'line 1'))
+                if reader.fieldnames != pair_lmdb.COLUMNS:
+                    raise SystemExit(pair_lmdb.damaged(path, 'line 1'))
                 for row in reader:
                     if None in row or None in row.values() or not row['frame'].isdecimal():
-                        raise SystemExit(lmdb_writer.damaged(path, f'line {reader.line_num}'))
+                        raise SystemExit(pair_lmdb.damaged(path, f'line {reader.line_num}'))
                     yield {**row, 'part': part}
         except (UnicodeDecodeError, csv.Error) as error:
-            raise SystemExit(lmdb_writer.damaged(path, error)) from None
+            raise SystemExit(pair_lmdb.damaged(path, error)) from None
 
 
 def pairs(fold, chosen):
@@ -93,7 +93,7 @@ def pairs(fold, chosen):
     found = {}
     for part in ('train', 'test'):
         path = fold / f'{part}_lmdb'
-        lmdb_writer.check(str(path))
+        pair_lmdb.check(str(path))
         with lmdb.open(str(path), readonly=True, lock=False) as env, env.begin() as txn:
             for place, row in chosen.items():
                 if row['part'] != part:
@@ -102,7 +102,7 @@ def pairs(fold, chosen):
                     datum = caffe_pb2.Datum.FromString(txn.get(row['key'].encode(), b''))
                     found[place] = np.frombuffer(datum.data, np.uint8).reshape(2, SIZE, SIZE)
                 except (lmdb.Error, DecodeError, ValueError):
-                    raise SystemExit(lmdb_writer.damaged(path, f'no pair under {row["key"]}')) from None
+                    raise SystemExit(pair_lmdb.damaged(path, f'no pair under {row["key"]}')) from None
     return found
 
 
@@ -123,7 +123,7 @@ def draw(path, people, columns, found, dataset):
     names = [shown(name) for name in people]
     (height, width), left, top = 2 * np.array(sheet.shape), 20 + 18 * max(map(len, names)), 100
     size = np.array([left + width, top + height])
-    figure = plt.figure(figsize=size / 150)  # figures.save has 150 dots an inch
+    figure = plt.figure(figsize=size / 150)  # plots.save has 150 dots an inch
     axes = figure.add_axes([left / size[0], 0, width / size[0], height / size[1]])
     axes.imshow(sheet, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
     axes.set_xticks(sheet.shape[1] / len(columns) * np.arange(len(columns)) + SIZE)
@@ -134,7 +134,7 @@ def draw(path, people, columns, found, dataset):
     axes.tick_params(length=0, labelsize=12)
     axes.set_frame_on(False)
     axes.set_title(f'{dataset}: X | Xr', fontsize=14, pad=10)
-    figures.save(figure, path)
+    plots.save(figure, path)
 
 
 def shown(name):

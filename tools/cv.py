@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 from data_prep import workers
 from prototxt import net
-from tools import request, results, runs, train
+from tools import train
+from tools.core import arguments, caffe_process, gpu, predictions, request, run_folder, snapshots
 
 POLL = 0.5  # seconds between two looks at a run
 QUIET = 60  # seconds between two lines of progress where there is no terminal
@@ -35,12 +36,12 @@ OWN = ('--dataset', '--variant', '--fold', '--seed', '--gpu')  # of tools.train:
 Job = collections.namedtuple('Job', 'folder run name training')  # run: of request.read; the others: arguments
 
 
-def main(arguments=None):
+def main(words=None):
     stopped = []  # signals received
     for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if received != signal.SIGHUP or signal.getsignal(received) != signal.SIG_IGN:  # ignored under nohup
             signal.signal(received, lambda number, frame: stopped.append(number))
-    options, training = parse(arguments)
+    options, training = parse(words)
     jobs = plan(options.dataset, options.variants, options.seeds, options.folds, training)
     gpus = itertools.cycle(options.gpus or [''])
     if options.list:
@@ -52,7 +53,7 @@ def main(arguments=None):
     print(f'{len(jobs)} runs, {len(jobs) - len(missing)} of them complete before.', flush=True)
     places = list(itertools.islice(gpus, options.jobs))
     failed = work(options.dataset, missing, places, stopped) if missing else []
-    for sentence in results.collect(options.dataset) + failed:
+    for sentence in predictions.collect(options.dataset) + failed:
         print(sentence, file=sys.stderr)
     if stopped:
         print('Stopped: the same command goes on from there.', file=sys.stderr)
@@ -63,7 +64,7 @@ def main(arguments=None):
     return 0
 
 
-def parse(arguments):
+def parse(words):
     """(options, arguments for tools.train) of a command line."""
     parser = argparse.ArgumentParser(prog='python3 -m tools.cv', allow_abbrev=False,
                                      description=__doc__.split('\n')[0],
@@ -75,18 +76,18 @@ def parse(arguments):
     parser.add_argument('--jobs', default='', help='runs at once (default: one a core, or one a GPU)')
     parser.add_argument('--gpus', default='', help='IDs of the GPUs, as "0 1" (default: 0 where Caffe can use it)')
     parser.add_argument('--list', action='store_true', help='print the commands of all runs instead')
-    options, training = parser.parse_known_args(arguments)
+    options, training = parser.parse_known_args(words)
     options.variants = options.variants.split()
     known = net.VARIANTS + net.PRETRAINED
     if not options.variants or not set(options.variants) <= set(known):
         raise SystemExit(f'VARIANTS must be of {" ".join(known)}, not {" ".join(options.variants)!r}.')
-    options.folds = runs.folds(options.dataset, options.folds)
-    options.seeds = [runs.number('SEEDS', seed, 0, 2 ** 31 - 1) for seed in options.seeds.split() or ['']]
-    options.gpus = [runs.number('GPUS', gpu, 0, 1023) for gpu in options.gpus.split()]
+    options.folds = arguments.folds(options.dataset, options.folds)
+    options.seeds = [arguments.number('SEEDS', seed, 0, 2 ** 31 - 1) for seed in options.seeds.split() or ['']]
+    options.gpus = [arguments.number('GPUS', gpu, 0, 1023) for gpu in options.gpus.split()]
     if not options.list:  # a list is for another machine
-        options.gpus = [request.which_gpu(str(gpu)) for gpu in options.gpus] or [request.which_gpu('')]
+        options.gpus = [gpu.which(str(number)) for number in options.gpus] or [gpu.which('')]
     default = workers.usable() if options.gpus in ([], [None]) else len(options.gpus)
-    options.jobs = runs.number('JOBS', options.jobs or default, 1, 1024)
+    options.jobs = arguments.number('JOBS', options.jobs or default, 1, 1024)
     return options, training
 
 
@@ -100,7 +101,7 @@ def plan(dataset, variants, seeds, folds, training):
         _, run_of[seed, fold], _ = request.read([*name_of(dataset, variants[0], fold, seed), *training, '--gpu', 'none'])
     jobs = {}
     for variant, seed, fold in itertools.product(variants, seeds, folds):
-        folder = runs.folder(dataset, variant, fold, seed)
+        folder = run_folder.path(dataset, variant, fold, seed)
         run = {**run_of[seed, fold], 'variant': variant}
         jobs[folder] = Job(folder, run, name_of(dataset, variant, fold, seed), training)
     return list(jobs.values())
@@ -121,11 +122,11 @@ def commands(job, gpu):
 
 def is_complete(job):
     """Whether the run was trained and, unless it is pre-training, tested as asked."""
-    earlier = results.complete(job.folder)
+    earlier = predictions.complete(job.folder)
     if job.run['variant'] in net.PRETRAINED:
-        last = runs.last_snapshot(job.folder)
+        last = snapshots.last(job.folder)
         with contextlib.suppress(SystemExit):  # tools.train will say it
-            earlier = runs.read(job.folder) if last and last.iteration == job.run['iterations'] else None
+            earlier = run_folder.read(job.folder) if last and last.iteration == job.run['iterations'] else None
     return earlier is not None and all(earlier.get(name) == value for name, value in job.run.items()
                                        if name not in ANY)
 
@@ -147,7 +148,7 @@ def work(dataset, jobs, gpus, stopped):
                 failed += [future.result() for future in done if future.result()]
                 if done:
                     ended += len(done)
-                    results.collect(dataset)
+                    predictions.collect(dataset)
                 bar.n = sum(reached.values())
                 bar.set_description(f'{ended} of {len(jobs)} runs')
                 if not sys.stderr.isatty() and time.monotonic() - said > QUIET:
@@ -197,7 +198,7 @@ def make(job, places, reached, stopped):
 def follow(command, output, show, stopped):
     """Runs a command to its end, `show` now and then; passes a signal on, once; returns its exit code."""
     # A session of its own: Ctrl-C reaches it once, by us. It does not outlive us either.
-    environment = {**request.environment(level=2), 'PYTHONUNBUFFERED': '1'}  # an error is the last line
+    environment = {**caffe_process.environment(level=2), 'PYTHONUNBUFFERED': '1'}  # an error is the last line
     process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *command], env=environment,
                                stdout=output, stderr=output, start_new_session=True)
     passed = False

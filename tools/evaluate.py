@@ -7,9 +7,8 @@ import json
 import numpy as np
 from sklearn import metrics
 
-from data_prep import lmdb_writer
 from prototxt import net
-from tools import figures, forward, runs
+from tools.core import arguments, files, fold_data, network, plots, run_folder
 
 
 def evaluate(folder):
@@ -17,33 +16,22 @@ def evaluate(folder):
 
     Raises SystemExit where the run or its test data is missing or damaged.
     """
-    run = runs.read(folder)
-    network, iteration = forward.load(folder)
+    run = run_folder.read(folder)
+    trained, iteration = network.load(folder)
     if iteration < run['iterations'] or run.get('averaged_at', iteration) != iteration:
         raise SystemExit(f'{folder} stopped at iteration {iteration} of {run["iterations"]}: '
                          'give its `make train` again to go on, then test it.')
-    rows, queries, references, labels = read_part(run, 'test')
-    outputs = forward.run(network, queries)
+    rows, queries, references, labels = fold_data.read_part(run, 'test')
+    outputs = network.run(trained, queries)
     result = {'dataset': run['dataset'], 'variant': run['variant'], 'fold': run['fold'], 'seed': run['seed'],
               'iterations': iteration, **score(labels, outputs['prob'], run['classes'])}
-    runs.write(folder / 'predictions.csv', predictions(rows, outputs['prob'], run['classes']))
-    figures.confusion(folder / 'confusion.png', labels, outputs['prob'].argmax(1), run['classes'])
-    figures.curves(folder / 'curves.png', folder / 'metrics.csv')
+    files.write(folder / 'predictions.csv', predictions(rows, outputs['prob'], run['classes']))
+    plots.confusion(folder / 'confusion.png', labels, outputs['prob'].argmax(1), run['classes'])
+    plots.curves(folder / 'curves.png', folder / 'metrics.csv')
     if 'generated' in outputs:
-        figures.faces(folder / 'faces.png', queries, references, outputs, labels, run['classes'])
-    runs.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')  # last: it says that the test is complete
+        plots.faces(folder / 'faces.png', queries, references, outputs, labels, run['classes'])
+    files.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')  # last: it says that the test is complete
     return result
-
-
-def read_part(run, part):
-    """The train or test part of a fold: its CSV rows, queries and references (N x 1 x 64 x 64 in [0, 1]), labels (N)."""
-    fold = runs.fold_data(run)
-    keys, queries, references, labels = zip(*lmdb_writer.read(fold / f'{part}_lmdb'))
-    with open(fold / f'{part}.csv', newline='', encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
-    if [row['key'] for row in rows] != list(keys):
-        raise SystemExit(f'{fold}/{part}.csv and {part}_lmdb hold different rows: run `make data` again.')
-    return rows, forward.centre(np.array(queries)), forward.centre(np.array(references)), np.array(labels)
 
 
 def score(labels, probabilities, classes):
@@ -70,9 +58,9 @@ def predictions(rows, probabilities, classes):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    runs.add_arguments(parser)
+    arguments.add_run(parser)
     options = parser.parse_args()
-    folder = runs.from_arguments(options)
+    folder = arguments.run(options)
     if options.variant in net.PRETRAINED:
         print(f'{folder}: pre-training, so there is nothing to test.')
         return

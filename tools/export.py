@@ -15,7 +15,8 @@ from pathlib import Path
 
 from caffe.proto import caffe_pb2
 
-from tools import forward, predictor, runs
+from tools import predictor
+from tools.core import network, snapshots
 
 
 def main():
@@ -43,12 +44,12 @@ def export(folder, out):
         raise SystemExit(f'{out} is not in the checkout: choose an OUT in it, and move it afterwards.')
     run = predictor.settings(folder)
     result, reached = read_result(folder)
-    net, iteration = forward.load(folder)
+    net, iteration = network.load(folder)
     if not iteration == reached == run.get('iterations'):
         raise SystemExit(f'{folder} is at iteration {iteration} of {run.get("iterations")}, tested at '
                          f'{reached}: give its `make train` again, which goes to the end and tests there.')
-    weights = {snapshot.iteration: snapshot.caffemodel for snapshot in runs.snapshots(folder)}[iteration]
-    model = runs.parse(weights, caffe_pb2.NetParameter())
+    weights = {snapshot.iteration: snapshot.caffemodel for snapshot in snapshots.find(folder)}[iteration]
+    model = snapshots.parse(weights, caffe_pb2.NetParameter())
     partial = out.with_name(out.name + '.partial')
     shutil.rmtree(partial, ignore_errors=True)  # left by a kill
     try:

@@ -21,7 +21,8 @@ from tqdm import tqdm
 from data_prep import datasets
 from data_prep.folds import FOLDS
 from prototxt.net import GCNETS
-from tools import current, depth, embedding, evaluate, figures, filters, forward, learning_curves, results, runs
+from tools.core import arguments, files, fold_data, network, plots, predictions, tested_run
+from tools.figures import figure4_depth, figure5_embedding, figure6_filters, learning_curves
 
 
 def main():
@@ -43,21 +44,21 @@ def main():
 
 def make(options):
     """Makes every figure that can be made; prints what each of the others needs."""
-    dataset, seed = options.dataset, runs.number('SEED', options.seed, 0, 2 ** 31 - 1)
+    dataset, seed = options.dataset, arguments.number('SEED', options.seed, 0, 2 ** 31 - 1)
     if datasets.of_people(dataset):
         raise SystemExit(f'The classes of {dataset} are its people: the figures are of expressions.')
-    classes = results.classes_of(dataset)
+    classes = predictions.classes_of(dataset)
     if classes is None:
         raise SystemExit(f'data/{dataset} is not built: run `make data DATASET={dataset}`.')
-    tested, among = find(dataset, seed), runs.folds(dataset, options.folds)
+    tested, among = find(dataset, seed), arguments.folds(dataset, options.folds)
     if not tested:
         raise SystemExit(f'No tested run of seed {seed} in runs/{dataset}: run `make train DATASET={dataset} '
                          f'SEED={seed}` first.')
     rival, both = choose({fold: tested.get(fold, {}) for fold in among})
-    fold = runs.number('FOLD', options.fold or (both or [*tested])[0], 0, FOLDS - 1)
+    fold = arguments.number('FOLD', options.fold or (both or [*tested])[0], 0, FOLDS - 1)
     pooled = among if options.folds else both or [fold]
     here = tested.get(fold, {})
-    trained = [variant for variant in here if variant in figures.VARIANTS]
+    trained = [variant for variant in here if variant in plots.VARIANTS]
     gcnet, _ = choose({fold: here})
     pair = ('cnn', gcnet)
     raw = options.raw or os.path.join('data', 'raw', dataset)
@@ -72,12 +73,12 @@ def make(options):
                           lambda path: draw_depth(path, dataset, raw, tested, pooled, classes)),
         'figure5_embedding': (lacking(fold, *pair), lambda path: draw_embedding(
             path, dataset, fold, {variant: here[variant] for variant in pair}, classes)),
-        'figure6_filters': (lacking(fold, gcnet), lambda path: filters.draw(
-            path, filters.of(current.load(here[gcnet], dataset, fold)))),
+        'figure6_filters': (lacking(fold, gcnet), lambda path: figure6_filters.draw(
+            path, figure6_filters.of(tested_run.load(here[gcnet], dataset, fold)))),
         'figure7_faces': (lacking(fold, gcnet), lambda path: draw_faces(
             path, dataset, fold, here[gcnet], classes)),
         'learning_curves': ([] if trained else lacking(fold, *pair), lambda path: learning_curves.draw(
-            path, {variant: figures.read_metrics(here[variant] / 'metrics.csv') for variant in trained}))}
+            path, {variant: plots.read_metrics(here[variant] / 'metrics.csv') for variant in trained}))}
     for variant in dict.fromkeys(variant for one in among for variant in tested.get(one, {})):
         folders = {one: tested[one][variant] for one in among if variant in tested.get(one, {})}
         figures_of[f'confusion_{variant}'] = [], functools.partial(draw_confusion, dataset=dataset,
@@ -87,14 +88,14 @@ def make(options):
 
 def find(dataset, seed):
     """{fold: {variant: folder}} of the tested runs: folds ascending, variants in the order of
-    figures.VARIANTS, and after them what else gave predictions, such as the classical baselines."""
+    plots.VARIANTS, and after them what else gave predictions, such as the classical baselines."""
     found = {}
     for folder in sorted(Path('runs', dataset).glob(f'*/fold*_seed{seed}')):
-        run = results.complete(folder)
+        run = predictions.complete(folder)
         if run:
             found.setdefault(run['fold'], {})[run['variant']] = folder
     names = {variant for of in found.values() for variant in of}
-    order = [*figures.VARIANTS, *sorted(names - set(figures.VARIANTS))]
+    order = [*plots.VARIANTS, *sorted(names - set(plots.VARIANTS))]
     return {fold: {variant: found[fold][variant] for variant in order if variant in found[fold]}
             for fold in sorted(found)}
 
@@ -102,7 +103,7 @@ def find(dataset, seed):
 def choose(tested):
     """The GCNet to set against the CNN, and the folds that have both: S1R1 if it has any, else the next
     variant that has. With no such fold, the first GCNet there is, and []."""
-    gcnets = [variant for variant in figures.VARIANTS if variant in GCNETS]
+    gcnets = [variant for variant in plots.VARIANTS if variant in GCNETS]
     for variant in gcnets:
         both = [fold for fold, of in tested.items() if {'cnn', variant} <= set(of)]
         if both:
@@ -138,15 +139,15 @@ def write_all(folder, figures_of):
 
 def draw_depth(path, dataset, raw, tested, folds, classes):
     """Figure 4, over these folds, of the variants that all of them have."""
-    variants = [variant for variant in figures.VARIANTS if all(variant in tested[fold] for fold in folds)]
-    partly = [variant for variant in figures.VARIANTS
+    variants = [variant for variant in plots.VARIANTS if all(variant in tested[fold] for fold in folds)]
+    partly = [variant for variant in plots.VARIANTS
               if variant not in variants and any(variant in tested[fold] for fold in folds)]
     if partly:
         print(f'Not in {path.name}, since not trained on each of its folds: {", ".join(partly)}.')
     fold_of = {row['subject']: fold for fold in folds
-               for row in figures.table(Path('data', dataset, f'fold{fold}', 'test.csv'))}
+               for row in plots.table(Path('data', dataset, f'fold{fold}', 'test.csv'))}
     try:
-        rows, crops, known = depth.read(dataset, raw, fold_of)
+        rows, crops, known = figure4_depth.read(dataset, raw, fold_of)
     except ValueError as error:
         return str(error)
     missed = {variant: np.zeros(len(rows), bool) for variant in variants}
@@ -154,39 +155,39 @@ def draw_depth(path, dataset, raw, tested, folds, classes):
                               unit='net', ascii=True):
         own = np.flatnonzero([fold_of[row['subject']] == fold for row in rows])
         if len(own):
-            net = current.load(tested[fold][variant], dataset, fold)
-            missed[variant][own] = depth.wrong(net, [rows[i] for i in own], crops[own], classes)
+            net = tested_run.load(tested[fold][variant], dataset, fold)
+            missed[variant][own] = figure4_depth.wrong(net, [rows[i] for i in own], crops[own], classes)
     depths, people = zip(*((row['depth'], row['subject']) for row in rows))
-    tables = {variant: depth.bins(depths, missed[variant], people) for variant in variants}
-    runs.write(path.with_suffix('.csv'), depth.text(tables))
-    depth.draw(path, tables, known, len(classes))
+    tables = {variant: figure4_depth.bins(depths, missed[variant], people) for variant in variants}
+    files.write(path.with_suffix('.csv'), figure4_depth.text(tables))
+    figure4_depth.draw(path, tables, known, len(classes))
     print(f'Errors on {len(rows)} frames of {len(set(people))} people, folds {", ".join(map(str, folds))}: '
           + ', '.join(f'{variant} {missed[variant].mean():.1%}' for variant in variants) + '.')
 
 
 def draw_embedding(path, dataset, fold, folders, classes):
     """Figure 5, with the features of {variant: folder}."""
-    nets = {variant: current.load(folder, dataset, fold) for variant, folder in folders.items()}
-    _, queries, _, labels = evaluate.read_part(dict(dataset=dataset, fold=fold), 'test')
+    nets = {variant: tested_run.load(folder, dataset, fold) for variant, folder in folders.items()}
+    _, queries, _, labels = fold_data.read_part(dict(dataset=dataset, fold=fold), 'test')
     spaces = {'pixels': queries.reshape(len(queries), -1)}
-    spaces.update((figures.name(variant), embedding.features(net, queries)) for variant, net in nets.items())
-    embedding.draw(path, spaces, labels, classes)
+    spaces.update((plots.name(variant), figure5_embedding.features(net, queries)) for variant, net in nets.items())
+    figure5_embedding.draw(path, spaces, labels, classes)
 
 
 def draw_faces(path, dataset, fold, folder, classes):
     """Figure 7."""
-    net = current.load(folder, dataset, fold)
-    _, queries, references, labels = evaluate.read_part(dict(dataset=dataset, fold=fold), 'test')
-    figures.faces(path, queries, references, forward.run(net, queries), labels, classes)
+    net = tested_run.load(folder, dataset, fold)
+    _, queries, references, labels = fold_data.read_part(dict(dataset=dataset, fold=fold), 'test')
+    plots.faces(path, queries, references, network.run(net, queries), labels, classes)
 
 
 def draw_confusion(path, dataset, folders, classes):
     """The confusion matrix over the test people of {fold: folder} of one variant."""
     rows = []
     for fold, folder in folders.items():
-        rows += results.read_predictions(folder / 'predictions.csv', current.check(folder, dataset, fold), classes)
+        rows += predictions.read_predictions(folder / 'predictions.csv', tested_run.check(folder, dataset, fold), classes)
     labels, predicted = ([classes.index(row[name]) for row in rows] for name in ('truth', 'predicted'))
-    figures.confusion(path, labels, predicted, classes)
+    plots.confusion(path, labels, predicted, classes)
 
 
 if __name__ == '__main__':

@@ -28,7 +28,8 @@ import cv2
 from tqdm import tqdm
 
 from data_prep import workers
-from tools import draw_prediction, forward, predictor, runs
+from tools import predictor
+from tools.core import arguments, draw_prediction, network
 from tools.predictor import read_grey
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -57,8 +58,8 @@ def main():
     parser.add_argument('--workers', default=workers.usable(), metavar='N',
                         help='processes that look for faces (default: one a core, %(default)s)')
     options = parser.parse_args()
-    options.every = runs.number('EVERY', options.every, 1, 10 ** 9)
-    options.workers = runs.number('WORKERS', options.workers, 1, 1024)
+    options.every = arguments.number('EVERY', options.every, 1, 10 ** 9)
+    options.workers = arguments.number('WORKERS', options.workers, 1, 1024)
     cv2.setNumThreads(1)  # one core a process
     sys.stdout.reconfigure(errors='backslashreplace')  # a file's name need not be text
     try:
@@ -138,7 +139,7 @@ def predict(options):
 
 def watch(options):
     """Predicts what a webcam sees, a line a face, until Ctrl-C."""
-    number = runs.number('WEBCAM', options.webcam, 0, 1023)
+    number = arguments.number('WEBCAM', options.webcam, 0, 1023)
     with quiet():
         camera = cv2.VideoCapture(number)
     if not camera.isOpened():
@@ -239,7 +240,7 @@ def recognised(model, searched):
     for picture in searched:
         waiting.append(picture)
         count += len(picture.found)
-        if count >= forward.BATCH:
+        if count >= network.BATCH:
             yield from zip(waiting, model.recognise([picture.found for picture in waiting]))
             waiting, count = [], 0
     yield from zip(waiting, model.recognise([picture.found for picture in waiting]))

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_prep import align, detect, pictures
 from prototxt import net
-from tools import forward, runs
+from tools.core import class_balance, network, run_folder
 
 SHIPPED = Path('prototxt/trained')  # the model that comes with the project, an exported run (tools/export.py)
 LONGEST = 4096  # pixels: a longer picture is shrunk first; the smallest face that is found is 307 wide then
@@ -34,7 +34,7 @@ class Predictor:
         self.folder = Path(folder or newest())
         self.run, self.frequencies = settings(self.folder), frequencies
         self.classes, self.iterations = self.run['classes'], self.run.get('iterations')
-        self.net, self.iteration = forward.load(self.folder)
+        self.net, self.iteration = network.load(self.folder)
         shapes = {name: blob.data.shape[1:] for name, blob in self.net.blobs.items()}
         if shapes.get('prob') != (len(self.classes),):
             raise SystemExit(f'{self.folder}: deploy.prototxt has {shapes.get("prob", ["no"])[0]} outputs '
@@ -43,7 +43,7 @@ class Predictor:
             raise SystemExit(f'{self.folder}: deploy.prototxt takes no `query` of 1 x {net.CROP} x '
                              f'{net.CROP}: train again.')
         if frequencies:
-            runs.with_frequencies(self.run, np.ones((1, len(self.classes))))  # says now what is wrong with them
+            class_balance.with_frequencies(self.run, np.ones((1, len(self.classes))))  # says now what is wrong with them
 
     def __call__(self, image):
         """The Faces of an image, the largest first; [] where none is found.
@@ -62,10 +62,10 @@ class Predictor:
         crops = [crop for faces in found for _, crop in faces]
         if not crops:
             return [[] for _ in found]
-        queries = forward.centre(np.array(crops))
-        outputs = forward.run(self.net, queries)
+        queries = network.centre(np.array(crops))
+        outputs = network.run(self.net, queries)
         references = outputs['generated'][:, 0] if 'generated' in outputs else [None] * len(crops)
-        probabilities = runs.with_frequencies(self.run, outputs['prob']) if self.frequencies else outputs['prob']
+        probabilities = class_balance.with_frequencies(self.run, outputs['prob']) if self.frequencies else outputs['prob']
         rows = zip(probabilities, queries[:, 0], references)  # as many as there are crops, in their order
         return [[self.face(points, *next(rows)) for points, _ in faces] for faces in found]
 
@@ -92,14 +92,14 @@ def settings(folder):
     if not folder.is_dir():
         raise SystemExit(f'{folder} is no run folder: name one that `make train` made, such as '
                          'runs/demo/s1r1/fold3_seed1.')
-    run = runs.read(folder)
+    run = run_folder.read(folder)
     if run.get('variant') not in net.VARIANTS:
         raise SystemExit(f'{folder} tells no expressions: its variant is {run.get("variant")}, and not one '
                          f'of {", ".join(net.VARIANTS)}.')
     classes = run.get('classes')
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise SystemExit(f'{folder}/run.json has no list of classes: remove {folder} and train again.')
-    if run.get('crop', forward.ALIGNMENT) != forward.ALIGNMENT:  # one that does not say is older
+    if run.get('crop', network.ALIGNMENT) != network.ALIGNMENT:  # one that does not say is older
         raise SystemExit(f'{folder} was trained on faces that were cropped in another way (see TARGET in '
                          'data_prep/align.py): run `make data` and train again.')
     return run

@@ -36,7 +36,8 @@ from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
 from prototxt.net import GCNETS
-from tools import current, evaluate, forward, results, runs, tables
+from tools import tables
+from tools.core import files, fold_data, network, predictions, tested_run
 
 NEUTRAL = 'neutral'  # the class
 MEASURES = ('distance_generated', 'distance_query', 'generated_nearer',
@@ -81,13 +82,13 @@ def chance(subjects, people):
 def read(dataset, fold):
     """The Samples of a test fold, with the true references of all people; SystemExit where there are none."""
     run = dict(dataset=dataset, fold=fold)
-    rows, queries, references, labels = evaluate.read_part(run, 'test')
-    more_rows, _, more_references, _ = evaluate.read_part(run, 'train')
+    rows, queries, references, labels = fold_data.read_part(run, 'test')
+    more_rows, _, more_references, _ = fold_data.read_part(run, 'train')
     faces, people = gallery(np.concatenate([references, more_references]),
                             [row['subject'] for row in [*rows, *more_rows]])
     chosen = comparable(queries, references)
     if not chosen.any():
-        raise SystemExit(f'{runs.fold_data(run)}/test_lmdb has no sample with a reference but its own query.')
+        raise SystemExit(f'{fold_data.folder(run)}/test_lmdb has no sample with a reference but its own query.')
     subjects = np.array([row['subject'] for row in rows])
     images = np.array([f'{row["subject"]}/{row["sequence"]}/{row["frame"]}' for row in rows])
     return Samples(*(array[chosen] for array in (subjects, images, queries, references, labels)),
@@ -99,7 +100,7 @@ def measure(net, samples, neutral):
 
     neutral: the label of that class, or None. SystemExit where what the network draws is not finite.
     """
-    outputs = forward.run(net, samples.queries, ['generated'])
+    outputs = network.run(net, samples.queries, ['generated'])
     generated = outputs['generated']
     if not np.isfinite(generated).all():
         raise SystemExit('The network draws pixels that are not finite: train it again with a smaller LR.')
@@ -109,9 +110,9 @@ def measure(net, samples, neutral):
     found['generated_nearer'] = np.less(found['distance_generated'], found['distance_query']).astype(float)
     if neutral is not None:
         chosen = samples.labels != neutral
-        for name, prob in (('neutral_generated', forward.run(net, generated, [])['prob']),
+        for name, prob in (('neutral_generated', network.run(net, generated, [])['prob']),
                            ('neutral_query', outputs['prob']),
-                           ('neutral_reference', forward.run(net, samples.references, [])['prob'])):
+                           ('neutral_reference', network.run(net, samples.references, [])['prob'])):
             found[name][chosen] = prob[chosen, neutral]
     for name, pictures in (('same_person_generated', generated), ('same_person_query', samples.queries)):
         found[name][:] = same_person(pictures, samples.subjects, samples.faces, samples.people)
@@ -123,7 +124,7 @@ def tested(dataset):
     """[(folder, run.json)] of the tested GCNets, by fold: its samples are read once."""
     folders = [folder for variant in GCNETS
                for folder in sorted(Path('runs', dataset, variant).glob('fold*_seed*'))]
-    complete = [(folder, results.complete(folder)) for folder in folders]
+    complete = [(folder, predictions.complete(folder)) for folder in folders]
     return sorted(((folder, run) for folder, run in complete if run), key=lambda pair: pair[1]['fold'])
 
 
@@ -132,13 +133,13 @@ def collect(dataset, found):
 
     There is a sentence for each run that is left out, because it is damaged or not of the data as built here.
     """
-    classes = results.classes_of(dataset) or []
+    classes = predictions.classes_of(dataset) or []
     neutral = classes.index(NEUTRAL) if NEUTRAL in classes else None
     read_fold = functools.lru_cache(maxsize=1)(functools.partial(read, dataset))
     parts, left_out = collections.defaultdict(list), []
     for folder, run in tqdm(found, 'references', unit='net', ascii=True):
         try:
-            net = current.load(folder, dataset, run['fold'])
+            net = tested_run.load(folder, dataset, run['fold'])
             samples = read_fold(run['fold'])
             values = measure(net, samples, neutral)
         except SystemExit as error:
@@ -248,8 +249,8 @@ def make(dataset):
     made = f'Made by `python3 -m tools.references --dataset {dataset}` from the networks in runs/{dataset}.'
     text = '\n'.join([f'# Generated references on {dataset}', '', made, '', *map(tables.markdown, shown)])
     folder = Path('runs', dataset)
-    runs.write(folder / 'references.csv', as_csv(lines))
-    runs.write(folder / 'references.md', text)
+    files.write(folder / 'references.csv', as_csv(lines))
+    files.write(folder / 'references.md', text)
     print(text)
     print(f'references: {folder / "references.md"}, {folder / "references.csv"}')
 

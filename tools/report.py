@@ -5,7 +5,7 @@ import html
 import json
 from pathlib import Path
 
-from tools import runs
+from tools.core import files, run_folder
 
 PICTURES = {'faces.png': 'Unseen people: X, the generated reference X̂r, the reconstructions De2,r of the reference and '
                          'De2,i of X, and the true neutral face Xr',
@@ -48,7 +48,7 @@ def page(folders):
     parts += [figure(path, FIGURES.get(path.stem) or path.stem.replace('_', ' of ')) for path in drawn]
     parts.append('<h2>How each run was made</h2>')
     for folder, result in zip(folders, results):
-        run = runs.read(folder)
+        run = run_folder.read(folder)
         more = {name: run[name] for name in ('settings', 'versions', 'code') if run.get(name)}
         parts.append(f'<p><b>{heading(result)}</b>: <code>{html.escape(run["command"])}</code><br>'
                      f'<small>{html.escape(json.dumps(more))}</small></p>')
@@ -88,7 +88,7 @@ def main():
     folders = sorted(path.parent for path in base.glob('*/fold*/result.json'))
     if not folders:
         raise SystemExit(f'no tested run in {base}: run `make train DATASET={arguments.dataset}` first.')
-    runs.write(base / 'report.html', page(folders))
+    files.write(base / 'report.html', page(folders))
     print(f'report: {base / "report.html"}')
 
 

@@ -22,11 +22,12 @@ from scipy import stats
 
 from data_prep.folds import FOLDS
 from prototxt.net import GCNETS
-from tools import depth, figures, results, runs
+from tools.core import class_balance, files, plots, predictions, run_folder
+from tools.figures import figure4_depth
 
 NAMES = {'hog': 'HOG + linear SVM', 'lbp': 'LBP + linear SVM', 'cnn': 'CNN', 'metric': 'metric-learning CNN',
          **{name: f'GCNet {name.upper()}' for name in GCNETS}}
-PAPER = Path(__file__).with_name('paper.csv')  # the authors' own rows of its Tables 2 to 5
+PAPER = Path(__file__).with_name('core') / 'paper.csv'  # the authors' own rows of its Tables 2 to 5
 DEPTH = Path('data/raw/demo/depth.csv')        # known of the drawn faces alone
 DRAWS, SEED = 10000, 1                         # of the bootstrap
 BLOCK = 10 ** 6                                # numbers drawn at once: bounds the memory
@@ -39,7 +40,7 @@ Table = collections.namedtuple('Table', 'title rows notes')  # rows: a dict a li
 def read(dataset, frequencies=False):
     """The rows of all runs of a data set, and its classes; SystemExit where there are no good ones. frequencies: as
     with_frequencies predicts."""
-    found = results.read(Path('runs', dataset, 'results.csv'))
+    found = predictions.read(Path('runs', dataset, 'results.csv'))
     if frequencies:
         found['predicted'] = with_frequencies(dataset, found)
     rows = {name: found[name] for name in ('variant', 'fold', 'seed', 'iterations', 'subject', 'truth')}
@@ -50,14 +51,14 @@ def read(dataset, frequencies=False):
 
 
 def with_frequencies(dataset, found):
-    """The class that each row of results.read calls for with the classes' frequencies back in, see runs.with_frequencies;
+    """The class that each row of predictions.read calls for with the classes' frequencies back in, see class_balance.with_frequencies;
     SystemExit where the run.json of a row is missing."""
     classes = np.array(found['classes'])
     predicted = found['predicted'].astype(classes.dtype)  # as wide as the longest name
     for variant, fold, seed in sorted(set(zip(*(found[name].tolist() for name in ('variant', 'fold', 'seed'))))):
-        run = runs.read(runs.folder(dataset, variant, fold, seed))
+        run = run_folder.read(run_folder.path(dataset, variant, fold, seed))
         own = (found['variant'] == variant) & (found['fold'] == fold) & (found['seed'] == seed)
-        predicted[own] = classes[runs.with_frequencies(run, found['scores'][own]).argmax(1)]
+        predicted[own] = classes[class_balance.with_frequencies(run, found['scores'][own]).argmax(1)]
     return predicted
 
 
@@ -197,7 +198,7 @@ def listed(numbers):
 
 def accuracy_table(dataset, rows, variants):
     """Accuracy of every variant, beside the paper's."""
-    paper = {row['variant']: row for row in figures.table(PAPER) if row['dataset'] == dataset}
+    paper = {row['variant']: row for row in plots.table(PAPER) if row['dataset'] == dataset}
     folds = len(list(Path('data', dataset).glob('fold[0-9]'))) or FOLDS
     classes = np.unique(rows['truth'])
     lines, partial = [], []
@@ -291,7 +292,7 @@ def recall_table(rows, variants, classes):
 def depth_table(rows, variants):
     """Error on weak expressions, those in the lowest third of the known depth, and on the others; the paper's
     Figure 4 shows such faces. SystemExit where an image has no depth."""
-    depth_of = {'/'.join(map(str, names)): value for names, value in depth.read_depths(DEPTH).items()}
+    depth_of = {'/'.join(map(str, names)): value for names, value in figure4_depth.read_depths(DEPTH).items()}
     unknown = [image for image in rows['image'] if image not in depth_of]
     if unknown:
         raise SystemExit(f'{DEPTH} has no depth of {unknown[0]}: the results are of other drawn faces.')
@@ -379,8 +380,8 @@ def main():
         made += ' Networks trained with `balance`: their probabilities times the frequency of each class in training.'
     text = '\n'.join([f'# Results on {options.dataset}', '', made, '', *map(markdown, tables)])
     try:
-        runs.write(path.with_suffix('.csv'), as_csv(tables))
-        runs.write(path.with_suffix('.md'), text)
+        files.write(path.with_suffix('.csv'), as_csv(tables))
+        files.write(path.with_suffix('.md'), text)
     except OSError as error:
         raise SystemExit(f'The tables cannot be written: {error}.') from None
     print(text)

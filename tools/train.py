@@ -4,7 +4,7 @@
 
 writes runs/demo/s1r1/fold3_seed1/: net.prototxt, deploy.prototxt, solver.prototxt, run.json (settings),
 log.txt (Caffe's own), metrics.csv (losses by iteration), snapshots/ (the last two). At the end batch norm's averages
-are taken once more (tools/averages.py). Ctrl-C makes Caffe write a snapshot and stop. After a resume Caffe reads the
+are taken once more (tools/core/batchnorm_averages.py). Ctrl-C makes Caffe write a snapshot and stop. After a resume Caffe reads the
 training data from its first record again, but with other random numbers.
 """
 import contextlib
@@ -19,13 +19,12 @@ import subprocess
 import sys
 import time
 
-import caffe
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from tqdm import tqdm
 
 from prototxt import net
-from tools import caffe_log, request, runs
+from tools.core import caffe_log, caffe_process, class_balance, files, fold_data, request, run_folder, snapshots
 
 KEPT = 2  # snapshots
 COPIED = 10  # what Gen,r of a copy of X weighs with pixel_scale=relative, in the mean: on the demo set the scale is then 1
@@ -34,12 +33,12 @@ QUIET = 30  # seconds between two lines of progress where there is no terminal
 LENGTH = ('max_iter', 'test_iter', 'test_interval', 'display', 'snapshot', 'solver_mode')
 
 
-def main(arguments=None):
+def main(words=None):
     stopped = []  # signals received
     for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if received != signal.SIGHUP or signal.getsignal(received) != signal.SIG_IGN:  # ignored under nohup
             signal.signal(received, lambda number, frame: stopped.append(number))
-    folder, run, gpu = request.read(sys.argv[1:] if arguments is None else arguments)
+    folder, run, gpu = request.read(sys.argv[1:] if words is None else words)
     try:
         with lock(folder) as held:
             return train(folder, run, gpu, held, stopped)
@@ -63,7 +62,7 @@ def train(folder, run, gpu, held, stopped):
     """Trains until run['iterations'] or a signal, returns the exit code; held: the lock, for Caffe too."""
     start = resume(folder, run)
     if start and start.iteration == run['iterations']:
-        if runs.read(folder).get('averaged_at') == start.iteration:
+        if run_folder.read(folder).get('averaged_at') == start.iteration:
             print(f'Already trained: {start.caffemodel}.')
             return 0
         return finish(folder, run, gpu, stopped)
@@ -81,7 +80,7 @@ def train(folder, run, gpu, held, stopped):
     with open(folder / 'log.txt', 'ab') as log:
         offset = log.tell()
         # A session of its own: Ctrl-C reaches Caffe once, by us. It does not outlive us either.
-        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *command], env=request.environment(),
+        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *command], env=caffe_process.environment(),
                                    stdout=log, stderr=log, start_new_session=True, pass_fds=[held.fileno()])
     print(f'{folder}: iteration {run["begun"]} to {run["iterations"]}.', flush=True)
     try:
@@ -99,8 +98,8 @@ def finish(folder, run, gpu, stopped):
     log = folder / 'log.txt'
     with open(log, 'ab') as output:
         offset = output.tell()
-        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', sys.executable, '-m', 'tools.averages', str(folder),
-                                    *([] if gpu is None else [str(gpu)])], env=request.environment(level=2),
+        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', sys.executable, '-m', 'tools.core.batchnorm_averages', str(folder),
+                                    *([] if gpu is None else [str(gpu)])], env=caffe_process.environment(level=2),
                                    stdout=output, stderr=output, start_new_session=True)
     print("Taking batch norm's averages for the last weights.", flush=True)
     try:
@@ -116,9 +115,9 @@ def finish(folder, run, gpu, stopped):
         why = reason(log, offset) or f'exit code {process.returncode}'
         raise SystemExit(f"Batch norm's averages could not be taken ({why.rstrip('.')}): "
                          f'give the same command again; {log}.')
-    averaged = {**runs.read(folder), 'averaged_at': run['iterations']}
-    runs.write(folder / 'run.json', json.dumps(averaged, indent=2) + '\n')
-    print(f'Trained: {runs.snapshots(folder)[-1].caffemodel}.')
+    averaged = {**run_folder.read(folder), 'averaged_at': run['iterations']}
+    files.write(folder / 'run.json', json.dumps(averaged, indent=2) + '\n')
+    print(f'Trained: {snapshots.find(folder)[-1].caffemodel}.')
     return 0
 
 
@@ -127,12 +126,12 @@ def prototxts(folder, run):
     solver = {name: value for name, value in run['settings'].items() if name in request.SOLVER_SETTINGS}
     network = {name: value for name, value in run['settings'].items() if name not in (*solver, 'balance')}
     if run['settings'].get('balance', 0) != 0:
-        network['score_offsets'] = runs.offsets(run)
+        network['score_offsets'] = class_balance.offsets(run)
     if network.get('pixel_scale') == 'relative':
         network['pixel_scale'] = round(COPIED / run['change'], 4) if run['change'] else 1.0
     if 'neutral' in run['classes']:
         network['neutral'] = run['classes'].index('neutral')
-    root = runs.fold_data(run)
+    root = fold_data.folder(run)
     classes = len(run['classes'])
     seed = run['seed'] + run['begun']  # or a run that resumes would draw the same transforms again
     # Ten tests; fewer in a short run, which they would make a third longer.
@@ -157,10 +156,10 @@ def prototxts(folder, run):
 
 def resume(folder, run):
     """The snapshot to go on from, None to start; SystemExit where the run was trained with other settings."""
-    start = runs.last_snapshot(folder)
+    start = snapshots.last(folder)
     if start is None:
         return None
-    earlier = runs.read(folder)
+    earlier = run_folder.read(folder)
     changed = [f'{name} was {earlier.get(name)}, now {run[name]}'
                for name in ('base_lr', 'batch', 'weights', 'settings', 'classes', 'n_train', 'n_test', 'data')
                if earlier.get(name) != run[name]]
@@ -197,24 +196,24 @@ def prepare(folder, run, texts):
     metrics += missed(folder, metrics, run['begun'])
     write_metrics(folder, metrics)
     for name, text in texts.items():
-        runs.write(folder / name, text)
-    runs.write(folder / 'run.json', json.dumps({**run, 'averaged_at': None}, indent=2) + '\n')
+        files.write(folder / name, text)
+    files.write(folder / 'run.json', json.dumps({**run, 'averaged_at': None}, indent=2) + '\n')
     return metrics
 
 
 def remove_after(folder, iteration):
     """Removes snapshots later than an iteration."""
-    for number, *files in runs.snapshots(folder):
+    for number, *pair in snapshots.find(folder):
         if number > iteration:
-            for file in files:
+            for file in pair:
                 file.unlink(missing_ok=True)
 
 
 def prune(folder, iteration):
     """Removes all but the last snapshots up to an iteration."""
-    complete = [snapshot for snapshot in runs.snapshots(folder) if snapshot.iteration <= iteration]
-    for _, *files in complete[:-KEPT]:
-        for file in files:
+    complete = [snapshot for snapshot in snapshots.find(folder) if snapshot.iteration <= iteration]
+    for _, *pair in complete[:-KEPT]:
+        for file in pair:
             file.unlink(missing_ok=True)
 
 
@@ -252,7 +251,7 @@ def write_metrics(folder, metrics):
     table = csv.DictWriter(text, columns, lineterminator='\n')
     table.writeheader()
     table.writerows(metrics)
-    runs.write(folder / 'metrics.csv', text.getvalue())
+    files.write(folder / 'metrics.csv', text.getvalue())
 
 
 def watch(folder, run, process, offset, metrics, stopped):
@@ -279,7 +278,7 @@ def watch(folder, run, process, offset, metrics, stopped):
 def advise(folder, run, row):
     """SystemExit for an iteration whose loss is nan or inf."""
     bad = ', '.join(f'{name} = {value}' for name, value in row.items() if not math.isfinite(value))
-    kept = runs.snapshots(folder)
+    kept = snapshots.find(folder)
     again = 'start again'
     if kept:
         again = f'up to {kept[-1].iteration} it is kept; use another SEED, or remove that folder,'
@@ -327,7 +326,7 @@ def progress(begun, total):
 
 def tell(folder, run, code, offset, stopped):
     """Says how training ended; returns the exit code, or SystemExit for a failure."""
-    last = runs.last_snapshot(folder)
+    last = snapshots.last(folder)
     if code == 0 and last and last.iteration == run['iterations']:
         return 0
     if stopped and code in (0, -signal.SIGINT):
@@ -339,7 +338,7 @@ def tell(folder, run, code, offset, stopped):
         raise SystemExit(f'Caffe was ended by signal {-code} (memory full?): start again to go on; {log}.')
     why = reason(log, offset)
     if why is None and code:  # `caffe` does not print what a Python layer raised at its set-up, pycaffe does
-        request.blob_shapes((folder / 'net.prototxt').read_text(encoding='utf-8'))
+        caffe_process.blob_shapes((folder / 'net.prototxt').read_text(encoding='utf-8'))
     why = why or ('no whole snapshot at the end' if code == 0 else f'exit code {code}')
     raise SystemExit(f'Caffe stopped: {why.rstrip(".")}; see {log}.')
 

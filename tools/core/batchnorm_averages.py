@@ -1,0 +1,58 @@
+"""Batch norm's averages once more, for the weights that a training ended with; tools.train does it.
+
+    python3 -m tools.core.batchnorm_averages runs/demo/s1r1/fold3_seed1 [GPU]
+
+In training they follow weights that move, and hold the last batches only. Here the weights stand still, and each mean
+and variance is the mean of those of all batches of one pass over the training set, augmented as in training (at most
+MOST batches; "precise" batch norm, Wu and Johnson 2021, arXiv 2105.07576). The last snapshot's caffemodel is
+replaced; nothing else in it changes.
+"""
+import sys
+from pathlib import Path
+
+import caffe
+import numpy as np
+from caffe.proto import caffe_pb2
+
+from tools.core import files, run_folder, snapshots
+
+MOST = 30
+
+
+def main():
+    folder, gpu = Path(sys.argv[1]), sys.argv[2:]
+    if gpu:
+        caffe.set_mode_gpu()
+        caffe.set_device(int(gpu[0]))
+    run, snapshot = run_folder.read(folder), snapshots.last(folder)
+    net = caffe.Net(str(folder / 'net.prototxt'), str(snapshot.caffemodel), caffe.TRAIN)
+    batches = min(MOST, -(-run['n_train'] // run['batch']))
+    replace(snapshot.caffemodel, measure(net, batches))
+
+
+def measure(net, batches):
+    """{batch norm layer: [mean, variance, 1]}, as Caffe keeps them, of so many batches of a training net."""
+    layers = [name for name in net.params if net.layer_dict[name].type == 'BatchNorm']
+    sums = {name: 0 for name in layers}
+    for _ in range(batches):
+        for name in layers:
+            for blob in net.params[name]:
+                blob.data[...] = 0  # so that after the pass they are this batch's own
+        net.forward()
+        for name in layers:
+            sums[name] = sums[name] + np.stack([blob.data.astype(float) for blob in net.params[name][:2]])
+    return {name: [*(total / batches), np.ones(1)] for name, total in sums.items()}
+
+
+def replace(path, found):
+    """Puts {layer: [values of each blob]} into a caffemodel, complete or not at all."""
+    model = snapshots.parse(path, caffe_pb2.NetParameter())
+    for layer in model.layer:
+        for blob, values in zip(layer.blobs, found.get(layer.name, ())):
+            del blob.data[:]
+            blob.data.extend(np.asarray(values, np.float32).tolist())
+    files.write(path, model.SerializeToString())
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,45 @@
+"""Takes what other networks start from out of pre-trained runs; `make pretrain` does it.
+
+    python3 -m tools.extract_weights runs/demo_people/generator/fold0_seed1 ... --out prototxt/pretrained
+
+writes generator.caffemodel, En1 of a generator or an auto-encoder and De1,r of the former, and identity.caffemodel, En2: the
+weights alone. The layers that tell people apart, most of an identification CNN, stay behind.
+"""
+import argparse
+from pathlib import Path
+
+from caffe.proto import caffe_pb2
+
+from tools.core import files, snapshots
+
+TAKEN = ('en1/', 'en2/', 'de1_r/')  # by name, as every network of the comparison has them
+
+
+def extract(folder):
+    """The NetParameter with the layers TAKEN of a run's last snapshot: names, types and weights. SystemExit without any."""
+    snapshot = snapshots.last(folder)
+    model = snapshots.parse(snapshot.caffemodel, caffe_pb2.NetParameter()) if snapshot else caffe_pb2.NetParameter()
+    taken = [caffe_pb2.LayerParameter(name=layer.name, type=layer.type, blobs=layer.blobs)
+             for layer in model.layer if layer.blobs and layer.name.startswith(TAKEN)]
+    if not taken:
+        raise SystemExit(f'{folder} holds no pre-trained network: run `make pretrain`.')
+    return caffe_pb2.NetParameter(name=model.name, layer=taken)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog='python3 -m tools.extract_weights', description=__doc__.split('\n')[0])
+    parser.add_argument('folders', nargs='+', type=Path, metavar='RUN', help='of `make train`')
+    parser.add_argument('--out', required=True, type=Path, help='the folder to write into')
+    options = parser.parse_args()
+    try:
+        models = [extract(folder) for folder in options.folders]
+        options.out.mkdir(parents=True, exist_ok=True)
+        for model in models:
+            name = 'identity' if model.layer[0].name.startswith('en2/') else 'generator'
+            files.write(options.out / f'{name}.caffemodel', model.SerializeToString())
+    except OSError as error:
+        raise SystemExit(f'{options.out} cannot be written ({error}): make room, or choose another --out.') from None
+
+
+if __name__ == '__main__':
+    main()
