@@ -1,5 +1,6 @@
-"""The LMDB and the CSV of one part (train or test) of a fold: Caffe Datums, 2 x 66 x 66 uint8 (X, Xr), label
-= class index; the CSV has the same rows in key order, so that every prediction can be traced to its frame."""
+"""The LMDB and the CSV of one part (train or test) of a fold: Caffe Datums, 2 x 66 x 66 uint8 (X,
+Xr), label = class index; the CSV has the same rows in key order, so that every prediction can be
+traced to its frame."""
 import csv
 import os
 
@@ -15,16 +16,19 @@ BATCH = 1000  # records a transaction: bounds the memory
 
 
 def write(path, rows, classes, crop_of):
-    """Writes rows, in their order, to the LMDB `<path>_lmdb` and to `<path>.csv`; neither may exist.
+    """Writes rows, in their order, to the LMDB `<path>_lmdb` and to `<path>.csv`; neither may
+    exist.
 
-    rows as from ckplus.read, `reference` None where there is none (Xr is then 0); classes: names, label = index;
-    crop_of: a function from the path of a picture to its crop, 66 x 66 uint8. Call it in a folder that is renamed when
-    complete. The same rows give the same keys and values.
+    rows as from ckplus.read, `reference` None where there is none (Xr is then 0); classes: names,
+    label = index; crop_of: a function from the path of a picture to its crop, 66 x 66 uint8. Call
+    it in a folder that is renamed when complete. The same rows give the same keys and values.
     """
-    # Room for every record in whole pages, twice. It is address space: the file grows only as it is filled.
+    # Room for every record in whole pages, twice. It is address space: the file grows only as it is
+    # filled.
     room = 2 ** 24 + len(rows) * 2 * (2 * SIZE * SIZE + 2 * 4096)
     label_of = {name: label for label, name in enumerate(classes)}
-    # No lock file: nobody else is there yet, and it is mapped memory, which on a full disk kills the process.
+    # No lock file: nobody else is there yet, and it is mapped memory, which on a full disk kills
+    # the process.
     with lmdb.open(f'{path}_lmdb', map_size=room, sync=False, lock=False) as env, \
             open(f'{path}.csv', 'w', newline='', encoding='utf-8') as file:
         table = csv.DictWriter(file, COLUMNS, extrasaction='ignore', lineterminator='\n')
@@ -35,7 +39,8 @@ def write(path, rows, classes, crop_of):
                     key = f'{position:08d}_{row["subject"]}_{row["sequence"]}_{row["frame"]}'
                     label = label_of[row['expression']]
                     query = crop_of(row['path'])
-                    reference = np.zeros_like(query) if row['reference'] is None else crop_of(row['reference'])
+                    reference = np.zeros_like(query) if row['reference'] is None else crop_of(
+                        row['reference'])
                     pair = np.stack([query, reference])
                     datum = caffe_pb2.Datum(channels=2, height=SIZE, width=SIZE, label=label,
                                             data=pair.tobytes())
@@ -51,8 +56,9 @@ def write_job(job):
 def check(path):
     """Number of records of the LMDB at path; SystemExit where it is missing or damaged.
 
-    LMDB maps its file into memory, and touching a page beyond the end of a file cut short kills the process:
-    so the size is compared with the last page that LMDB says it uses, before anything is read.
+    LMDB maps its file into memory, and touching a page beyond the end of a file cut short kills the
+    process: so the size is compared with the last page that LMDB says it uses, before anything is
+    read.
     """
     data = os.path.join(path, 'data.mdb')
     if not os.path.isfile(data):
@@ -69,9 +75,11 @@ def check(path):
 
 
 def read(path):
-    """Yields (key, query, reference, label) of each record in key order: key str, pictures 66 x 66 uint8.
+    """Yields (key, query, reference, label) of each record in key order: key str, pictures 66 x 66
+    uint8.
 
-    SystemExit where the LMDB is missing or damaged, before the first record where its file was cut short.
+    SystemExit where the LMDB is missing or damaged, before the first record where its file was cut
+    short.
     """
     check(path)
     try:
@@ -79,9 +87,12 @@ def read(path):
             for key, value in txn.cursor():
                 datum = caffe_pb2.Datum.FromString(value)
                 pair = np.frombuffer(datum.data, np.uint8)
-                if (datum.channels, datum.height, datum.width, pair.size) != (2, SIZE, SIZE, 2 * SIZE * SIZE):
-                    raise SystemExit(damaged(path, f'record {key.decode(errors="replace")} is no pair of '
-                                                   f'{SIZE} x {SIZE} pictures'))
+                if (datum.channels, datum.height, datum.width, pair.size) != (2, SIZE, SIZE,
+                                                                              2 * SIZE * SIZE):
+                    raise SystemExit(
+                        damaged(
+                            path, f'record {key.decode(errors="replace")} is no pair of '
+                            f'{SIZE} x {SIZE} pictures'))
                 query, reference = pair.reshape(2, SIZE, SIZE)
                 yield key.decode(), query, reference, datum.label
     except (lmdb.Error, DecodeError, UnicodeDecodeError) as error:

@@ -1,6 +1,7 @@
 """Single frames of a video, as cv2 (FFmpeg) decodes it.
 
-Frames are counted from 0 by decoding them in order: in inter-coded video a seek by number may land beside it.
+Frames are counted from 0 by decoding them in order: in inter-coded video a seek by number may land
+beside it.
 """
 import functools
 import os
@@ -9,10 +10,11 @@ import cv2
 
 
 def frame(path, number, turned=False):
-    """Frame `number`, from 0, of a video file: grey uint8, height x width; turned: by 90 degrees clockwise.
+    """Frame `number`, from 0, of a video file: grey uint8, height x width; turned: by 90 degrees
+    clockwise.
 
-    The last video stays open, so that ascending numbers of one video cost one pass over it. ValueError where
-    the video is missing or damaged, or ends before that frame.
+    The last video stays open, so that ascending numbers of one video cost one pass over it.
+    ValueError where the video is missing or damaged, or ends before that frame.
     """
     if opened(path)['next'] > number:
         opened.cache_clear()  # back to frame 0
@@ -47,13 +49,14 @@ def opened(path):
     return {'capture': capture_of(path), 'next': 0}
 
 
-# A forked process would share the open file's position, and FFmpeg's threads would be missing from it.
+# A forked process would share the open file's position, and FFmpeg's threads would be missing from
+# it.
 os.register_at_fork(before=opened.cache_clear)
 
 
 def capture_of(path):
-    """The video opened, at frame 0, by FFmpeg alone: OpenCV would try its other readers on a file that is no
-    video, and each would complain. ValueError where it cannot be opened."""
+    """The video opened, at frame 0, by FFmpeg alone: OpenCV would try its other readers on a file
+    that is no video, and each would complain. ValueError where it cannot be opened."""
     if not os.path.isfile(path):
         raise ValueError('video is missing')
     capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)

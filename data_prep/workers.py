@@ -17,9 +17,9 @@ def usable():
 
 
 def run(function, jobs, workers, chunk=64, **bar):
-    """Yields function(job) for each of the list `jobs`, in their order, whatever the number of workers (1: in
-    this process, else that many; function is then a module's own, and what it takes and gives can be
-    pickled). `bar`: desc and unit of the progress bar.
+    """Yields function(job) for each of the list `jobs`, in their order, whatever the number of
+    workers (1: in this process, else that many; function is then a module's own, and what it takes
+    and gives can be pickled). `bar`: desc and unit of the progress bar.
 
     An exception of the function comes out here; SystemExit where a worker process was killed.
     """
@@ -33,8 +33,9 @@ def run(function, jobs, workers, chunk=64, **bar):
         try:
             yield from tqdm(executor.map(function, jobs, chunksize=chunk), **bar)
         except concurrent.futures.process.BrokenProcessPool:
-            raise SystemExit('A worker process was ended from outside (memory or disk full?): start again, with fewer '
-                             'WORKERS.') from None
+            raise SystemExit(
+                'A worker process was ended from outside (memory or disk full?): start again, with fewer '
+                'WORKERS.') from None
         finally:
             executor.shutdown(cancel_futures=True)
 
@@ -42,11 +43,13 @@ def run(function, jobs, workers, chunk=64, **bar):
 def pool(number):
     """A pool of so many processes, each on one core, that end when this one does."""
     cv2.setNumThreads(1)  # a forked process must not inherit a thread pool
-    return concurrent.futures.ProcessPoolExecutor(number, initializer=die_with, initargs=(os.getpid(),))
+    return concurrent.futures.ProcessPoolExecutor(number, initializer=die_with,
+                                                  initargs=(os.getpid(), ))
 
 
 def die_with(parent):
-    """Has this process killed when its parent ends, however that ends; Ctrl-C is the parent's affair."""
+    """Has this process killed when its parent ends, however that ends; Ctrl-C is the parent's
+    affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before

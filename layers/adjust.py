@@ -1,4 +1,5 @@
-"""Unequal classes in Cls: logit adjustment (Menon et al. 2021, "Long-tail learning via logit adjustment", equation 10)."""
+"""Unequal classes in Cls: logit adjustment (Menon et al. 2021, "Long-tail learning via logit
+adjustment", equation 10)."""
 import caffe
 import numpy as np
 
@@ -6,23 +7,28 @@ from layers import params
 
 
 class Adjust(caffe.Layer):
-    """Adds a number to all scores of a class, before the softmax of the loss; a test takes the scores as they are.
+    """Adds a number to all scores of a class, before the softmax of the loss; a test takes the
+    scores as they are.
 
     bottom[0]: scores, N x K. top[0]: the same shape.
 
-    param_str: offsets, a list of K numbers. With the logarithm of each class's frequency the network need not learn how
-    frequent a class is, and its scores treat all classes alike.
+    param_str: offsets, a list of K numbers. With the logarithm of each class's frequency the
+    network need not learn how frequent a class is, and its scores treat all classes alike.
     """
 
     def setup(self, bottom, top):
         offsets = params.read(self, offsets=[])['offsets']
-        if not all(isinstance(offset, (int, float)) and not isinstance(offset, bool) for offset in offsets):
+        if not all(
+                isinstance(offset, (int, float)) and not isinstance(offset, bool)
+                for offset in offsets):
             raise ValueError(f'Adjust: offsets must be numbers, not {offsets!r}')
         self.offsets = np.array(offsets, np.float32)
 
     def reshape(self, bottom, top):
         if bottom[0].data.shape[1:] != self.offsets.shape:
-            raise ValueError(f'Adjust: {len(self.offsets)} offsets do not fit scores of shape {bottom[0].data.shape}')
+            raise ValueError(
+                f'Adjust: {len(self.offsets)} offsets do not fit scores of shape {bottom[0].data.shape}'
+            )
         top[0].reshape(*bottom[0].data.shape)
 
     def forward(self, bottom, top):

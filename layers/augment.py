@@ -7,20 +7,23 @@ from layers import params
 
 
 class Augment(caffe.Layer):
-    """Cuts 64 x 64 out of the 66 x 66 pair; in the training phase at random, with rotation, scaling, flip and intensity.
+    """Cuts 64 x 64 out of the 66 x 66 pair; in the training phase at random, with rotation,
+    scaling, flip and intensity.
 
     bottom[0]: N x 2 x 66 x 66, the pair (X, Xr), values 0..255.
     top[0], top[1]: query X and reference Xr, N x 1 x 64 x 64, values in [0, 1].
-    top[2]: N, 0 where a sample has no reference (all of Xr is 0), else sqrt(N / samples that have one): a loss of
-    squared differences multiplied by it, averaged over N, is averaged over the samples with a reference.
-    Both images of a pair get the same transform: an encoder cannot undo a flip that it never saw.
-    The test phase takes the centre and changes nothing else.
+    top[2]: N, 0 where a sample has no reference (all of Xr is 0), else sqrt(N / samples that have
+    one): a loss of squared differences multiplied by it, averaged over N, is averaged over the
+    samples with a reference. Both images of a pair get the same transform: an encoder cannot undo a
+    flip that it never saw. The test phase takes the centre and changes nothing else.
 
-    param_str: crop (pixels), rotate (degrees, +-), scale (relative, +-), intensity (relative, +-), flip (probability), seed.
+    param_str: crop (pixels), rotate (degrees, +-), scale (relative, +-), intensity (relative, +-),
+    flip (probability), seed.
     """
 
     def setup(self, bottom, top):
-        self.settings = params.read(self, crop=64, rotate=10.0, scale=0.1, intensity=0.2, flip=0.5, seed=1)
+        self.settings = params.read(self, crop=64, rotate=10.0, scale=0.1, intensity=0.2, flip=0.5,
+                                    seed=1)
         self.random = np.random.RandomState(self.settings['seed'])
         if bottom[0].channels != 2:
             raise ValueError(f'Augment takes pairs: 2 channels, not {bottom[0].channels}')
@@ -46,8 +49,9 @@ class Augment(caffe.Layer):
             return
         for i, pair in enumerate(pairs):
             matrix, gain = self.draw(size, margin)
-            warped = cv2.warpAffine(pair.transpose(1, 2, 0), matrix, (size, size),
-                                    flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
+            warped = cv2.warpAffine(pair.transpose(
+                1, 2, 0), matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                                    borderMode=cv2.BORDER_REPLICATE)
             np.minimum(warped * (gain / 255), 1, out=warped)
             query[i, 0], reference[i, 0] = warped[..., 0], warped[..., 1]
 

@@ -1,4 +1,5 @@
-"""Contrastive loss between the codes of query and generated reference, equations 4 and 5 of the paper."""
+"""Contrastive loss between the codes of query and generated reference, equations 4 and 5 of the
+paper."""
 import caffe
 import numpy as np
 
@@ -6,12 +7,15 @@ from layers import params
 
 
 class ContrastiveLoss(caffe.Layer):
-    """Contr = a/2 max(0, m - S)^2 + (1 - a)/2 S^2, S = ||En2(X) - En2(X^r)||_2, averaged over the batch.
+    """Contr = a/2 max(0, m - S)^2 + (1 - a)/2 S^2, S = ||En2(X) - En2(X^r)||_2, averaged over the
+    batch.
 
-    bottom[0], bottom[1]: codes of X and of X^r, N x p. bottom[2]: label of X, N. top[0]: the loss, one number.
-    a = 1 where the labels of X and X^r differ. The reference is neutral, so they differ unless X is labelled neutral.
+    bottom[0], bottom[1]: codes of X and of X^r, N x p. bottom[2]: label of X, N. top[0]: the loss,
+    one number. a = 1 where the labels of X and X^r differ. The reference is neutral, so they differ
+    unless X is labelled neutral.
 
-    param_str: margin m > 0; neutral: the neutral class's index, or null where the data set has none (then a = 1 always).
+    param_str: margin m > 0; neutral: the neutral class's index, or null where the data set has none
+    (then a = 1 always).
     """
 
     def setup(self, bottom, top):
@@ -22,7 +26,9 @@ class ContrastiveLoss(caffe.Layer):
 
     def reshape(self, bottom, top):
         if bottom[0].data.shape != bottom[1].data.shape:
-            raise ValueError(f'ContrastiveLoss: codes {bottom[0].data.shape} and {bottom[1].data.shape} differ in shape')
+            raise ValueError(
+                f'ContrastiveLoss: codes {bottom[0].data.shape} and {bottom[1].data.shape} differ in shape'
+            )
         if bottom[2].count != bottom[0].num:
             raise ValueError(f'ContrastiveLoss: {bottom[0].num} codes but {bottom[2].count} labels')
         top[0].reshape()
@@ -37,7 +43,8 @@ class ContrastiveLoss(caffe.Layer):
     def backward(self, top, propagate_down, bottom):
         # d/dS is -(m - S)+ where labels differ, S where not; dS/d(code) is difference / S.
         push = np.where(self.differ, -self.missing / np.maximum(self.distance, 1e-12), 1)
-        gradient = (top[0].diff / len(push) * push[:, None] * self.difference).reshape(bottom[0].data.shape)
+        gradient = (top[0].diff / len(push) * push[:, None] * self.difference).reshape(
+            bottom[0].data.shape)
         for i, sign in ((0, 1), (1, -1)):
             if propagate_down[i]:
                 bottom[i].diff[...] = sign * gradient

@@ -8,7 +8,8 @@ from layers import params
 class Distance(caffe.Layer):
     """delta = |En(X) - En(X^r)|, element by element.
 
-    bottom[0], bottom[1]: codes of one shape. top[0]: the same shape. The gradient at equal elements is 0. No param_str.
+    bottom[0], bottom[1]: codes of one shape. top[0]: the same shape. The gradient at equal elements
+    is 0. No param_str.
     """
 
     def setup(self, bottom, top):
@@ -16,7 +17,9 @@ class Distance(caffe.Layer):
 
     def reshape(self, bottom, top):
         if bottom[0].data.shape != bottom[1].data.shape:
-            raise ValueError(f'Distance: codes {bottom[0].data.shape} and {bottom[1].data.shape} differ in shape')
+            raise ValueError(
+                f'Distance: codes {bottom[0].data.shape} and {bottom[1].data.shape} differ in shape'
+            )
         top[0].reshape(*bottom[0].data.shape)
 
     def forward(self, bottom, top):

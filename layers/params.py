@@ -5,8 +5,9 @@ import json
 def read(layer, **defaults):
     """The settings in `layer.param_str`, a JSON object, on top of `defaults` (name=value).
 
-    A number may be given where the default is a number, else the type must be the default's; a default of None takes an
-    integer or null. Raises ValueError, naming the layer, for text that is not a JSON object, an unknown name or a wrong type.
+    A number may be given where the default is a number, else the type must be the default's; a
+    default of None takes an integer or null. Raises ValueError, naming the layer, for text that is
+    not a JSON object, an unknown name or a wrong type.
     """
     where = f'param_str of {type(layer).__name__}'
     try:
@@ -17,7 +18,8 @@ def read(layer, **defaults):
         raise ValueError(f'{where} must be a JSON object, not {layer.param_str!r}')
     for name, value in given.items():
         if name not in defaults:
-            raise ValueError(f'{where}: unknown name {name!r}; known are {", ".join(sorted(defaults))}')
+            raise ValueError(
+                f'{where}: unknown name {name!r}; known are {", ".join(sorted(defaults))}')
         if not _fits(value, defaults[name]):
             raise ValueError(f'{where}: {name} cannot be {value!r}')
     return {**defaults, **given}

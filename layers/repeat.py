@@ -7,9 +7,11 @@ from layers import params
 
 
 class Repeat(caffe.Layer):
-    """bottom[0]: N x C x h x w; top[0]: N x C x H x W with H = stride * h, W = stride * w, each value in stride x stride places.
+    """bottom[0]: N x C x h x w; top[0]: N x C x H x W with H = stride * h, W = stride * w, each
+    value in stride x stride places.
 
-    Caffe's own way, a grouped deconvolution, takes ten times as long as all of the decoder's other layers.
+    Caffe's own way, a grouped deconvolution, takes ten times as long as all of the decoder's other
+    layers.
 
     param_str: stride (2).
     """
@@ -22,7 +24,8 @@ class Repeat(caffe.Layer):
         top[0].reshape(n, c, h * self.stride, w * self.stride)
 
     def forward(self, bottom, top):
-        for values, repeated in zip(bottom[0].data, top[0].data):  # its channels one below the other: one picture
+        # its channels one below the other: one picture
+        for values, repeated in zip(bottom[0].data, top[0].data):
             c, h, w = repeated.shape
             cv2.resize(values.reshape(-1, values.shape[-1]), (w, c * h), repeated.reshape(c * h, w),
                        interpolation=cv2.INTER_NEAREST)
@@ -31,5 +34,6 @@ class Repeat(caffe.Layer):
         if propagate_down[0]:
             for above, below in zip(top[0].diff, bottom[0].diff):
                 c, h, w = below.shape
-                mean = cv2.resize(above.reshape(-1, above.shape[-1]), (w, c * h), interpolation=cv2.INTER_AREA)
+                mean = cv2.resize(above.reshape(-1, above.shape[-1]), (w, c * h),
+                                  interpolation=cv2.INTER_AREA)
                 np.multiply(mean.reshape(below.shape), self.stride ** 2, out=below)

@@ -9,10 +9,11 @@ class Unpool(caffe.Layer):
     """Puts every pooled value back where max pooling found it; all else is 0.
 
     bottom[0]: values, N x C x h x w.
-    bottom[1]: switches, the same shape: the second top of Caffe's max Pooling, index y * W + x into the plane it pooled.
-    top[0]: N x C x H x W with H = stride * h, W = stride * w.
-    Windows overlap (5 x 5 and 3 x 3 at stride 2), so one place can be the maximum of several: there the values add up,
-    which makes unpooling the exact transpose of the pooling that set the switches.
+    bottom[1]: switches, the same shape: the second top of Caffe's max Pooling, index y * W + x into
+    the plane it pooled.
+    top[0]: N x C x H x W with H = stride * h, W = stride * w. Windows overlap (5 x 5 and 3 x 3 at
+    stride 2), so one place can be the maximum of several: there the values add up, which makes
+    unpooling the exact transpose of the pooling that set the switches.
 
     param_str: stride of the pooling (2).
     """
@@ -22,20 +23,25 @@ class Unpool(caffe.Layer):
 
     def reshape(self, bottom, top):
         if bottom[0].data.shape != bottom[1].data.shape:
-            raise ValueError(f'Unpool: values {bottom[0].data.shape} and switches {bottom[1].data.shape} differ in shape')
+            raise ValueError(
+                f'Unpool: values {bottom[0].data.shape} and switches {bottom[1].data.shape} differ in shape'
+            )
         n, c, h, w = bottom[0].data.shape
         top[0].reshape(n, c, h * self.stride, w * self.stride)
 
     def forward(self, bottom, top):
         for i, (values, unpooled) in enumerate(zip(bottom[0].data, top[0].data)):
-            unpooled[...] = np.bincount(self.places(bottom[1], i), values.ravel(), unpooled.size).reshape(unpooled.shape)
+            unpooled[...] = np.bincount(self.places(bottom[1], i), values.ravel(),
+                                        unpooled.size).reshape(unpooled.shape)
 
     def places(self, switches, i):
-        """Where each value of sample i goes, as indices into its top. A sample at a time: they and the sums stay in the
-        processor's cache, and kept for the whole batch they would take more memory than the values."""
+        """Where each value of sample i goes, as indices into its top. A sample at a time: they and
+        the sums stay in the processor's cache, and kept for the whole batch they would take more
+        memory than the values."""
         c, h, w = switches.data.shape[1:]
         plane = h * w * self.stride ** 2
-        # Where all of a window is NaN, Caffe's switch is -1: the NaN then goes to the first place, and on to the loss.
+        # Where all of a window is NaN, Caffe's switch is -1: the NaN then goes to the first place,
+        # and on to the loss.
         within = np.maximum(switches.data[i].reshape(c, h * w), 0)
         return (within.astype(np.intp) + np.arange(0, c * plane, plane)[:, None]).ravel()
 

@@ -1,46 +1,60 @@
-"""The paper's networks and solvers. `python3 -m prototxt.net` writes every prototxt beside this file.
+"""The paper's networks and solvers. `python3 -m prototxt.net` writes every prototxt beside this
+file.
 
-Layer names say where a layer stands in the paper's Figure 3: en1 and de1_r draw the reference, en2 (and its twin en2_r,
-sharing every weight by name) encodes query and generated reference, de2_r and de2_i reconstruct them.
+Layer names say where a layer stands in the paper's Figure 3: en1 and de1_r draw the reference, en2
+(and its twin en2_r, sharing every weight by name) encodes query and generated reference, de2_r and
+de2_i reconstruct them.
 """
 import argparse
 import json
 from pathlib import Path
 
 import caffe
-from caffe import layers as L, params as P
+from caffe import layers as L
+from caffe import params as P
 
 GCNETS = ('s0r0', 's1r0', 's0r1', 's1r1')
 VARIANTS = ('cnn', 'metric', *GCNETS)  # Figure 2, a to f
-PRETRAINED = ('autoencoder', 'identity', 'generator', 'expression')  # for En1, En2 (section 4.1); ours: En1 and De1,r, En2 and FC
+# for En1, En2 (section 4.1); ours: En1 and De1,r, En2 and FC
+PRETRAINED = ('autoencoder', 'identity', 'generator', 'expression')
 CROP = 64
 CODE = 96 * 8 * 8  # p, the length of En(X)
 DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1
-PICTURE_SCALE = 0.003  # of a picture's deconvolution: its gradient sums 4096 pixels of 1600 inputs, and would diverge at 0.01
-PICTURE_RATE = 0.1  # of a picture's one gain: its gradient sums 4096 pixels, and at 10 it is 0 before a filter learns
+# of a picture's deconvolution: its gradient sums 4096 pixels of 1600 inputs, and would diverge at
+# 0.01
+PICTURE_SCALE = 0.003
+# of a picture's one gain: its gradient sums 4096 pixels, and at 10 it is 0 before a filter learns
+PICTURE_RATE = 0.1
 HIDDEN = int((0.5 * 64) ** 2 * 3 / 2 ** 3)  # 384, section 4.1
-AVERAGE = 0.95  # of batch norm's running mean and variance: the last 20 iterations or so; see tools/core/batchnorm_averages.py
+# of batch norm's running mean and variance: the last 20 iterations or so; see
+# tools/core/batchnorm_averages.py
+AVERAGE = 0.95
 
 WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
-STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3  # batch norm's mean, variance and their count: averaged, not learned
-CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'), picture=('scaled', 'normalized'),
-               generator=('picture', 'change'))
+# batch norm's mean, variance and their count: averaged, not learned
+STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3
+CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'),
+               picture=('scaled', 'normalized'), generator=('picture', 'change'))
 
 # Where the paper is open (README, "Decisions"), and its weights of equations 3 and 6.
-SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture', standardize=True, margin=1.0,
-                neutral=None, pixel_scale=1.0, contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25, score_offsets=None)
+SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture',
+                standardize=True, margin=1.0, neutral=None, pixel_scale=1.0, contrast_weight=1.0,
+                generate_weight=1.0, reconstruct_weight=0.25, score_offsets=None)
 
 
-def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30, seed=1, **settings):
+def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30,
+              seed=1, **settings):
     """The training network as prototxt text.
 
-    variant: one of VARIANTS; train_source, test_source: LMDBs of pairs (data_prep); seed: of the augmentation;
-    settings: see SETTINGS. Tops: the losses, `accuracy` in the test phase. Raises ValueError for unknown names.
+    variant: one of VARIANTS; train_source, test_source: LMDBs of pairs (data_prep); seed: of the
+    augmentation; settings: see SETTINGS. Tops: the losses, `accuracy` in the test phase. Raises
+    ValueError for unknown names.
     """
     settings = known(variant, settings)
     data = caffe.NetSpec()
-    data.pair, data.label = L.Data(name='data', source=str(test_source), backend=P.Data.LMDB, ntop=2,
-                                   batch_size=test_batch_size, include=dict(phase=caffe.TEST))
+    data.pair, data.label = L.Data(name='data', source=str(test_source), backend=P.Data.LMDB,
+                                   ntop=2, batch_size=test_batch_size,
+                                   include=dict(phase=caffe.TEST))
     n = caffe.NetSpec()
     n.pair, n.label = L.Data(name='data', source=str(train_source), backend=P.Data.LMDB, ntop=2,
                              batch_size=batch_size, include=dict(phase=caffe.TRAIN))
@@ -53,13 +67,15 @@ def train_val(variant, n_classes, train_source, test_source, batch_size=64, test
 
 
 def losses(n, variant, settings):
-    """Equation 3, as far as the variant has its parts. A sample without a reference has no part in Gen,r and Recon,r."""
+    """Equation 3, as far as the variant has its parts. A sample without a reference has no part in
+    Gen,r and Recon,r."""
     pixel = settings['pixel_scale']
     unused = {'label', 'reference', 'referred'}
     if 'score' in n.tops:
         score = n.score
         if settings['score_offsets']:  # for unequal classes
-            score = n.score_adjusted = python('adjust', 'Adjust', score, offsets=settings['score_offsets'])
+            score = n.score_adjusted = python('adjust', 'Adjust', score,
+                                              offsets=settings['score_offsets'])
         n.loss_cls = L.SoftmaxWithLoss(score, n.label)
         unused.remove('label')
     if variant in ('metric', 's1r0', 's1r1'):
@@ -86,9 +102,11 @@ def losses(n, variant, settings):
 
 
 def deploy(variant, n_classes, **settings):
-    """The network for use, as prototxt text: blob `query` (N x 1 x 64 x 64, in [0, 1]) to `prob` (N x n_classes).
+    """The network for use, as prototxt text: blob `query` (N x 1 x 64 x 64, in [0, 1]) to `prob` (N
+    x n_classes).
 
-    A GCNet also has the pictures `generated`, and in R1 `reconstructed_r` and `reconstructed_i`, each N x 1 x 64 x 64.
+    A GCNet also has the pictures `generated`, and in R1 `reconstructed_r` and `reconstructed_i`,
+    each N x 1 x 64 x 64.
     """
     settings = known(variant, settings)
     n = caffe.NetSpec()
@@ -100,15 +118,18 @@ def deploy(variant, n_classes, **settings):
 
 
 def body(n, variant, n_classes, settings):
-    """From n.query (and in the metric-learning CNN n.reference, in training) to n.score and the variant's pictures."""
+    """From n.query (and in the metric-learning CNN n.reference, in training) to n.score and the
+    variant's pictures."""
     if variant == 'autoencoder':
         encoder(n, 'en1', n.query, switches=used_switches(settings))
         n.reconstructed_i = decoder(n, 'de', 'en1', settings)
         return
     if variant == 'generator' or variant in GCNETS:
         encoder(n, 'en1', n.query, switches=used_switches(settings))
-        # "X := Xr + epsilon" (equation 1): De1,r draws Xr as in equation 8, or the change from X to it.
-        n.generated = decoder(n, 'de1_r', 'en1', settings, changed=n.query if settings['generator'] == 'change' else None)
+        # "X := Xr + epsilon" (equation 1): De1,r draws Xr as in equation 8, or the change from X to
+        # it.
+        n.generated = decoder(n, 'de1_r', 'en1', settings,
+                              changed=n.query if settings['generator'] == 'change' else None)
     if variant == 'generator':
         return
     if variant in GCNETS:
@@ -121,7 +142,8 @@ def body(n, variant, n_classes, settings):
             n.reconstructed_i = decoder(n, 'de2_i', 'en2', settings)
         compare(n, code, code_r, settings)
         code = n.delta = python('distance', 'Distance', n.code, n.code_r)
-        if settings['codes'] == 'normalized':  # elements are near 1 / sqrt(p): bring them to 1, or FC hardly learns
+        # elements are near 1 / sqrt(p): bring them to 1, or FC hardly learns
+        if settings['codes'] == 'normalized':
             code = n.delta_scaled = L.Power(n.delta, scale=CODE ** 0.5)
     else:
         code = encoder(n, 'en2', n.query)
@@ -130,20 +152,23 @@ def body(n, variant, n_classes, settings):
     if settings['standardize']:
         code = n.standardized = L.BatchNorm(code, moving_average_fraction=AVERAGE, param=STATISTICS)
     n.dropout = L.Dropout(code, dropout_ratio=0.5)
-    # Weights are taken by name. People are not expressions, and what tells codes apart does not tell their distances apart: a
-    # fine-tuned net takes the encoder of an identification CNN, and a GCNet that of a CNN, but not these two.
+    # Weights are taken by name. People are not expressions, and what tells codes apart does not
+    # tell their distances apart: a fine-tuned net takes the encoder of an identification CNN, and a
+    # GCNet that of a CNN, but not these two.
     kind = '_identity' if variant == 'identity' else '_delta' if variant in GCNETS else ''
     fc1, score = f'fc1{kind}', f'score{kind}'
-    n.fc1 = L.InnerProduct(n.dropout, name=fc1, num_output=HIDDEN, weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
+    n.fc1 = L.InnerProduct(n.dropout, name=fc1, num_output=HIDDEN,
+                           weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
     n.fc1_relu = L.ReLU(n.fc1, in_place=True)
-    n.score = L.InnerProduct(n.fc1_relu, name=score, num_output=n_classes, weight_filler=dict(type='xavier'),
-                             param=WEIGHT_AND_BIAS)
+    n.score = L.InnerProduct(n.fc1_relu, name=score, num_output=n_classes,
+                             weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
 
 
 def compare(n, code, code_r, settings):
     """n.code and n.code_r, between which S is measured: of length 1 each, or as they are."""
     if settings['codes'] == 'normalized':
-        code, code_r = python('normalize', 'Normalize', code), python('normalize', 'Normalize', code_r)
+        code, code_r = python('normalize', 'Normalize', code), python('normalize', 'Normalize',
+                                                                      code_r)
     n.code, n.code_r = code, code_r
 
 
@@ -153,10 +178,11 @@ def used_switches(settings):
 
 
 def encoder(n, name, image, twin=None, switches=()):
-    """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8. With `twin`, that encoder's weights, shared by name.
+    """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8. With `twin`, that encoder's weights,
+    shared by name.
 
-    switches: which poolings tell a decoder where they found each maximum. What no layer takes would be an output of the
-    net, every value of which Caffe prints.
+    switches: which poolings tell a decoder where they found each maximum. What no layer takes would
+    be an output of the net, every value of which Caffe prints.
     """
     owner = twin or name
     x = image
@@ -167,8 +193,8 @@ def encoder(n, name, image, twin=None, switches=()):
             weight_filler=dict(type='msra'), param=[dict(name=f'{owner}/conv{i}')])
         norm(n, name, i, n[f'{name}/conv{i}'], owner=owner)
         n[f'{name}/relu{i}'] = L.ReLU(n[f'{name}/scale{i}'], in_place=True)
-        pooled = L.Pooling(n[f'{name}/relu{i}'], pool=P.Pooling.MAX, kernel_size=size, stride=2, pad=pad,
-                           ntop=2 if i in switches else 1)
+        pooled = L.Pooling(n[f'{name}/relu{i}'], pool=P.Pooling.MAX, kernel_size=size, stride=2,
+                           pad=pad, ntop=2 if i in switches else 1)
         if i in switches:
             pooled, n[f'{name}/switch{i}'] = pooled
         x = n[f'{name}/pool{i}'] = pooled
@@ -178,24 +204,34 @@ def encoder(n, name, image, twin=None, switches=()):
 def decoder(n, name, encoder_name, settings, changed=None):
     """Table 1, decoder: N x 96 x 8 x 8 to a picture N x 1 x 64 x 64.
 
-    settings['decoder'] 'listed': the table's 32, 64, 1 filters; the encoder's switches fit the first unpooling only, the
-    others repeat each value. 'switches': all unpooled by the encoder's switches, so with its 64, 32, 1 filters.
-    changed: see picture().
+    settings['decoder'] 'listed': the table's 32, 64, 1 filters; the encoder's switches fit the
+    first unpooling only, the others repeat each value. 'switches': all unpooled by the encoder's
+    switches, so with its 64, 32, 1 filters. changed: see picture().
     """
     x = n[f'{encoder_name}/pool3']
     listed = settings['decoder'] == 'listed'
-    # Caffe keeps a deconvolution's weights with inputs first, so what it calls fan-out is the number summed.
+    # Caffe keeps a deconvolution's weights with inputs first, so what it calls fan-out is the
+    # number summed.
     filler = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
-    for i, (size, filters) in enumerate(((3, 32 if listed else 64), (3, 64 if listed else 32), (5, 1)), 1):
+    for i, (size, filters) in enumerate(
+        ((3, 32 if listed else 64), (3, 64 if listed else 32), (5, 1)), 1):
         if listed and i > 1:
             x = n[f'{name}/unpool{i}'] = python('repeat', 'Repeat', x, stride=2)
         else:
-            x = n[f'{name}/unpool{i}'] = python('unpool', 'Unpool', x, n[f'{encoder_name}/switch{4 - i}'], stride=2,
-                                                propagate_down=[True, False])  # an index has no gradient
+            x = n[f'{name}/unpool{i}'] = python(
+                'unpool',
+                'Unpool',
+                x,
+                n[f'{encoder_name}/switch{4 - i}'],
+                stride=2,
+                # an index has no gradient
+                propagate_down=[True, False])
         if filters == 1 and settings['picture'] == 'scaled':
             filler = dict(type='gaussian', std=0.1)
-        n[f'{name}/deconv{i}'] = L.Deconvolution(x, param=[dict(lr_mult=DECODER_RATE)], convolution_param=dict(
-            num_output=filters, kernel_size=size, pad=size // 2, bias_term=False, weight_filler=filler))
+        n[f'{name}/deconv{i}'] = L.Deconvolution(
+            x, param=[dict(lr_mult=DECODER_RATE)], convolution_param=dict(
+                num_output=filters, kernel_size=size, pad=size // 2, bias_term=False,
+                weight_filler=filler))
         if filters == 1:
             return picture(n, name, n[f'{name}/deconv{i}'], settings, changed)
         norm(n, name, i, n[f'{name}/deconv{i}'], rate=DECODER_RATE)
@@ -203,17 +239,20 @@ def decoder(n, name, encoder_name, settings, changed=None):
 
 
 def picture(n, name, x, settings, changed=None):
-    """The end of a decoder: from its last deconvolution, N x 1 x 64 x 64, to a picture of that shape, 0 or more.
+    """The end of a decoder: from its last deconvolution, N x 1 x 64 x 64, to a picture of that
+    shape, 0 or more.
 
-    settings['picture'] 'scaled': a constant factor, around the middle of [0, 1]. 'normalized': batch norm as in Table 1, with
-    which a face is as bright as the others in its batch leave it to be. changed: an image N x 1 x 64 x 64 to which what was
-    drawn is added, so that it is the change alone.
+    settings['picture'] 'scaled': a constant factor, around the middle of [0, 1]. 'normalized':
+    batch norm as in Table 1, with which a face is as bright as the others in its batch leave it to
+    be. changed: an image N x 1 x 64 x 64 to which what was drawn is added, so that it is the change
+    alone.
     """
     if settings['picture'] == 'scaled':
         x = n[f'{name}/scale3'] = L.Power(x, scale=PICTURE_SCALE, shift=0 if changed else 0.5)
     else:
-        # A picture in [0, 1] has a mean near 0.5. Its deviation is near 0.25, but the gain starts far below: while it grows
-        # the filters' first steps are small, and do not blow their weights up, which batch norm would slow for ever after.
+        # A picture in [0, 1] has a mean near 0.5. Its deviation is near 0.25, but the gain starts
+        # far below: while it grows the filters' first steps are small, and do not blow their
+        # weights up, which batch norm would slow for ever after.
         norm(n, name, 3, x, rate=PICTURE_RATE, gain=0.015, offset=0 if changed else 0.5)
         x = n[f'{name}/scale3']
     if changed:
@@ -225,10 +264,15 @@ def norm(n, name, i, x, owner=None, rate=1, gain=1, offset=0):
     """Batch norm with a learned gain and offset, in place; Caffe has it in two layers."""
     learned = [dict(lr_mult=rate, decay_mult=0), dict(lr_mult=rate, decay_mult=0)]
     if owner:
-        learned = [dict(name=f'{owner}/scale{i}/{part}', **p) for part, p in zip(('gain', 'offset'), learned)]
-    n[f'{name}/bn{i}'] = L.BatchNorm(x, in_place=True, moving_average_fraction=AVERAGE, param=STATISTICS)
-    n[f'{name}/scale{i}'] = L.Scale(n[f'{name}/bn{i}'], in_place=True, bias_term=True, param=learned,
-                                    filler=dict(value=gain), bias_filler=dict(value=offset))
+        learned = [
+            dict(name=f'{owner}/scale{i}/{part}', **p)
+            for part, p in zip(('gain', 'offset'), learned)
+        ]
+    n[f'{name}/bn{i}'] = L.BatchNorm(x, in_place=True, moving_average_fraction=AVERAGE,
+                                     param=STATISTICS)
+    n[f'{name}/scale{i}'] = L.Scale(n[f'{name}/bn{i}'], in_place=True, bias_term=True,
+                                    param=learned, filler=dict(value=gain),
+                                    bias_filler=dict(value=offset))
 
 
 def python(module, layer, *bottoms, ntop=1, loss_weight=None, propagate_down=None, **param):
@@ -249,18 +293,21 @@ def known(variant, settings):
     settings = {**SETTINGS, **settings}
     for name, choices in CHOICES.items():
         if settings[name] not in choices:
-            raise ValueError(f'{name} cannot be {settings[name]!r}; choose from {", ".join(choices)}')
+            raise ValueError(
+                f'{name} cannot be {settings[name]!r}; choose from {", ".join(choices)}')
     return settings
 
 
 def title(variant):
     """The paper's name of a variant, and the stem of its files."""
-    return {'cnn': 'cnn', 'metric': 'metric_cnn'}.get(variant, f'gcnet_{variant}' if variant in GCNETS else variant)
+    return {'cnn': 'cnn', 'metric': 'metric_cnn'}.get(
+        variant, f'gcnet_{variant}' if variant in GCNETS else variant)
 
 
-def solver(net, snapshot_prefix, max_iter=300000, base_lr=0.001, gamma=0.0001, power=0.75, test_iter=7,
-           test_interval=1000, display=20, snapshot=5000, seed=1, mode='GPU'):
-    """The paper's solver (section 4.1) as prototxt text: Nesterov, "inv": base_lr * (1 + gamma * iteration) ^ -power."""
+def solver(net, snapshot_prefix, max_iter=300000, base_lr=0.001, gamma=0.0001, power=0.75,
+           test_iter=7, test_interval=1000, display=20, snapshot=5000, seed=1, mode='GPU'):
+    """The paper's solver (section 4.1) as prototxt text: Nesterov, "inv": base_lr * (1 + gamma *
+    iteration) ^ -power."""
     return f'''net: "{net}"
 type: "Nesterov"
 base_lr: {base_lr}
@@ -282,14 +329,17 @@ solver_mode: {mode}
 
 
 def files(n_classes=7):
-    """What is committed beside this file: name to text. The networks for pre-training on people tell 500 of them apart."""
+    """What is committed beside this file: name to text. The networks for pre-training on people
+    tell 500 of them apart."""
     head = '# Written by prototxt/net.py (python3 -m prototxt.net); change that, not this.\n'
     written = {}
     for variant in VARIANTS + PRETRAINED:
         name = title(variant)
         of_people = variant in ('autoencoder', 'identity')
-        fold, outputs = ('data/demo_people/fold0', 500) if of_people else ('data/demo/fold0', n_classes)
-        written[f'{name}.prototxt'] = train_val(variant, outputs, f'{fold}/train_lmdb', f'{fold}/test_lmdb')
+        fold, outputs = ('data/demo_people/fold0', 500) if of_people else ('data/demo/fold0',
+                                                                           n_classes)
+        written[f'{name}.prototxt'] = train_val(variant, outputs, f'{fold}/train_lmdb',
+                                                f'{fold}/test_lmdb')
         written[f'{name}_deploy.prototxt'] = deploy(variant, outputs)
         written[f'solver_{variant}.prototxt'] = solver(f'prototxt/{name}.prototxt', f'runs/{name}')
     return {name: head + text for name, text in written.items()}
@@ -297,8 +347,10 @@ def files(n_classes=7):
 
 def main():
     parser = argparse.ArgumentParser(description='Write every network and solver.')
-    parser.add_argument('--classes', type=int, default=7, help='of the expression networks (default: 7)')
-    parser.add_argument('--out', type=Path, default=Path(__file__).parent, help='folder (default: beside this file)')
+    parser.add_argument('--classes', type=int, default=7,
+                        help='of the expression networks (default: 7)')
+    parser.add_argument('--out', type=Path, default=Path(__file__).parent,
+                        help='folder (default: beside this file)')
     options = parser.parse_args()
     for name, text in files(options.classes).items():
         (options.out / name).write_text(text)

@@ -4,11 +4,12 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from data_prep.drawn import demo_faces
 from data_prep.align import five_points
+from data_prep.drawn import demo_faces
 from data_prep.drawn.draw_face import draw_face
 
-LIGHT = SimpleNamespace(side=0.4, height=0.4, ambient=0.6, background=120, gain=1, blur=0.7, noise=2)
+LIGHT = SimpleNamespace(side=0.4, height=0.4, ambient=0.6, background=120, gain=1, blur=0.7,
+                        noise=2)
 
 
 def face(person, number=1):

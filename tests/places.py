@@ -13,14 +13,20 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def build_smooth(place, people, classes):
-    """Builds fold 0 of data/demo under `place`: a smooth random pair a person, training and test alike; classes by turns."""
+    """Builds fold 0 of data/demo under `place`: a smooth random pair a person, training and test
+    alike; classes by turns."""
     fold = place / 'data/demo/fold0'
     fold.mkdir(parents=True)
     (place / 'data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in classes))
     random = np.random.RandomState(0)
-    crops = [cv2.GaussianBlur(random.randint(0, 256, (66, 66)).astype(np.uint8), (0, 0), 3) for _ in range(people)]
-    rows = [dict(subject=f'S{i:03}', sequence='001', frame='7', expression=classes[i % len(classes)], path=i, reference=i // 2)
-            for i in range(people)]
+    crops = [
+        cv2.GaussianBlur(random.randint(0, 256, (66, 66)).astype(np.uint8), (0, 0), 3)
+        for _ in range(people)
+    ]
+    rows = [
+        dict(subject=f'S{i:03}', sequence='001', frame='7', expression=classes[i % len(classes)],
+             path=i, reference=i // 2) for i in range(people)
+    ]
     for part in 'train', 'test':
         pair_lmdb.write(str(fold / part), rows, classes, crops.__getitem__)
 
@@ -36,7 +42,10 @@ def enter_copy(made, tmp_path, monkeypatch):
 @contextlib.contextmanager
 def signals_given_back():
     """Restores the handlers that training in this process takes."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handlers = {
+        number: signal.getsignal(number)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

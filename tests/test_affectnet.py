@@ -1,16 +1,17 @@
 import csv
 import os
 
+import drawn
 import numpy as np
 import pytest
 
-import drawn
 from data_prep import align, datasets, pictures
 from data_prep.sets import affectnet
 
 EIGHT, _ = datasets.DATASETS['affectnet']
-HEADER = ('subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,'
-          'arousal')
+HEADER = (
+    'subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,'
+    'arousal')
 LISTS, IMAGES = 'Manually_Annotated_file_lists', 'Manually_Annotated_Images'
 
 
@@ -38,9 +39,11 @@ def make(raw, training, validation, header='', lists=LISTS, images=IMAGES, missi
     for name, head, lines in [('training.csv', HEADER + '\n', training),
                               ('validation.csv', header, validation)]:
         (raw / lists).mkdir(parents=True, exist_ok=True)
-        (raw / lists / name).write_bytes((head + ''.join(line + '\n' for line in lines)).encode('utf-8'))
+        (raw / lists / name).write_bytes(
+            (head + ''.join(line + '\n' for line in lines)).encode('utf-8'))
         for path, *_ in csv.reader(line.replace('\0', '') for line in lines):
-            if path.count('/') == 1 and path[0] != '.' and path not in missing and path.isprintable():
+            if path.count(
+                    '/') == 1 and path[0] != '.' and path not in missing and path.isprintable():
                 drawn.write(raw / images / path, FACE)
     return str(raw)
 
@@ -49,11 +52,18 @@ def make(raw, training, validation, header='', lists=LISTS, images=IMAGES, missi
 @pytest.mark.parametrize('lists, images', [(LISTS, IMAGES), ('', IMAGES),
                                            ('', 'Manually_Annotated/' + IMAGES)])
 def test_rows_of_both_lists(tmp_path, header, lists, images):
-    raw = make(tmp_path, [row('689/b2.jpg', 0, GOOD), row('1/b10.png', 7, GOOD), row('1/c.jpg', 9, GOOD)],
-               [row('22/é a.jpg', 1, GOOD), row('22/d.jpg', 10, 'NULL'), row('22/e.jpg', 8, GOOD)],
-               header, lists, images)
+    raw = make(tmp_path,
+               [row('689/b2.jpg', 0, GOOD),
+                row('1/b10.png', 7, GOOD),
+                row('1/c.jpg', 9, GOOD)],
+               [row('22/é a.jpg', 1, GOOD),
+                row('22/d.jpg', 10, 'NULL'),
+                row('22/e.jpg', 8, GOOD)], header, lists, images)
     rows, points, report = affectnet.read(raw, EIGHT, 3)
-    assert report == {'unit': 'images', 'found': 6, 'unlabelled': ['22/d.jpg', '22/e.jpg', '1/c.jpg'], 'left_out': []}
+    assert report == {
+        'unit': 'images', 'found': 6, 'unlabelled': ['22/d.jpg', '22/e.jpg', '1/c.jpg'],
+        'left_out': []
+    }
     assert rows == [{'subject': stem, 'sequence': stem, 'frame': 1, 'expression': expression,
                      'path': f'{images}/{path}', 'reference': None, 'split': split}
                     for stem, expression, path, split in [('b10', 'contempt', '1/b10.png', 'train'),
@@ -88,28 +98,34 @@ def test_columns_by_name(tmp_path):
 
 
 BAD = [
-    (row('1/x.jpg', 1, GOOD.rsplit(';', 2)[0]), '1/x.jpg',
-     'landmarks damaged: 134 numbers, expected 136 finite ones'),
-    (row('1/x.jpg', 1, GOOD + ';1;2'), '1/x.jpg', 'landmarks damaged: 138 numbers, expected 136 finite ones'),
+    (row('1/x.jpg', 1,
+         GOOD.rsplit(';',
+                     2)[0]), '1/x.jpg', 'landmarks damaged: 134 numbers, expected 136 finite ones'),
+    (row('1/x.jpg', 1,
+         GOOD + ';1;2'), '1/x.jpg', 'landmarks damaged: 138 numbers, expected 136 finite ones'),
     (row('1/x.jpg', 1, 'NULL'), '1/x.jpg', "landmarks damaged: 'NULL'"),
-    (row('1/x.jpg', 1, 'nan' + GOOD[4:]), '1/x.jpg',
-     'landmarks damaged: 136 numbers, expected 136 finite ones'),
+    (row('1/x.jpg', 1,
+         'nan' + GOOD[4:]), '1/x.jpg', 'landmarks damaged: 136 numbers, expected 136 finite ones'),
     (row('1/x.jpg', 11, GOOD), '1/x.jpg', "label outside the set: '11'"),
     (row('1/x.jpg', -1, GOOD), '1/x.jpg', "label outside the set: '-1'"),
     (row('1/x.jpg', 'happy', GOOD), '1/x.jpg', "label outside the set: 'happy'"),
     (row('1/x.jpg', '', GOOD), '1/x.jpg', "label outside the set: ''"),
     ('1/x.jpg,1,2', '1/x.jpg', "label outside the set: ''"),
     (row('../x.jpg', 1, GOOD), '../x.jpg', 'path leaves the folder of the images: ../x.jpg'),
-    (row('1/../../x.jpg', 1, GOOD), '1/../../x.jpg', 'path leaves the folder of the images: 1/../../x.jpg'),
-    (row('/etc/hostname', 1, GOOD), '/etc/hostname', 'path leaves the folder of the images: /etc/hostname'),
+    (row('1/../../x.jpg', 1,
+         GOOD), '1/../../x.jpg', 'path leaves the folder of the images: 1/../../x.jpg'),
+    (row('/etc/hostname', 1,
+         GOOD), '/etc/hostname', 'path leaves the folder of the images: /etc/hostname'),
     (row('1/none.jpg', 1, GOOD), '1/none.jpg', f'image is missing: {IMAGES}/1/none.jpg'),
     (row('1', 1, GOOD), '1', f'image is missing: {IMAGES}/1'),
     (row('', 1, GOOD), 'training.csv', 'row is damaged: no path'),
     (row('1/a\u2028.jpg', 1, GOOD), '1/a\\u2028.jpg',
      'the name holds characters that cannot be printed: 1/a\\u2028.jpg'),
     (row('1/x\0.jpg', 1, GOOD), 'training.csv', 'row is damaged: no path'),
-    (row('1/before.jpg', 2, GOOD), '1/before.jpg', f'image is listed before: {IMAGES}/1/before.jpg'),
-    (row('1/held_out.jpg', 2, GOOD), '1/held_out.jpg', f'image is listed before: {IMAGES}/9/held_out.jpg'),
+    (row('1/before.jpg', 2,
+         GOOD), '1/before.jpg', f'image is listed before: {IMAGES}/1/before.jpg'),
+    (row('1/held_out.jpg', 2,
+         GOOD), '1/held_out.jpg', f'image is listed before: {IMAGES}/9/held_out.jpg'),
 ]
 
 
@@ -121,7 +137,8 @@ def test_a_bad_row_is_left_out_and_the_rest_goes_on(tmp_path, line, name, reason
     rows, _, report = affectnet.read(raw, EIGHT)
     assert [(entry['subject'], entry['expression'], entry['split']) for entry in rows] == [
         ('before', 'happy', 'train'), ('held_out', 'fear', 'test'), ('z', 'disgust', 'train')]
-    assert report['left_out'] == [(name, f'{reason} in training.csv, line 3')] and report['found'] == 4
+    assert report['left_out'] == [(name, f'{reason} in training.csv, line 3')
+                                  ] and report['found'] == 4
 
 
 def test_a_class_that_is_not_asked_for(tmp_path):
@@ -157,5 +174,6 @@ def test_a_list_without_its_columns(tmp_path, file, text, sentence):
 @pytest.mark.parametrize('raw', ['nothing', '.'])
 def test_a_folder_that_is_not_affectnet(tmp_path, raw):
     (tmp_path / 'notes').mkdir()
-    with pytest.raises(SystemExit, match='holds validation.csv, training.csv and Manually_Annotated_Images'):
+    with pytest.raises(SystemExit,
+                       match='holds validation.csv, training.csv and Manually_Annotated_Images'):
         affectnet.read(str(tmp_path / raw), EIGHT)

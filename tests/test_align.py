@@ -1,9 +1,9 @@
 import cv2
 import numpy as np
 import pytest
+from ckplus_tree import face
 from skimage.transform import SimilarityTransform, estimate_transform
 
-from ckplus_tree import face
 from data_prep import align
 
 
@@ -13,7 +13,8 @@ def place(angle, scale, shift):
     return transform, transform.inverse(align.TARGET)
 
 
-@pytest.mark.parametrize('angle, scale, shift', [(0, 1, (0, 0)), (0.4, 0.23, (-40, 12)), (-2.5, 3, (7, -90))])
+@pytest.mark.parametrize('angle, scale, shift', [(0, 1, (0, 0)), (0.4, 0.23, (-40, 12)),
+                                                 (-2.5, 3, (7, -90))])
 def test_similarity_undoes_a_known_transform(angle, scale, shift):
     transform, points = place(angle, scale, shift)
     assert np.allclose(align.similarity(points, align.TARGET), transform.params[:2], atol=1e-9)
@@ -46,7 +47,8 @@ def test_five_points():
 
 @pytest.mark.parametrize('angle, scale', [(0, 1), (0.35, 0.24), (-0.2, 0.5), (0.1, 1.7)])
 def test_marks_land_on_the_targets(angle, scale):
-    """A soft spot drawn on each of the five points is found, by its centre of mass, on the target."""
+    """A soft spot drawn on each of the five points is found, by its centre of mass, on the
+    target."""
     transform, points = place(angle, scale, (0, 0))
     middle = transform.inverse([[32.5, 32.5]])[0]
     points = points - middle + [200.3, 190.6]
@@ -61,7 +63,8 @@ def test_marks_land_on_the_targets(angle, scale):
 
 @pytest.mark.parametrize('scale', [0.21, 0.34, 0.5])
 def test_shrinking_is_anti_aliased(scale):
-    """A checkerboard of single pixels is too fine for the crop and comes out grey, without a pattern."""
+    """A checkerboard of single pixels is too fine for the crop and comes out grey, without a
+    pattern."""
     board = (np.indices((500, 500)).sum(0) % 2 * 255).astype(np.uint8)
     _, points = place(0.05, scale, (-10, -15))
     crop = align.crop(board, points).astype(float)
@@ -70,7 +73,8 @@ def test_shrinking_is_anti_aliased(scale):
 
 
 def test_equal_size_is_left_alone():
-    image = cv2.GaussianBlur(np.random.RandomState(0).randint(0, 256, (66, 66)).astype(np.uint8), (0, 0), 2)
+    image = cv2.GaussianBlur(
+        np.random.RandomState(0).randint(0, 256, (66, 66)).astype(np.uint8), (0, 0), 2)
     assert np.array_equal(align.crop(image, align.TARGET), image)
 
 

@@ -1,5 +1,5 @@
-"""The classical baselines: features against scikit-image called by hand, the choice of C against a loop, a
-set that any classifier can tell apart."""
+"""The classical baselines: features against scikit-image called by hand, the choice of C against a
+loop, a set that any classifier can tell apart."""
 import csv
 import json
 import sys
@@ -27,15 +27,19 @@ def stripes(label, random):
 
 
 def build(people, classes=CLASSES, images=2, seed=0):
-    """Writes fold 3 of data/demo: the last two people are its test, their expressions in random order."""
+    """Writes fold 3 of data/demo: the last two people are its test, their expressions in random
+    order."""
     random = np.random.RandomState(seed)
     fold = Path('data/demo/fold3')
     fold.mkdir(parents=True)
     Path('data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
-    rows = [dict(subject=f'S{person:03}', sequence=f'{label:03}', frame=str(image), expression=classes[label],
-                 reference=None)
-            for person in range(people) for image in range(images)
-            for label in random.permutation(len(classes))]
+    rows = [
+        dict(subject=f'S{person:03}', sequence=f'{label:03}', frame=str(image),
+             expression=classes[label], reference=None)
+        for person in range(people)
+        for image in range(images)
+        for label in random.permutation(len(classes))
+    ]
     crops = {i: stripes(CLASSES.index(row['expression']), random) for i, row in enumerate(rows)}
     rows = [{**row, 'path': i} for i, row in enumerate(rows)]
     tested = 2 * len(classes) * images
@@ -82,13 +86,16 @@ def test_lbp_of_even_grey_is_that_of_whole_numbers():
 
 
 def test_cost_is_chosen_over_people_who_are_left_out_whole():
-    """On features that tell people apart better than expressions, against a loop over thirds of people."""
+    """On features that tell people apart better than expressions, against a loop over thirds of
+    people."""
     random = np.random.RandomState(0)
     people = np.repeat(np.arange(9), 12)
     labels = random.randint(0, 3, 108)
     habit = random.randint(0, 3, 9)  # what each person shows most, a cue that fails on others
     labels = np.where(random.rand(108) < 0.7, habit[people], labels)
-    features = np.hstack([np.eye(9)[people] * 3, np.eye(3)[labels] + random.normal(0, 0.8, (108, 3))])
+    features = np.hstack(
+        [np.eye(9)[people] * 3,
+         np.eye(3)[labels] + random.normal(0, 0.8, (108, 3))])
     model = baselines.fit(features, labels, people)
     splits = [set(people[test]) for _, test in model.cv.split(features, labels, people)]
     assert set.union(*splits) == set(people) and sum(map(len, splits)) == 9
@@ -97,7 +104,8 @@ def test_cost_is_chosen_over_people_who_are_left_out_whole():
         for split in splits:
             test = np.isin(people, list(split))
             scaler = StandardScaler().fit(features[~test])
-            svm = LinearSVC(C=cost, random_state=1).fit(scaler.transform(features[~test]), labels[~test])
+            svm = LinearSVC(C=cost, random_state=1).fit(scaler.transform(features[~test]),
+                                                        labels[~test])
             scores.append(np.mean(svm.predict(scaler.transform(features[test])) == labels[test]))
         assert found == pytest.approx(np.mean(scores))
     best = model.cv_results_['mean_test_score'].argmax()
@@ -138,12 +146,14 @@ def test_a_separable_set_from_the_data_to_the_results(place, monkeypatch, capsys
     for name in ('hog', 'lbp'):
         folder = Path('runs/demo', name, 'fold3_seed1')
         result = json.loads((folder / 'result.json').read_text())
-        assert (result['accuracy'], result['n'], result['iterations'], result['variant']) == (1, 12, 0, name)
+        assert (result['accuracy'], result['n'], result['iterations'],
+                result['variant']) == (1, 12, 0, name)
         assert result['data'] == json.loads((folder / 'run.json').read_text())['data']
         assert result['C'] in baselines.COSTS
         with open(folder / 'predictions.csv', newline='') as file:
             rows = list(csv.DictReader(file))
-        assert [(row['subject'], row['sequence'], row['frame'], row['truth']) for row in rows] == expected
+        assert [(row['subject'], row['sequence'], row['frame'], row['truth'])
+                for row in rows] == expected
         assert all(row['predicted'] == row['truth'] for row in rows)
     found = predictions.read('runs/demo/results.csv')
     assert sorted(set(found['variant'])) == ['hog', 'lbp'] and len(found['truth']) == 24
@@ -155,7 +165,8 @@ def test_what_is_done_is_passed_over_until_the_data_change(place, capsys):
     baselines.main(['--folds', '3'])
     folder = Path('runs/demo/hog/fold3_seed1')
     before = (folder / 'result.json').stat().st_mtime_ns
-    (Path('runs/demo/lbp/fold3_seed1') / 'result.json').write_text('{')  # a damaged one is made again
+    # a damaged one is made again
+    (Path('runs/demo/lbp/fold3_seed1') / 'result.json').write_text('{')
     baselines.main([])
     assert 'runs/demo: 1 runs made, 1 were there.' in capsys.readouterr().out
     assert (folder / 'result.json').stat().st_mtime_ns == before

@@ -1,14 +1,15 @@
-"""Batch norm's averages over a pass of the training set, for the weights that a training ended with."""
+"""Batch norm's averages over a pass of the training set, for the weights that a training ended
+with."""
 import re
 import signal
 from pathlib import Path
 
 import caffe
 import numpy as np
+import places
 import pytest
 from caffe.proto import caffe_pb2
 
-import places
 from tools import evaluate, train
 from tools.core import run_folder, snapshots
 
@@ -28,11 +29,15 @@ def place(tmp_path, monkeypatch):
 
 def blobs(path):
     model = caffe_pb2.NetParameter.FromString(path.read_bytes())
-    return {(layer.name, layer.type): [np.array(blob.data) for blob in layer.blobs] for layer in model.layer if layer.blobs}
+    return {(layer.name, layer.type): [np.array(blob.data)
+                                       for blob in layer.blobs]
+            for layer in model.layer
+            if layer.blobs}
 
 
 def test_they_are_the_means_that_caffe_has_with_a_fraction_of_1(place, monkeypatch, capsys):
-    """With moving_average_fraction 1 Caffe itself adds every batch's statistics up, and counts them."""
+    """With moving_average_fraction 1 Caffe itself adds every batch's statistics up, and counts
+    them."""
     with monkeypatch.context() as without:
         without.setattr(train, 'finish', lambda *_: 0)
         train.main(ARGUMENTS)
@@ -71,7 +76,8 @@ def test_a_run_without_them_is_not_tested(place, monkeypatch):
         train.main(ARGUMENTS)
     with pytest.raises(SystemExit, match='give its `make train` again'):
         evaluate.evaluate(FOLDER)
-    assert train.main([*ARGUMENTS[:2], '--iters', '8', *ARGUMENTS[4:]]) == 0  # they also go on from there
+    # they also go on from there
+    assert train.main([*ARGUMENTS[:2], '--iters', '8', *ARGUMENTS[4:]]) == 0
     assert evaluate.evaluate(FOLDER)['iterations'] == 8
 
 
@@ -84,7 +90,8 @@ def test_a_failure_is_one_sentence_and_can_be_tried_again(place, monkeypatch):
     before = snapshot.caffemodel.read_bytes()
     run = run_folder.read(FOLDER)
     lmdb.rename(away)
-    with pytest.raises(SystemExit, match="^Batch norm's averages could not be taken .*same command again"):
+    with pytest.raises(SystemExit,
+                       match="^Batch norm's averages could not be taken .*same command again"):
         train.finish(FOLDER, run, None, [])
     assert snapshot.caffemodel.read_bytes() == before
     away.rename(lmdb)

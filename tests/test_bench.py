@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import caffe
+import drawn
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-import drawn
 from data_prep import pair_lmdb
 from prototxt import net
 from tools.bench import measure, network_speed, predict_speed
@@ -68,8 +68,10 @@ def place(tmp_path, monkeypatch):
     (fold.parent / 'classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
     for part, n in (('train', 6), ('test', 30)):
         crops = {f'{i}.png': random.randint(0, 256, (66, 66)).astype(np.uint8) for i in range(n)}
-        rows = [{'subject': f'S{i:03}', 'sequence': '001', 'frame': '0', 'expression': CLASSES[i % 7],
-                 'path': f'{i}.png', 'reference': '0.png'} for i in range(n)]
+        rows = [{
+            'subject': f'S{i:03}', 'sequence': '001', 'frame': '0', 'expression': CLASSES[i % 7],
+            'path': f'{i}.png', 'reference': '0.png'
+        } for i in range(n)]
         pair_lmdb.write(str(fold / part), rows, CLASSES, crops.get)
     return tmp_path
 
@@ -115,7 +117,9 @@ def test_the_networks_are_measured(place, capfd):
     assert all(value >= 0 for value in lines.values())
     # A GCNet has four encoders and decoders more than a CNN to go through
     assert lines['s1r1: forward'] > lines['cnn: forward'] > 0
-    memory = [lines[f'{variant}: peak memory of caffe train, with a test'] for variant in ('cnn', 's1r1')]
+    memory = [
+        lines[f'{variant}: peak memory of caffe train, with a test'] for variant in ('cnn', 's1r1')
+    ]
     assert 50 < memory[0] < memory[1]
     assert 1 < lines['s1r1: share of our Python layers in both'] < 80
     assert lines['pairs augmented a second, one core'] > 10
@@ -143,7 +147,8 @@ def test_augmentation_is_timed_alone(place, monkeypatch):
         return made[0]
 
     monkeypatch.setattr(network_speed, 'front', front)
-    (seconds,) = network_speed.augmented(network_speed.write(place / 's1r1', 's1r1', 4, 1), 1).values()
+    (seconds, ) = network_speed.augmented(network_speed.write(place / 's1r1', 's1r1', 4, 1),
+                                          1).values()
     pairs, _ = made[0]
     assert 0 < seconds < 1 and list(pairs.layer_dict) == ['data', 'query']
     first = Path('data/demo/fold0/train.csv').read_text().splitlines()[1:5]
@@ -157,7 +162,8 @@ def test_prediction_is_measured(place):
     with pytest.raises(SystemExit, match='data/raw/demo holds no frames: run `make data`'):
         predict_speed.measure()
     for person in (1, 2, 3):
-        drawn.write(Path(f'data/raw/demo/cohn-kanade-images/S00{person}/001/1.png'), drawn.face(person)[0])
+        drawn.write(Path(f'data/raw/demo/cohn-kanade-images/S00{person}/001/1.png'),
+                    drawn.face(person)[0])
     lines = predict_speed.measure(many=2, rounds=1)
     assert 'recognised a second, 2 pictures' in lines[0][0]
     # Who also has to find the faces cannot be faster; both are within reason
@@ -182,19 +188,24 @@ def test_parts_are_added_to_what_was_measured_before(tmp_path, monkeypatch, caps
 
 def test_where_pytorch_is_missing_a_sentence_says_how_to_get_it(tmp_path):
     (tmp_path / 'torch.py').write_text('raise ImportError')
-    done = subprocess.run([sys.executable, '-m', 'tools.bench.compare_torch'], cwd=ROOT, stderr=subprocess.PIPE,
-                          env=dict(os.environ, PYTHONPATH=f'{tmp_path}:.'), encoding='utf-8')
+    done = subprocess.run([sys.executable, '-m', 'tools.bench.compare_torch'], cwd=ROOT,
+                          stderr=subprocess.PIPE, env=dict(
+                              os.environ, PYTHONPATH=f'{tmp_path}:.'), encoding='utf-8')
     assert done.returncode == 1
     assert done.stderr.startswith('PyTorch is not here') and done.stderr.count('\n') == 1
 
 
 def test_the_network_in_pytorch_computes_what_caffe_does(place):
-    pytest.importorskip('torch', reason='PyTorch is not here (tools/bench/compare_torch.py says how to get it)')
+    pytest.importorskip(
+        'torch', reason='PyTorch is not here (tools/bench/compare_torch.py says how to get it)')
     from tools.bench import compare_torch
     (_, weights, _), *differences = compare_torch.check()
     model = caffe.Net(str(deploy(place)), caffe.TEST)
-    assert weights == sum(blob.count for name, blobs in model.params.items() for blob in blobs
-                          if not name.startswith('en2_r/') and model.layer_dict[name].type != 'BatchNorm')
+    assert weights == sum(
+        blob.count
+        for name, blobs in model.params.items()
+        for blob in blobs
+        if not name.startswith('en2_r/') and model.layer_dict[name].type != 'BatchNorm')
     assert differences[0][1] < 1e-3
 
 
@@ -205,18 +216,25 @@ def deploy(place):
 
 
 def test_other_networks_are_not_compared(place, monkeypatch):
-    pytest.importorskip('torch', reason='PyTorch is not here (tools/bench/compare_torch.py says how to get it)')
+    pytest.importorskip(
+        'torch', reason='PyTorch is not here (tools/bench/compare_torch.py says how to get it)')
     from tools.bench import compare_torch
-    monkeypatch.setattr(compare_torch, 'euclidean', lambda a, b: (a - b).square().sum() / (2.01 * len(a)))
+    monkeypatch.setattr(compare_torch, 'euclidean', lambda a, b: (a - b).square().sum() /
+                        (2.01 * len(a)))
     with pytest.raises(SystemExit, match='compute different things .*losses'):
         compare_torch.check()
 
 
 def test_both_train_in_turns(place):
-    pytest.importorskip('torch', reason='PyTorch is not here (tools/bench/compare_torch.py says how to get it)')
+    pytest.importorskip(
+        'torch', reason='PyTorch is not here (tools/bench/compare_torch.py says how to get it)')
     from tools.bench import compare_torch
-    lines = {name: value for name, value, _ in compare_torch.measure(batch=2, iterations=1, rounds=1)}
+    lines = {
+        name: value
+        for name, value, _ in compare_torch.measure(batch=2, iterations=1, rounds=1)
+    }
     assert len(lines) == 5 * len(compare_torch.SETTINGS)
     for engine in ('Caffe', 'PyTorch'):
         seconds = lines[f's1r1, batch 2, {engine}, 2 processes at once: an iteration']
-        assert lines[f'{engine}, 2 processes at once: images trained a second'] == pytest.approx(4 / seconds)
+        assert lines[f'{engine}, 2 processes at once: images trained a second'] == pytest.approx(
+            4 / seconds)

@@ -11,16 +11,16 @@ import tempfile
 import time
 
 import caffe
+import ckplus_tree
 import cv2
 import lmdb
 import numpy as np
 import pytest
 from skimage.transform import estimate_transform, warp
 
-import ckplus_tree
 from data_prep import align, build, datasets, pair_lmdb, pictures
-from data_prep.sets import ckplus
 from data_prep.folds import FOLDS
+from data_prep.sets import ckplus
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -47,7 +47,8 @@ def program(monkeypatch, *arguments):
 
 
 def in_a_child(function):
-    """Runs function in a child process, which may be killed: (exit status as in subprocess, what it said)."""
+    """Runs function in a child process, which may be killed: (exit status as in subprocess, what it
+    said)."""
     with tempfile.TemporaryFile() as said:
         child = os.fork()
         if not child:
@@ -69,11 +70,16 @@ def table(path):
 
 
 def parts(final):
-    return [os.path.join(final, f'fold{fold}', part) for fold in range(FOLDS) for part in ('train', 'test')]
+    return [
+        os.path.join(final, f'fold{fold}', part)
+        for fold in range(FOLDS)
+        for part in ('train', 'test')
+    ]
 
 
 def contents(final):
-    """Everything in a build that a reader sees: the text files, and a digest of each LMDB's records."""
+    """Everything in a build that a reader sees: the text files, and a digest of each LMDB's
+    records."""
     found = {}
     for folder, _, names in os.walk(final):
         for name in names:
@@ -91,8 +97,11 @@ def contents(final):
 def test_layout(built):
     with open(os.path.join(built, 'classes.txt')) as file:
         assert file.read() == 'anger\ncontempt\ndisgust\nfear\nhappy\nneutral\nsadness\nsurprise\n'
-    assert set(os.listdir(built)) == {'account.csv', 'classes.txt', 'folds.csv'} | {f'fold{fold}' for fold in range(10)}
-    assert sorted(os.listdir(f'{built}/fold3')) == ['test.csv', 'test_lmdb', 'train.csv', 'train_lmdb']
+    assert set(os.listdir(built)) == {'account.csv', 'classes.txt', 'folds.csv'
+                                      } | {f'fold{fold}'
+                                           for fold in range(10)}
+    assert sorted(
+        os.listdir(f'{built}/fold3')) == ['test.csv', 'test_lmdb', 'train.csv', 'train_lmdb']
     assert os.listdir(os.path.dirname(built)) == ['ckplus8']
 
 
@@ -102,7 +111,8 @@ def test_no_person_is_in_train_and_test(built):
     assert fold_of == {subject: position % 10 for position, subject in enumerate(everybody)}
     tested = []
     for fold in range(FOLDS):
-        train, test = (table(os.path.join(built, f'fold{fold}', part + '.csv')) for part in ('train', 'test'))
+        train, test = (table(os.path.join(built, f'fold{fold}', part + '.csv'))
+                       for part in ('train', 'test'))
         held_out = {subject for subject in everybody if fold_of[subject] == fold}
         assert {row['subject'] for row in test} == held_out
         assert {row['subject'] for row in train} == set(everybody) - held_out
@@ -123,7 +133,8 @@ def test_order_of_the_records(built):
 
 
 def test_caffe_reads_what_was_meant(built, raw, tmp_path):
-    """Caffe's own Data layer against the CSV's labels, CK+'s own label files, and crops made by skimage."""
+    """Caffe's own Data layer against the CSV's labels, CK+'s own label files, and crops made by
+    skimage."""
     folder = os.path.join(built, 'fold4')
     rows = table(os.path.join(folder, 'train.csv'))
     net = tmp_path / 'net.prototxt'
@@ -137,13 +148,16 @@ def test_caffe_reads_what_was_meant(built, raw, tmp_path):
         classes = file.read().split()
     assert labels.tolist() == [int(row['label']) for row in rows]
     assert labels.tolist() == [classes.index(row['expression']) for row in rows]
-    made, crops = ['neutral', 'anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise'], {}
+    made, crops = [
+        'neutral', 'anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise'
+    ], {}
     for pair, row in zip(data, rows):
         sequence = f'{row["subject"]}/{row["sequence"]}'
         if int(row['frame']) == 1:
             assert row['expression'] == 'neutral' and np.array_equal(pair[0], pair[1])
         else:
-            with open(f'{raw}/Emotion/{sequence}/{sequence.replace("/", "_")}_00000005_emotion.txt') as file:
+            with open(f'{raw}/Emotion/{sequence}/{sequence.replace("/", "_")}_00000005_emotion.txt'
+                      ) as file:
                 assert made[int(float(file.read()))] == row['expression']
         for picture, frame in zip(pair, (int(row['frame']), 1)):
             name = f'{sequence}/{sequence.replace("/", "_")}_{frame:08d}'
@@ -155,7 +169,8 @@ def test_caffe_reads_what_was_meant(built, raw, tmp_path):
 def skimage_crop(raw, name):
     """The aligned crop by another library: nearly the same, as these pictures are smooth."""
     points = np.loadtxt(f'{raw}/Landmarks/{name}_landmarks.txt')
-    five = np.array([points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
+    five = np.array(
+        [points[36:42].mean(0), points[42:48].mean(0), points[30], points[48], points[54]])
     transform = estimate_transform('similarity', five, align.TARGET)
     image = cv2.imread(f'{raw}/cohn-kanade-images/{name}.png', cv2.IMREAD_GRAYSCALE)
     return warp(image, transform.inverse, output_shape=(66, 66), mode='edge', preserve_range=True)
@@ -171,7 +186,8 @@ def test_read_gives_what_the_csv_says(built):
                    for record in records for picture in record[1:3])
         by_frame = {key.split('_', 1)[1]: query for key, query, _, _ in records}
         for key, _, reference, _ in records:
-            assert np.array_equal(reference, by_frame[key.split('_', 1)[1].rsplit('_', 1)[0] + '_1'])
+            assert np.array_equal(reference,
+                                  by_frame[key.split('_', 1)[1].rsplit('_', 1)[0] + '_1'])
 
 
 def test_the_same_input_gives_the_same_build(built, raw, tmp_path):
@@ -193,14 +209,16 @@ def test_the_number_of_workers_changes_nothing(built, raw, tmp_path):
 
 
 def test_killed_with_its_workers_and_started_again(built, raw, tmp_path):
-    """kill -9 at several moments of a build with two workers: none of them outlives it, nothing of it is taken for a
-    build, and the next run gives what an undisturbed one does."""
-    command = [sys.executable, '-m', 'data_prep.build', '--dataset', 'ckplus8', '--raw', raw, '--out', tmp_path,
-               '--workers', '2']
+    """kill -9 at several moments of a build with two workers: none of them outlives it, nothing of
+    it is taken for a build, and the next run gives what an undisturbed one does."""
+    command = [
+        sys.executable, '-m', 'data_prep.build', '--dataset', 'ckplus8', '--raw', raw, '--out',
+        tmp_path, '--workers', '2'
+    ]
     for seconds in (0.5, 0.7, 0.9, 1.1):
         with open(tmp_path / 'marker', 'w') as marker:  # held open by every process of the build
-            process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, 'PYTHONPATH': '.'}, stdout=marker,
-                                       stderr=marker, pass_fds=[marker.fileno()])
+            process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, 'PYTHONPATH': '.'},
+                                       stdout=marker, stderr=marker, pass_fds=[marker.fileno()])
         time.sleep(seconds)
         process.kill()
         process.wait()
@@ -235,7 +253,8 @@ def test_many_records_fit(tmp_path):
 
 
 def test_the_account(raw, tmp_path, monkeypatch, capsys):
-    assert program(monkeypatch, '--dataset', 'ckplus7', '--raw', raw, '--out', tmp_path / 'data') is None
+    assert program(monkeypatch, '--dataset', 'ckplus7', '--raw', raw, '--out',
+                   tmp_path / 'data') is None
     out = capsys.readouterr().out
     for name, number in [('sequences found', 23), ('used', 22), ('unlabelled', 1), ('left out', 0),
                          ('people', 11), ('images', 88), ('pairs', 66), ('anger', 9), ('fear', 12)]:
@@ -245,9 +264,11 @@ def test_the_account(raw, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize('dataset, code, last', [('demo', 0, ''), ('mni', 1, 'DATASET is one of ')])
 def test_from_the_command_line(raw, tmp_path, dataset, code, last):
-    done = subprocess.run([sys.executable, '-m', 'data_prep.build', '--dataset', dataset, '--raw', raw,
-                           '--out', str(tmp_path)], cwd=ROOT, env={**os.environ, 'PYTHONPATH': '.'},
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    done = subprocess.run([
+        sys.executable, '-m', 'data_prep.build', '--dataset', dataset, '--raw', raw, '--out',
+        str(tmp_path)
+    ], cwd=ROOT, env={**os.environ, 'PYTHONPATH': '.'}, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode == code and last in done.stderr and 'Traceback' not in done.stderr
     assert os.path.isdir(tmp_path / dataset) == (code == 0)
 
@@ -267,27 +288,36 @@ def test_unreadable_frames_are_left_out_and_named(copy, tmp_path, monkeypatch, c
     image('S033/002', 1).write_bytes(b'not a picture')
     image('S019/001', 3).unlink()
     image('S019/002', 2).unlink()  # not one of those used
-    np.savetxt(str(copy / 'Landmarks/S026/001/S026_001_00000005_landmarks.txt'), np.full((68, 2), 5000.0))
-    np.savetxt(str(copy / 'Landmarks/S040/002/S040_002_00000001_landmarks.txt'), np.full((68, 2), 50.0))
+    np.savetxt(str(copy / 'Landmarks/S026/001/S026_001_00000005_landmarks.txt'),
+               np.full((68, 2), 5000.0))
+    np.savetxt(str(copy / 'Landmarks/S040/002/S040_002_00000001_landmarks.txt'),
+               np.full((68, 2), 50.0))
     assert program(monkeypatch, '--dataset', 'demo', '--raw', copy, '--out', tmp_path) is None
     out = capsys.readouterr().out
-    for line in ['S005/001: image is damaged or not an image: cohn-kanade-images/S005/001/S005_001_00000005.png',
-                 'S012/001: image is cut short: cohn-kanade-images/S012/001/S012_001_00000004.png',
-                 'S033/002: image is damaged or not an image: cohn-kanade-images/S033/002/S033_002_00000001.png',
-                 'S019/001: image is missing: frame 3',
-                 'S026/001: the five points of the face lie outside of the picture: cohn-kanade-images/S026/001/S026_001_00000005.png',
-                 'S040/002: the five points of the face coincide: cohn-kanade-images/S040/002/S040_002_00000001.png']:
+    for line in [
+            'S005/001: image is damaged or not an image: cohn-kanade-images/S005/001/S005_001_00000005.png',
+            'S012/001: image is cut short: cohn-kanade-images/S012/001/S012_001_00000004.png',
+            'S033/002: image is damaged or not an image: cohn-kanade-images/S033/002/S033_002_00000001.png',
+            'S019/001: image is missing: frame 3',
+            'S026/001: the five points of the face lie outside of the picture: cohn-kanade-images/S026/001/S026_001_00000005.png',
+            'S040/002: the five points of the face coincide: cohn-kanade-images/S040/002/S040_002_00000001.png'
+    ]:
         assert f'left out: {line}\n' in out
     used = {(row['subject'], row['sequence']) for part in ('train', 'test')
             for row in table(tmp_path / 'demo' / 'fold0' / f'{part}.csv')}
     assert len(used) == 16
     assert used.isdisjoint({('S005', '001'), ('S012', '001'), ('S019', '001'), ('S040', '002')})
-    assert (' left out 6 image is cut short 1 image is damaged or not an image 2 image is missing 1 the five points of '
-            'the face coincide 1 the five points of the face lie outside of the picture 1 people 11 ') in ' '.join(out.split())
+    assert (
+        ' left out 6 image is cut short 1 image is damaged or not an image 2 image is missing 1 the five points of '
+        'the face coincide 1 the five points of the face lie outside of the picture 1 people 11 '
+    ) in ' '.join(out.split())
     account = {row['sequences']: row for row in table(tmp_path / 'demo' / 'account.csv')}
     assert len(account) == 23 and account['S005/003']['outcome'] == 'unlabelled'
-    assert account['S019/001'] == {'sequences': 'S019/001', 'outcome': 'left out', 'reason': 'image is missing: frame 3'}
-    assert sum(row['outcome'] == 'used' for row in account.values()) == 16 and account['S019/002']['outcome'] == 'used'
+    assert account['S019/001'] == {
+        'sequences': 'S019/001', 'outcome': 'left out', 'reason': 'image is missing: frame 3'
+    }
+    assert sum(row['outcome'] == 'used'
+               for row in account.values()) == 16 and account['S019/002']['outcome'] == 'used'
 
 
 def test_many_left_out_are_counted():
@@ -322,12 +352,15 @@ def spoil_frames(copy):
 @pytest.mark.parametrize('spoil, options, sentence', [
     (spoil_nothing_labelled, [], 'can be used: 23 sequences, 23 unlabelled, 0 left out.'),
     (spoil_all_images, [], 'can be used: 23 sequences, 1 unlabelled, 22 left out.'),
-    (spoil_layout, [], 'that holds the folders cohn-kanade-images, Landmarks and Emotion of CK+, and this one holds'),
+    (spoil_layout, [],
+     'that holds the folders cohn-kanade-images, Landmarks and Emotion of CK+, and this one holds'),
     (spoil_people, [], '9 people are too few for 10 folds'),
-    (spoil_frames, [], 'left out: S075/002: image is missing: frame 5\n9 people are too few for 10 folds'),
+    (spoil_frames, [],
+     'left out: S075/002: image is missing: frame 5\n9 people are too few for 10 folds'),
     (None, ['--raw', '/none'], '/none is not a folder: RAW must name one'),
     (None, ['--folds', '/none.csv'], '/none.csv cannot be read as folds'),
-    (None, ['--dataset', 'mni'], "no data set 'mni': DATASET is one of affectnet, ckplus7, ckplus8, demo, demo_people, "),
+    (None, ['--dataset', 'mni'],
+     "no data set 'mni': DATASET is one of affectnet, ckplus7, ckplus8, demo, demo_people, "),
     (None, ['--frames', '0'], 'at least 1 frame, a seed'),
     (None, ['--seed', '-1'], 'a seed of 0 or more and'),
     (None, ['--workers', '0'], '1 worker are needed.'),
@@ -335,14 +368,16 @@ def spoil_frames(copy):
     (None, ['--out', '/proc/none'], '/proc/none/demo was not built: '),
     (None, ['--out', '/dev/null'], '/dev/null/demo was not built: '),
 ])
-def test_bad_input_and_the_earlier_build_stays(copy, tmp_path, monkeypatch, spoil, options, sentence):
+def test_bad_input_and_the_earlier_build_stays(copy, tmp_path, monkeypatch, spoil, options,
+                                               sentence):
     before = contents(tmp_path / 'demo')
     if spoil:
         spoil(copy)
     said = program(monkeypatch, '--dataset', 'demo', '--raw', copy, '--out', tmp_path, *options)
     assert sentence in said
     assert contents(tmp_path / 'demo') == before
-    assert sorted(path for path in os.listdir(tmp_path) if not path.startswith('.')) == ['demo', 'set']
+    assert sorted(
+        path for path in os.listdir(tmp_path) if not path.startswith('.')) == ['demo', 'set']
 
 
 def test_a_given_folds_file(raw, tmp_path):
@@ -351,7 +386,8 @@ def test_a_given_folds_file(raw, tmp_path):
     given.write_text('subject,fold\n' + ''.join(lines))
     build.build(str(tmp_path / 'demo'), 'demo', raw, folds_file=str(given))
     assert (tmp_path / 'demo' / 'folds.csv').read_text() == given.read_text()
-    assert {row['subject'] for row in table(tmp_path / 'demo' / 'fold9' / 'test.csv')} == {'S005', 'S075'}
+    assert {row['subject']
+            for row in table(tmp_path / 'demo' / 'fold9' / 'test.csv')} == {'S005', 'S075'}
 
 
 def test_raw_data_is_never_replaced(copy, tmp_path, monkeypatch):
@@ -376,17 +412,19 @@ def test_a_failure_while_writing_keeps_the_earlier_build(raw, tmp_path, monkeypa
             raise lmdb.DiskError('No space left on device')
         write(*arguments)
     monkeypatch.setattr(pair_lmdb, 'write', full_disk)
-    said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--seed', 9, '--workers', 1)
+    said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--seed', 9,
+                   '--workers', 1)
     assert said.endswith('demo was not built: No space left on device.')
     assert contents(final) == before and sorted(os.listdir(tmp_path)) == ['.demo.lock', 'demo']
 
 
 def test_killed_at_any_moment(raw, tmp_path, monkeypatch):
-    """Killed before each of its changes to the disk in turn: what is there is the old or the new build, and
-    whole; between the two renames the next run has to put it back first."""
+    """Killed before each of its changes to the disk in turn: what is there is the old or the new
+    build, and whole; between the two renames the next run has to put it back first."""
     points = ckplus.read(raw, datasets.SEVEN)[1]
     crops = {path: align.crop(pictures.read_grey(raw, path), points[path]) for path in points}
-    monkeypatch.setattr(build, 'cropped', lambda *arguments: contextlib.nullcontext((crops.__getitem__, {})))
+    monkeypatch.setattr(build, 'cropped', lambda *arguments: contextlib.nullcontext(
+        (crops.__getitem__, {})))
     monkeypatch.setattr(os, 'fsync', lambda descriptor: None)
     final, kept = tmp_path / 'demo', tmp_path / 'kept'
     build.build(str(final), 'demo', raw, seed=2)
@@ -413,7 +451,8 @@ def test_killed_at_any_moment(raw, tmp_path, monkeypatch):
 
 
 def deadly_build(final, raw, moment):
-    """A build that kills itself before its change number `moment` to the disk; removing a folder is two."""
+    """A build that kills itself before its change number `moment` to the disk; removing a folder is
+    two."""
     count, rmtree = [], shutil.rmtree
 
     def deadly(function):
@@ -432,8 +471,13 @@ def deadly_build(final, raw, moment):
 
 
 def test_two_builds_at_once(raw, tmp_path):
-    command = [sys.executable, '-m', 'data_prep.build', '--dataset', 'demo', '--raw', raw, '--out', tmp_path]
-    builds = [subprocess.Popen(command, cwd=ROOT, env={**os.environ, 'PYTHONPATH': '.'}) for _ in range(2)]
+    command = [
+        sys.executable, '-m', 'data_prep.build', '--dataset', 'demo', '--raw', raw, '--out',
+        tmp_path
+    ]
+    builds = [
+        subprocess.Popen(command, cwd=ROOT, env={**os.environ, 'PYTHONPATH': '.'}) for _ in range(2)
+    ]
     assert [process.wait() for process in builds] == [0, 0]
     assert len(table(tmp_path / 'demo' / 'fold0' / 'test.csv')) == 12
 
@@ -441,7 +485,8 @@ def test_two_builds_at_once(raw, tmp_path):
 def test_interrupt(raw, tmp_path, monkeypatch):
     """Ctrl-C ends in a sentence, not in a traceback, and leaves nothing half-written."""
     monkeypatch.setattr(pair_lmdb, 'write', lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
-    said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--workers', 1)
+    said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--workers',
+                   1)
     assert said.startswith('Interrupted: ') and os.listdir(tmp_path) == ['.demo.lock']
 
 
@@ -456,11 +501,15 @@ def test_a_truncated_lmdb(built, tmp_path):
         whole = file.read()
     folder = tmp_path / 'test_lmdb'
     folder.mkdir()
-    for length in [0, 1, 100, 4095, 4096, 4200, 8191, *range(8192, len(whole), 5 * 4096), len(whole) - 1]:
+    for length in [
+            0, 1, 100, 4095, 4096, 4200, 8191, *range(8192, len(whole), 5 * 4096),
+            len(whole) - 1
+    ]:
         (folder / 'data.mdb').write_bytes(whole[:length])
         for function in (pair_lmdb.check, lambda path: list(pair_lmdb.read(path))):
             code, said = in_a_child(lambda: function(str(folder)))
-            assert (code, length, said[:len(str(folder)) + 13]) == (1, length, f'{folder} is damaged (')
+            assert (code, length, said[:len(str(folder)) + 13]) == (1, length,
+                                                                    f'{folder} is damaged (')
             assert said.endswith('): run `make data` again.')
     (folder / 'data.mdb').write_bytes(whole)
     assert len(list(pair_lmdb.read(str(folder)))) == pair_lmdb.check(str(folder)) == 16

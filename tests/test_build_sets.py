@@ -1,14 +1,15 @@
-"""`make data` as a whole, for sets of single pictures: their own split, references, a disk that is full or read-only."""
+"""`make data` as a whole, for sets of single pictures: their own split, references, a disk that is
+full or read-only."""
 import os
 import subprocess
 
 import cv2
+import drawn
 import numpy as np
 import pytest
-
-import drawn
-from data_prep import align, pair_lmdb, pictures, workers
 from test_build import contents, program, table
+
+from data_prep import align, pair_lmdb, pictures, workers
 
 BLANK = np.full((90, 90), 90, np.uint8)
 
@@ -19,7 +20,8 @@ def raw(tmp_path):
     lines = ['path,subject,expression']
     for person in range(1, 13):
         for number, expression in enumerate(('neutral', 'happy')):
-            drawn.write(tmp_path / 'raw' / f'p{person}' / f'{expression}.png', drawn.face(person, number)[0])
+            drawn.write(tmp_path / 'raw' / f'p{person}' / f'{expression}.png',
+                        drawn.face(person, number)[0])
             lines.append(f'p{person}/{expression}.png,p{person},{expression}')
     return rewrite(tmp_path / 'raw', lines)
 
@@ -34,7 +36,8 @@ def lines_of(raw):
 
 
 def test_a_set_of_any_name(raw, tmp_path, monkeypatch, capsys):
-    assert program(monkeypatch, '--dataset', 'my-set.2', '--raw', raw, '--out', tmp_path / 'out') is None
+    assert program(monkeypatch, '--dataset', 'my-set.2', '--raw', raw, '--out',
+                   tmp_path / 'out') is None
     assert ' images found 24 used 24 ' in ' '.join(capsys.readouterr().out.split())
     built = tmp_path / 'out' / 'my-set.2'
     assert (built / 'classes.txt').read_text() == 'happy\nneutral\n'
@@ -50,19 +53,24 @@ def test_a_set_of_any_name(raw, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize('name', ['../up', 'a b', '', '.hidden'])
 def test_a_name_that_is_none(raw, tmp_path, monkeypatch, name):
-    assert f'no data set {name!r}' in program(monkeypatch, '--dataset', name, '--raw', raw, '--out', tmp_path / 'out')
+    assert f'no data set {name!r}' in program(monkeypatch, '--dataset', name, '--raw', raw, '--out',
+                                              tmp_path / 'out')
 
 
 def test_its_own_split(raw, tmp_path, monkeypatch):
     header, *rows = lines_of(raw)
-    rewrite(raw, [f'{header},split'] + [f'{row},{"test" if "p7" in row else "train"}' for row in rows])
+    rewrite(raw,
+            [f'{header},split'] + [f'{row},{"test" if "p7" in row else "train"}' for row in rows])
     out = tmp_path / 'out'
     assert program(monkeypatch, '--dataset', 'own', '--raw', raw, '--out', out) is None
     assert sorted(os.listdir(out / 'own')) == ['account.csv', 'classes.txt', 'fold0']
-    assert [row['path'] for row in table(out / 'own' / 'fold0' / 'test.csv')] == ['p7/happy.png', 'p7/neutral.png']
+    assert [row['path'] for row in table(out / 'own' / 'fold0' / 'test.csv')] == [
+        'p7/happy.png', 'p7/neutral.png'
+    ]
     assert len(table(out / 'own' / 'fold0' / 'train.csv')) == 22
     before = contents(str(out / 'own'))
-    said = program(monkeypatch, '--dataset', 'own', '--raw', raw, '--out', out, '--folds', 'theirs.csv')
+    said = program(monkeypatch, '--dataset', 'own', '--raw', raw, '--out', out, '--folds',
+                   'theirs.csv')
     assert 'has its own split into train and test' in said
     rewrite(raw, [f'{header},split'] + [f'{row},train' for row in rows])
     said = program(monkeypatch, '--dataset', 'own', '--raw', raw, '--out', out)
@@ -85,7 +93,8 @@ def test_a_reference_without_a_face_gives_way(raw, tmp_path, monkeypatch, capsys
             reference[row['path']] = own, query
     assert not reference['p2/happy.png'][0].any()
     assert np.array_equal(reference['p3/happy.png'][0], reference['p3/second.png'][1])
-    assert np.array_equal(*reference['p3/second.png']) and np.array_equal(*reference['p4/neutral.png'])
+    assert np.array_equal(*reference['p3/second.png']) and np.array_equal(
+        *reference['p4/neutral.png'])
 
 
 def test_pictures_that_are_none(raw, tmp_path, monkeypatch, capsys):
@@ -109,16 +118,22 @@ def test_nine_people(raw, tmp_path, monkeypatch):
 @pytest.mark.parametrize('options, sentence', [('size=300k', 'No space left on device'),
                                                ('ro,size=9m', 'Read-only file system')])
 def test_a_full_or_read_only_disk(raw, tmp_path, options, sentence):
-    """On a small file system of its own, where that can be mounted: one sentence, and nothing half-written."""
+    """On a small file system of its own, where that can be mounted: one sentence, and nothing
+    half-written."""
     out = tmp_path / 'out'
     out.mkdir()
-    command = (f'mount -t tmpfs -o {options} tmpfs {out} && '
-               f'python3 -m data_prep.build --dataset own --raw {raw} --out {out}; code=$?; ls {out}; exit $code')
-    if subprocess.run(['unshare', '--mount', 'mount', '-t', 'tmpfs', 'tmpfs', out], capture_output=True).returncode:
+    command = (
+        f'mount -t tmpfs -o {options} tmpfs {out} && '
+        f'python3 -m data_prep.build --dataset own --raw {raw} --out {out}; code=$?; ls {out}; exit $code'
+    )
+    if subprocess.run(['unshare', '--mount', 'mount', '-t', 'tmpfs', 'tmpfs', out],
+                      capture_output=True).returncode:
         pytest.skip('file systems cannot be mounted here')
-    done = subprocess.run(['unshare', '--mount', 'sh', '-c', command], capture_output=True, text=True)
+    done = subprocess.run(['unshare', '--mount', 'sh', '-c', command], capture_output=True,
+                          text=True)
     last = done.stderr.splitlines()[-1]
-    assert done.returncode == 1 and last.startswith(f'{out}/own was not built: ') and sentence in last
+    assert done.returncode == 1 and last.startswith(
+        f'{out}/own was not built: ') and sentence in last
     assert 'Traceback' not in done.stderr and set(done.stdout.split()) <= {'own.points.csv'}
 
 

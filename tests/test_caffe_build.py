@@ -1,4 +1,5 @@
-"""docker/build_caffe: what it refuses before it touches anything; and what it has made, where it has."""
+"""docker/build_caffe: what it refuses before it touches anything; and what it has made, where it
+has."""
 import re
 import subprocess
 from pathlib import Path
@@ -7,12 +8,14 @@ import pytest
 
 BUILD = subprocess.run(['dpkg-query', '--show', '--showformat', '${Version}', 'caffe'],
                        stdout=subprocess.PIPE, text=True).stdout
-with_cuda = pytest.mark.skipif(not BUILD.endswith('+cuda'), reason='Caffe is not compiled for CUDA here')
+with_cuda = pytest.mark.skipif(not BUILD.endswith('+cuda'),
+                               reason='Caffe is not compiled for CUDA here')
 
 
 @pytest.fixture
 def build_caffe(tmp_path):
-    """A function: docker/build_caffe -> (exit status, standard error), where apt-get may not be called."""
+    """A function: docker/build_caffe -> (exit status, standard error), where apt-get may not be
+    called."""
     (tmp_path / 'apt-get').write_text('#!/bin/sh\ntouch "$0.called"\nexit 1\n')
     (tmp_path / 'apt-get').chmod(0o755)
 
@@ -31,7 +34,8 @@ def build_caffe(tmp_path):
     ('native', {'JOBS': 'all'}, 'JOBS are numbers')])
 def test_a_wrong_order_is_one_sentence_and_changes_nothing(build_caffe, kind, variables, expected):
     status, err = build_caffe(kind, **variables)
-    assert status == 1 and err.count('\n') == 1 and err.startswith('docker/build_caffe: ') and expected in err
+    assert status == 1 and err.count('\n') == 1 and err.startswith(
+        'docker/build_caffe: ') and expected in err
 
 
 def test_the_packaged_caffe_needs_no_build(build_caffe):
@@ -74,6 +78,7 @@ def test_the_cuda_build_reads_data_on_the_cpu_without_a_driver(tmp_path):
     (tmp_path / 'net.prototxt').write_text(NET % (tmp_path / 'lmdb'))
     # In a process of its own: Caffe aborts where it cannot.
     script = 'import caffe, sys; net = caffe.Net(sys.argv[1], 1); print(net.forward()["x"].flatten())'
-    done = subprocess.run(['python3', '-c', script, str(tmp_path / 'net.prototxt')], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        ['python3', '-c', script, str(tmp_path / 'net.prototxt')], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True)
     assert done.stdout == '[3. 4.]\n', done.stderr

@@ -1,4 +1,5 @@
-"""The parser of Caffe's log, on lines as `caffe train` writes them; the expected values were read by eye."""
+"""The parser of Caffe's log, on lines as `caffe train` writes them; the expected values were read
+by eye."""
 import math
 
 from tools.core import caffe_log
@@ -33,10 +34,14 @@ I1122 01:50:13.852721 13895 solver.cpp:332] Optimization Done.
 
 def test_rows_of_a_log():
     first, diverged, tested, last = caffe_log.rows(LOG)
-    assert first == {'iteration': 0, 'test_accuracy': 0.25, 'test_loss_cls': 1.93349, 'test_loss_l2': 0.5,
-                     'loss': 1.98181, 'loss_cls': 1.85681, 'loss_l2': 0.5, 'lr': 0.01}
-    assert diverged['iteration'] == 5 and math.isnan(diverged['loss']) and diverged['loss_cls'] == math.inf
-    assert diverged['lr'] == 9.99625e-05 and 'recall' not in diverged  # three values have no one name
+    assert first == {
+        'iteration': 0, 'test_accuracy': 0.25, 'test_loss_cls': 1.93349, 'test_loss_l2': 0.5,
+        'loss': 1.98181, 'loss_cls': 1.85681, 'loss_l2': 0.5, 'lr': 0.01
+    }
+    assert diverged['iteration'] == 5 and math.isnan(
+        diverged['loss']) and diverged['loss_cls'] == math.inf
+    # three values have no one name
+    assert diverged['lr'] == 9.99625e-05 and 'recall' not in diverged
     assert tested == {'iteration': 8, 'test_accuracy': 1}
     assert last == {'iteration': 10, 'loss': 0.000393052, 'test_accuracy': 0.75}
 
@@ -49,9 +54,11 @@ def test_a_row_comes_as_soon_as_its_last_line():
 
 
 def test_reason_is_the_failed_check_or_the_error_of_a_python_layer():
-    check = ['I1122 01:55:59.446758 14642 caffe.cpp:138] Querying GPUs 0',
-             'F1122 01:55:59.449721 14642 common.cpp:66] Cannot use GPU in CPU-only Caffe: check mode.',
-             '*** Check failure stack trace: ***', '    @     0x7fcd896d750d  google::LogMessage::Fail()']
+    check = [
+        'I1122 01:55:59.446758 14642 caffe.cpp:138] Querying GPUs 0',
+        'F1122 01:55:59.449721 14642 common.cpp:66] Cannot use GPU in CPU-only Caffe: check mode.',
+        '*** Check failure stack trace: ***', '    @     0x7fcd896d750d  google::LogMessage::Fail()'
+    ]
     assert caffe_log.reason(check) == 'Cannot use GPU in CPU-only Caffe: check mode.'
     python = ['I1122 01:55:59.446758 14642 net.cpp:86] Creating Layer augment',
               'Traceback (most recent call last):',

@@ -1,9 +1,9 @@
 import os
 
+import ckplus_tree
 import numpy as np
 import pytest
 
-import ckplus_tree
 from data_prep import datasets
 from data_prep.sets import ckplus
 
@@ -34,8 +34,11 @@ def test_pairs_of_seven_classes(raw):
                            ('S005', '001', 11, 'disgust'), ('S010', '006', 2, 'surprise'),
                            ('S010', '006', 3, 'surprise'), ('S010', '006', 4, 'surprise')]
     assert rows[0]['path'] == 'cohn-kanade-images/S005/001/S005_001_00000009.png'
-    assert {row['reference'] for row in rows} == {'cohn-kanade-images/S005/001/S005_001_00000001.png',
-                                                  'cohn-kanade-images/S010/006/S010_006_00000001.png'}
+    assert {row['reference']
+            for row in rows} == {
+                'cohn-kanade-images/S005/001/S005_001_00000001.png',
+                'cohn-kanade-images/S010/006/S010_006_00000001.png'
+            }
     assert set(points) == {row[key] for row in rows for key in ('path', 'reference')}
     assert report == {'unit': 'sequences', 'found': 3, 'unlabelled': ['S005/002'], 'left_out': []}
 
@@ -75,7 +78,9 @@ def test_points_are_those_of_the_landmark_file(raw):
 def test_label_numbers(raw, number, name):
     edit(raw, 'Emotion', '_emotion.txt', f'   {number}.0000000e+00\n')
     rows, _, _ = ckplus.read(str(raw), EIGHT)
-    assert {row['expression'] for row in rows if row['subject'] == 'S005' and row['frame'] > 1} == {name}
+    assert {row['expression']
+            for row in rows
+            if row['subject'] == 'S005' and row['frame'] > 1} == {name}
 
 
 @pytest.mark.parametrize('part, ending, text, reason', [
@@ -92,7 +97,8 @@ def test_label_numbers(raw, number, name):
     ('cohn-kanade-images', '_00000011.png', None, 'image is missing: frame 11'),
     ('Landmarks', '_00000001_landmarks.txt', None, 'landmarks are missing: frame 1'),
     ('Landmarks', '_00000011_landmarks.txt', None, 'landmarks are missing: frame 11'),
-    ('Landmarks', '_00000009_landmarks.txt', '1 2\n' * 67, '09_landmarks.txt has 67 points, expected 68'),
+    ('Landmarks', '_00000009_landmarks.txt', '1 2\n' * 67,
+     '09_landmarks.txt has 67 points, expected 68'),
     ('Landmarks', '_00000009_landmarks.txt', '', 'has 0 points'),
     ('Landmarks', '_00000009_landmarks.txt', '1 2\n' * 30 + '1 x\n' + '1 2\n' * 37,
      "line 31: expected x y, got '1 x'"),
@@ -104,7 +110,8 @@ def test_a_labelled_sequence_that_cannot_be_used_is_named(raw, part, ending, tex
     rows, points, report = ckplus.read(str(raw), SEVEN)
     (sequence, why), = report['left_out']
     assert sequence == 'S005/001' and reason in why
-    assert {row['subject'] for row in rows} == {'S010'} and not any('S005' in path for path in points)
+    assert {row['subject']
+            for row in rows} == {'S010'} and not any('S005' in path for path in points)
     assert report['found'] == 3 and report['unlabelled'] == ['S005/002']
 
 
@@ -130,7 +137,8 @@ def test_two_emotion_files(raw):
 
 def test_litter_is_passed_over(raw):
     before = ckplus.read(str(raw), SEVEN)
-    for folder in ('cohn-kanade-images', 'cohn-kanade-images/S005', 'Emotion/S005/001', 'Landmarks/S005/001'):
+    for folder in ('cohn-kanade-images', 'cohn-kanade-images/S005', 'Emotion/S005/001',
+                   'Landmarks/S005/001'):
         (raw / folder / '.DS_Store').write_text('')
         (raw / folder / 'S005_001_00000099.txt').write_text('')
     os.makedirs(raw / 'Emotion' / 'notes' / '001')
@@ -150,12 +158,16 @@ def test_a_wrong_folder_says_what_was_expected_and_found(tmp_path):
 
 
 def test_unknown_data_set_lists_those_that_exist():
-    with pytest.raises(SystemExit, match="no data set 'mni'.*ckplus7, ckplus8, demo, .*RAW=folder that holds a manifest.csv"):
+    with pytest.raises(
+            SystemExit,
+            match="no data set 'mni'.*ckplus7, ckplus8, demo, .*RAW=folder that holds a manifest.csv"
+    ):
         datasets.get('mni', '.')
 
 
 def test_classes_are_alphabetical():
-    number = dict(affectnet=8, ckplus7=7, ckplus8=8, demo=7, fer2013=7, mmi=6, oulu=6, rafdb=7, sfew=7)
+    number = dict(affectnet=8, ckplus7=7, ckplus8=8, demo=7, fer2013=7, mmi=6, oulu=6, rafdb=7,
+                  sfew=7)
     for name in datasets.DATASETS:
         classes, _ = datasets.get(name, '.')
         if name in number:

@@ -1,11 +1,11 @@
 import sys
 
 import cv2
+import drawn
 import lmdb
 import numpy as np
 import pytest
 
-import drawn
 from data_prep import align, pair_lmdb
 from tools import contact_sheet
 
@@ -26,14 +26,15 @@ def crops():
 
 @pytest.fixture
 def build(tmp_path, crops, monkeypatch):
-    """A function that builds data/faces out of rows for train and test, in a new current folder; gives
-    that data/faces and {(subject, sequence, frame): pair}, as pair_lmdb.read reads them."""
+    """A function that builds data/faces out of rows for train and test, in a new current folder;
+    gives that data/faces and {(subject, sequence, frame): pair}, as pair_lmdb.read reads them."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / 'data' / 'faces'
 
     def build(train, test, classes=CLASSES):
         (folder / 'fold0').mkdir(parents=True)
-        (folder / 'classes.txt').write_text(''.join(f'{name}\n' for name in classes), encoding='utf-8')
+        (folder / 'classes.txt').write_text(''.join(f'{name}\n' for name in classes),
+                                            encoding='utf-8')
         pairs = {}
         for part, rows in [('train', train), ('test', test)]:
             path = str(folder / 'fold0' / part)
@@ -57,7 +58,8 @@ def test_tiles_are_the_pictures(crops):
     sheet = contact_sheet.compose(['S1', 'S2'], ['fear', 'happy'], found)
     assert sheet.dtype == np.uint8 and sheet.shape == (2 * 72, 2 * 139)  # 66 + 6; 66 + 1 + 66 + 6
     left = sheet.copy()
-    for top, start, face in [(0, 139, faces[0]), (0, 139 + 67, faces[1]), (72, 0, faces[2]), (72, 67, 0)]:
+    for top, start, face in [(0, 139, faces[0]), (0, 139 + 67, faces[1]), (72, 0, faces[2]),
+                             (72, 67, 0)]:
         assert (sheet[top:top + 66, start:start + 66] == face).all()
         left[top:top + 66, start:start + 66] = 255
     assert (left == 255).all()
@@ -77,7 +79,8 @@ def test_a_cell_is_the_last_frame_of_a_class_from_either_part(build):
     assert not found['S10', 'fear'][1].any() and found['S10', 'happy'][1].any()
 
 
-@pytest.mark.parametrize('most, numbers', [(5, [1, 6, 11, 16, 21]), (3, [1, 9, 17]), (30, range(1, 26))])
+@pytest.mark.parametrize('most, numbers', [(5, [1, 6, 11, 16, 21]), (3, [1, 9, 17]),
+                                           (30, range(1, 26))])
 def test_people_are_chosen_evenly_and_no_others_are_read(build, most, numbers):
     rows = [row(f'S{number}', '1', 1, CLASSES[number % 2]) for number in range(1, 26)]
     folder, _ = build(rows[1::2], rows[::2])
@@ -111,12 +114,14 @@ def test_so_are_they_where_classes_are_very_many(build):
 
 
 def test_the_sheet_is_written_and_named(build, crops, monkeypatch, capsys):
-    """Whatever stands in the names. Below and to the right of them are the pictures, a pixel as 2 x 2."""
+    """Whatever stands in the names. Below and to the right of them are the pictures, a pixel as 2 x
+    2."""
     folder, _ = build([row('a $_{$ b', '1', 1, 'fear'), row('Zoë и ' + 'x' * 200, '1', 2, 'happy')],
                       [row('c', '1', 3, 'neutral', None)])
     start(monkeypatch, '--dataset', 'faces')
     assert capsys.readouterr().out == 'data/faces/contact_sheet.png\n'
-    assert sorted(path.name for path in folder.iterdir()) == ['classes.txt', 'contact_sheet.png', 'fold0']
+    assert sorted(
+        path.name for path in folder.iterdir()) == ['classes.txt', 'contact_sheet.png', 'fold0']
     sheet = cv2.imread(str(folder / 'contact_sheet.png'), cv2.IMREAD_GRAYSCALE)
     expected = contact_sheet.compose(*contact_sheet.cells(folder, 12)).repeat(2, 0).repeat(2, 1)
     assert np.abs(sheet[-len(expected):, -len(expected[0]):] - expected.astype(int)).max() <= 1
@@ -127,8 +132,10 @@ def test_the_sheet_is_written_and_named(build, crops, monkeypatch, capsys):
 
 @pytest.mark.parametrize('arguments, sentence', [
     (['--dataset', 'ckplus7'], 'data/ckplus7 is not built: run `make data DATASET=ckplus7`.'),
-    (['--dataset', 'faces', '--people', '0'], "--people must be a whole number from 1 to 100, not '0'."),
-    (['--dataset', 'faces', '--people', 'all'], "--people must be a whole number from 1 to 100, not 'all'."),
+    (['--dataset', 'faces', '--people', '0'
+      ], "--people must be a whole number from 1 to 100, not '0'."),
+    (['--dataset', 'faces', '--people', 'all'
+      ], "--people must be a whole number from 1 to 100, not 'all'."),
 ])
 def test_bad_arguments(build, monkeypatch, arguments, sentence):
     build([row('S1', '1', 1, 'fear')], [row('S2', '1', 1, 'happy')])
@@ -148,7 +155,8 @@ HEADER = b'key,subject,sequence,frame,label,expression,path\n'
     ('test.csv', HEADER + b'k,S2,1,1,0,fear,1,1\n', 'test.csv is damaged (line 2)'),
     ('test.csv', HEADER + b'k,S2,1,x,0,fear,1\n', 'test.csv is damaged (line 2)'),
     ('test.csv', HEADER + b'\xff', "test.csv is damaged ('utf-8' codec can't decode"),
-    ('test.csv', HEADER + b'k,S2,1,1,0,fear,1\n', 'test_lmdb is damaged (no pair under k): run `make'),
+    ('test.csv', HEADER + b'k,S2,1,1,0,fear,1\n',
+     'test_lmdb is damaged (no pair under k): run `make'),
     ('test_lmdb/data.mdb', b'', 'test_lmdb is damaged ('),
     ('test_lmdb/data.mdb', None, 'test_lmdb is missing: run `make data` first.'),
 ])
@@ -164,5 +172,6 @@ def test_a_damaged_build(build, monkeypatch, file, content, sentence):
 
 def test_a_build_without_rows(build, monkeypatch):
     build([], [])
-    with pytest.raises(SystemExit, match='^data/faces/fold0 is damaged .no rows.: run `make data` again.$'):
+    with pytest.raises(SystemExit,
+                       match='^data/faces/fold0 is damaged .no rows.: run `make data` again.$'):
         start(monkeypatch, '--dataset', 'faces')

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+import places
 import pytest
 
-import places
 from data_prep import pair_lmdb
 from tools import cv
 from tools.core import arguments, predictions, run_folder
@@ -21,8 +21,9 @@ from tools.core import arguments, predictions, run_folder
 HERE = Path(__file__).resolve().parent
 CLASSES = ['anger', 'happy', 'surprise']
 CSV = Path('runs/demo/results.csv')
-# Stands in for a training and a test: writes what they write, the right class of each image with 0.7. What it
-# does for a fold stands in the variable FOLD<F>: fail, killed, wait (until a signal, as training does).
+# Stands in for a training and a test: writes what they write, the right class of each image with
+# 0.7. What it does for a fold stands in the variable FOLD<F>: fail, killed, wait (until a signal,
+# as training does).
 STAND_IN = '''
 import csv, json, os, pathlib, signal, sys, time
 folder, run = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
@@ -79,8 +80,10 @@ def place(tmp_path, monkeypatch):
         Path(f'data/demo/fold{fold}').mkdir()
         for part in 'train', 'test':
             crops = [random.randint(0, 256, (66, 66)).astype(np.uint8) for _ in range(4)]
-            rows = [dict(subject=f'S{fold}{part[1]}', sequence='001', frame=i, expression=CLASSES[i % 3],
-                         path=i, reference=0) for i in range(4)]
+            rows = [
+                dict(subject=f'S{fold}{part[1]}', sequence='001', frame=i,
+                     expression=CLASSES[i % 3], path=i, reference=0) for i in range(4)
+            ]
             pair_lmdb.write(f'data/demo/fold{fold}/{part}', rows, CLASSES, crops.__getitem__)
     with places.signals_given_back():
         yield
@@ -121,7 +124,10 @@ def table(path):
 def test_every_fold_of_every_variant_and_seed_lands_in_one_csv(monkeypatch):
     monkeypatch.setattr(cv, 'commands', stand_in)
     assert run('--variants', 'cnn s1r1', '--seeds', '1 7', '--jobs', '4') == (0, '')
-    asked = [(variant, fold, seed) for variant in ('cnn', 's1r1') for fold in range(3) for seed in (1, 7)]
+    asked = [(variant, fold, seed)
+             for variant in ('cnn', 's1r1')
+             for fold in range(3)
+             for seed in (1, 7)]
     assert made() == [run_folder.path('demo', *names) for names in asked]
     lines = CSV.read_text().splitlines()
     assert lines[0] == ('variant,fold,seed,iterations,subject,sequence,frame,truth,predicted,'
@@ -161,8 +167,10 @@ def test_a_failed_or_killed_job_is_named_and_only_it_is_tried_again(monkeypatch,
     code, sentence = run('--jobs', '1')
     said = capsys.readouterr().err.splitlines()
     assert code == 1 and '2 of 3 runs failed' in sentence
-    assert said[-2:] == [f'{folder(0)} failed: The loss is nan.',
-                         f'{folder(1)} failed: ended by signal 9, see runs/demo/cnn/fold1_seed1.txt.']
+    assert said[-2:] == [
+        f'{folder(0)} failed: The loss is nan.',
+        f'{folder(1)} failed: ended by signal 9, see runs/demo/cnn/fold1_seed1.txt.'
+    ]
     assert 'A line before.' in Path('runs/demo/cnn/fold0_seed1.txt').read_text()
     assert {row[1] for row in table(CSV)[1:]} == {'2'}
     made()
@@ -175,8 +183,9 @@ def test_a_failed_or_killed_job_is_named_and_only_it_is_tried_again(monkeypatch,
     assert {row[1] for row in table(CSV)[1:]} == {'0', '1', '2'}
 
 
-@pytest.mark.parametrize('harm', ['no result', 'half a result', 'earlier result', 'other rate', 'other data',
-                                  'no table'])
+@pytest.mark.parametrize(
+    'harm',
+    ['no result', 'half a result', 'earlier result', 'other rate', 'other data', 'no table'])
 def test_what_counts_as_complete(harm, monkeypatch):
     monkeypatch.setattr(cv, 'commands', stand_in)
     assert run() == (0, '') and len(made()) == 3
@@ -197,14 +206,16 @@ def test_what_counts_as_complete(harm, monkeypatch):
 
 def start(*arguments):
     """cv with the stand-in, in a process of its own."""
-    return subprocess.Popen([sys.executable, '-c', 'import test_cv; test_cv.launch()', '--variants', 'cnn',
-                             '--iters', '2', '--batch', '4', *arguments], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, encoding='utf-8', start_new_session=True)
+    return subprocess.Popen([
+        sys.executable, '-c', 'import test_cv; test_cv.launch()', '--variants', 'cnn', '--iters',
+        '2', '--batch', '4', *arguments
+    ], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='utf-8', start_new_session=True)
 
 
 def ended(process):
     try:
-        return 'State:\tZ' in Path(f'/proc/{process}/status').read_text()  # dead, but not yet buried
+        # dead, but not yet buried
+        return 'State:\tZ' in Path(f'/proc/{process}/status').read_text()
     except (FileNotFoundError, ProcessLookupError):
         return True
 
@@ -225,7 +236,8 @@ def test_the_end_of_cv_is_the_end_of_its_jobs(number, monkeypatch):
         assert process.returncode == -9 and not (folder(1) / 'snapshot').exists()
     else:
         assert process.returncode == 130 and (folder(1) / 'snapshot').exists()
-        assert error.endswith('Stopped: the same command goes on from there.\n') and 'failed' not in error
+        assert error.endswith(
+            'Stopped: the same command goes on from there.\n') and 'failed' not in error
     assert {row[1] for row in table(CSV)[1:]} == {'0'}
     monkeypatch.delenv('FOLD1')
     monkeypatch.setattr(cv, 'commands', stand_in)
@@ -236,17 +248,23 @@ def test_with_the_real_training_and_test(capsys):
     """Two folds of the CNN, then one lost result, then other settings: Caffe and all."""
     assert run('--folds', '0 2', '--jobs', '2') == (0, '')
     said = capsys.readouterr().err
-    assert re.search(r'fold2_seed1 is complete: .*accuracy \d+\.\d%.* on 4 images at iteration 2', said)
+    assert re.search(r'fold2_seed1 is complete: .*accuracy \d+\.\d%.* on 4 images at iteration 2',
+                     said)
     expected = [['cnn', str(fold), '1', '2', *row] for fold in (0, 2)
                 for row in table(folder(fold) / 'predictions.csv')[1:]]
     written = table(CSV)[1:]
     assert [row[:9] for row in written] == [row[:9] for row in expected] and len(written) == 8
-    assert [list(map(float, row[9:])) for row in written] == [list(map(float, row[9:])) for row in expected]
+    assert [list(map(float, row[9:]))
+            for row in written] == [list(map(float, row[9:])) for row in expected]
     found = predictions.read(CSV)
     for fold in 0, 2:
         right = (found['truth'] == found['predicted'])[found['fold'] == fold]
         assert right.mean() == json.loads((folder(fold) / 'result.json').read_text())['accuracy']
-    before = {path: path.stat().st_mtime_ns for path in Path('runs/demo/cnn').rglob('*') if path.is_file()}
+    before = {
+        path: path.stat().st_mtime_ns
+        for path in Path('runs/demo/cnn').rglob('*')
+        if path.is_file()
+    }
     (folder(2) / 'result.json').unlink()
     assert run('--folds', '0,2') == (0, '')  # on a snapshot that is there
     changed = {path for path in before if path.stat().st_mtime_ns != before[path]}
@@ -261,29 +279,44 @@ def test_with_the_real_training_and_test(capsys):
 
 
 def test_pretraining_of_each_fold_and_training_from_it(capsys):
-    """{fold} and {seed} in --weights are those of each run; pre-training is complete without a test."""
-    assert run('--variants', 'generator', '--folds', '0 2', '--seeds', '3', '--batch', '4') == (0, '')
+    """{fold} and {seed} in --weights are those of each run; pre-training is complete without a
+    test."""
+    assert run('--variants', 'generator', '--folds', '0 2', '--seeds', '3', '--batch',
+               '4') == (0, '')
     assert 'there is nothing to test' in capsys.readouterr().err
-    assert run('--variants', 'generator', '--folds', '0 2', '--seeds', '3', '--batch', '4') == (0, '')
+    assert run('--variants', 'generator', '--folds', '0 2', '--seeds', '3', '--batch',
+               '4') == (0, '')
     assert '2 runs, 2 of them complete before.' in capsys.readouterr().out
     weights = 'runs/demo/generator/fold{fold}_seed{seed}/snapshots/generator_iter_2.caffemodel'
-    assert run('--variants', 's0r0', '--folds', '0 2', '--seeds', '3', '--batch', '4', '--weights', weights) == (0, '')
+    assert run('--variants', 's0r0', '--folds', '0 2', '--seeds', '3', '--batch', '4', '--weights',
+               weights) == (0, '')
     for fold in 0, 2:
         made = json.loads(Path(f'runs/demo/s0r0/fold{fold}_seed3/run.json').read_text())
-        assert made['weights'] == [weights.format(fold=fold, seed=3)] and Path(made['weights'][0]).is_file()
+        assert made['weights'] == [weights.format(fold=fold, seed=3)] and Path(
+            made['weights'][0]).is_file()
     assert {row[0] for row in table(CSV)[1:]} == {'s0r0'}
 
 
-@pytest.mark.parametrize('arguments, said', [
-    (['--variants', 'cnn s2r2'], 'VARIANTS must be of cnn metric s0r0 s1r0 s0r1 s1r1 autoencoder identity generator expression'),
-    (['--variants', ''], 'VARIANTS must be'),
-    (['--folds', '1-5'], 'has no fold 3'),
-    (['--folds', '3'], 'data/demo has no fold 3: FOLDS can be 0 1 2.'), (['--folds', '2-0'], 'FOLDS'),
-    (['--folds', '0-x'], "FOLDS must be a whole number from 0 to 9, not 'x'"), (['--jobs', '0'], 'JOBS'),
-    (['--jobs', 'all'], 'JOBS'), (['--seeds', '1.5'], 'SEEDS'), (['--gpus', 'x'], 'GPUS'),
-    (['--seed', '2'], 'Give VARIANTS, FOLDS, SEEDS'), (['--fold', '1'], 'Give VARIANTS'),
-    (['--dataset', 'nosuch'], 'make data DATASET=nosuch'), (['--dataset', 'ckplus8'], 'make data DATASET=ckplus8'),
-    (['--base-lr', '-1'], 'LR'), (['--set', 'nosuch=1'], 'NAME one of')])
+@pytest.mark.parametrize('arguments, said', [([
+    '--variants', 'cnn s2r2'
+], 'VARIANTS must be of cnn metric s0r0 s1r0 s0r1 s1r1 autoencoder identity generator expression'),
+                                             (['--variants', ''], 'VARIANTS must be'),
+                                             (['--folds', '1-5'], 'has no fold 3'),
+                                             (['--folds', '3'
+                                               ], 'data/demo has no fold 3: FOLDS can be 0 1 2.'),
+                                             (['--folds', '2-0'], 'FOLDS'),
+                                             (['--folds', '0-x'],
+                                              "FOLDS must be a whole number from 0 to 9, not 'x'"),
+                                             (['--jobs', '0'], 'JOBS'), (['--jobs', 'all'], 'JOBS'),
+                                             (['--seeds', '1.5'], 'SEEDS'),
+                                             (['--gpus', 'x'], 'GPUS'),
+                                             (['--seed', '2'], 'Give VARIANTS, FOLDS, SEEDS'),
+                                             (['--fold', '1'], 'Give VARIANTS'),
+                                             (['--dataset', 'nosuch'], 'make data DATASET=nosuch'),
+                                             (['--dataset', 'ckplus8'
+                                               ], 'make data DATASET=ckplus8'),
+                                             (['--base-lr', '-1'], 'LR'),
+                                             (['--set', 'nosuch=1'], 'NAME one of')])
 def test_bad_input_is_refused_before_anything_is_written(arguments, said):
     code, sentence = run(*arguments)
     assert code == 1 and said in sentence and '\n' not in sentence
@@ -297,7 +330,8 @@ def test_one_gpu_for_all_is_refused(monkeypatch):
 
 def test_folds_are_those_of_the_data_set():
     assert arguments.folds('demo', '') == [0, 1, 2] and arguments.folds('demo', '0-1') == [0, 1]
-    assert arguments.folds('demo', '2 0') == [2, 0] and arguments.folds('demo', '0,1-2') == [0, 1, 2]
+    assert arguments.folds('demo', '2 0') == [2, 0] and arguments.folds('demo',
+                                                                        '0,1-2') == [0, 1, 2]
     Path('data/demo/fold1').rename('data/demo/fold1.partial')
     assert arguments.folds('demo', '') == [0, 2]
 
@@ -312,9 +346,10 @@ def test_a_task_of_an_array_does_its_line():
     arguments = ['--variants', 'cnn s0r0', '--iters', '2', '--set', 'codes=raw']
 
     def task(number, does='', stop=False):
-        task = subprocess.Popen(['bash', str(HERE.parent / 'tools/cv.sbatch'), *arguments], encoding='utf-8',
-                                stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                env={**os.environ, 'SLURM_ARRAY_TASK_ID': str(number), 'DOES': does})
+        task = subprocess.Popen(
+            ['bash', str(HERE.parent / 'tools/cv.sbatch'), *arguments], encoding='utf-8',
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            env={**os.environ, 'SLURM_ARRAY_TASK_ID': str(number), 'DOES': does})
         if stop:
             wait_for(lambda: Path('waiting').exists())
             task.send_signal(signal.SIGINT)  # as SLURM does: to the shell alone
@@ -327,10 +362,12 @@ def test_a_task_of_an_array_does_its_line():
         f'env GLOG_minloglevel=2 python3 -m tools.train {name} --iters 2 --set codes=raw\n'
         f'env GLOG_minloglevel=2 python3 -m tools.evaluate {name}\n')
     Path('noted.txt').unlink()
-    assert task(1, 'raise SystemExit(3)')[0] == 3 and 'tools.evaluate' not in Path('noted.txt').read_text()
+    assert task(
+        1, 'raise SystemExit(3)')[0] == 3 and 'tools.evaluate' not in Path('noted.txt').read_text()
     waits = ('import signal, sys; signal.signal(2, lambda *_: sys.exit(7)); open("waiting", "w"); '
              'signal.pause(); raise SystemExit(4)')
-    assert task(2, waits, stop=True)[0] == 7 and 'tools.evaluate' not in Path('noted.txt').read_text()
+    assert task(2, waits,
+                stop=True)[0] == 7 and 'tools.evaluate' not in Path('noted.txt').read_text()
     assert task(7) == (1, 'There is no run for task 7: submit with --array=1-6.\n')
     assert not Path('runs').exists()
 

@@ -1,9 +1,9 @@
 import os
 from pathlib import Path
 
+import ckplus_tree
 import pytest
 
-import ckplus_tree
 from tools.bench import data_speed
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -28,7 +28,8 @@ def test_every_figure_is_measured(tmp_path, monkeypatch):
 
 
 def test_what_is_laid_out_can_be_built(tmp_path, monkeypatch):
-    """The set has as many pictures as it says, each with the points of its frame, and they are all used."""
+    """The set has as many pictures as it says, each with the points of its frame, and they are all
+    used."""
     monkeypatch.chdir(ROOT)
     raw = Path(ckplus_tree.make(tmp_path / 'set'))
     monkeypatch.setattr(data_speed, 'RAW', raw)

@@ -1,4 +1,5 @@
-"""The demo data set: CK+'s layout on disk, the same bytes whatever the jobs, faces that obey FACS."""
+"""The demo data set: CK+'s layout on disk, the same bytes whatever the jobs, faces that obey
+FACS."""
 import csv
 import filecmp
 import os
@@ -15,12 +16,14 @@ from data_prep.drawn import demo_faces
 from data_prep.drawn.draw_face import HEIGHT, WIDTH, draw_face, geometry, landmarks
 
 FRONTAL = SimpleNamespace(yaw=0, pitch=0, roll=0, scale=1, shift=(0, 0))
-LIGHT = SimpleNamespace(side=0.4, height=0.4, ambient=0.6, background=120, gain=1, blur=0.7, noise=2)
+LIGHT = SimpleNamespace(side=0.4, height=0.4, ambient=0.6, background=120, gain=1, blur=0.7,
+                        noise=2)
 
 
 def run(*arguments):
     command = [sys.executable, '-m', 'data_prep.drawn.demo_faces', *map(str, arguments)]
-    return subprocess.run(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True)
+    return subprocess.run(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+                          universal_newlines=True)
 
 
 def files_in(folder):
@@ -28,7 +31,8 @@ def files_in(folder):
 
 
 def points(person, **aus):
-    """Landmarks of a frontal face; au12=1 is action unit 12 on both sides, au12=(1, 0) left in the image."""
+    """Landmarks of a frontal face; au12=1 is action unit 12 on both sides, au12=(1, 0) left in the
+    image."""
     who = demo_faces.random_identity(np.random.default_rng(person))
     array = np.zeros((28, 2))
     for name, intensity in aus.items():
@@ -61,7 +65,10 @@ def test_layout_and_formats_are_those_of_ckplus(demo):
         for number in range(1, 8):
             sequence = '%03d' % number
             frames = sorted((demo / 'cohn-kanade-images' / subject / sequence).iterdir())
-            stems = ['%s_%s_%08d' % (subject, sequence, frame) for frame in range(1, len(frames) + 1)]
+            stems = [
+                '%s_%s_%08d' % (subject, sequence, frame) for frame in range(1,
+                                                                             len(frames) + 1)
+            ]
             assert [path.name for path in frames] == [stem + '.png' for stem in stems]
             assert 6 <= len(frames) <= 12
             label, = (demo / 'Emotion' / subject / sequence).iterdir()
@@ -71,7 +78,8 @@ def test_layout_and_formats_are_those_of_ckplus(demo):
             for stem, frame in zip(stems, frames):
                 image = cv2.imread(str(frame), cv2.IMREAD_UNCHANGED)
                 assert image.dtype == np.uint8 and image.ndim == 2
-                text = (demo / 'Landmarks' / subject / sequence / (stem + '_landmarks.txt')).read_text()
+                text = (demo / 'Landmarks' / subject / sequence /
+                        (stem + '_landmarks.txt')).read_text()
                 assert re.fullmatch(r'(   -?\d\.\d{7}e[+-]\d\d   -?\d\.\d{7}e[+-]\d\d\n){68}', text)
                 marks = np.loadtxt(text.splitlines())
                 assert (marks >= 0).all() and (marks < [image.shape[1], image.shape[0]]).all()
@@ -102,7 +110,8 @@ def test_same_seed_same_bytes_whatever_the_jobs(demo, tmp_path):
     assert filecmp.cmpfiles(demo, tmp_path / 'same', names, shallow=False)[0] == names
     picture = 'cohn-kanade-images/S001/001/S001_001_00000001.png'
     assert not filecmp.cmp(demo / picture, tmp_path / 'other' / picture, shallow=False)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['other', 'same']     # nothing unfinished
+    # nothing unfinished
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['other', 'same']
 
 
 def test_a_complete_set_is_left_alone(demo):
@@ -133,7 +142,8 @@ def test_refuses_a_set_of_other_parameters_and_keeps_it(demo):
 def test_refuses_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / 'file').write_text('not a folder')
     done = run('--out', tmp_path / 'file' / 'demo', '--people', 1)
-    assert done.returncode != 0 and done.stderr.count('\n') == 1 and 'cannot be written' in done.stderr
+    assert done.returncode != 0 and done.stderr.count(
+        '\n') == 1 and 'cannot be written' in done.stderr
 
 
 def test_contact_sheet_shows_every_person_of_a_small_set(demo, tmp_path):
@@ -151,7 +161,8 @@ def test_landmarks_move_as_the_action_units_say(person):
     width = rest[54, 0] - rest[48, 0]
 
     smile = points(person, au12=1) - rest
-    assert smile[48, 1] < -4 and smile[54, 1] < -4                          # corners up (y points down) ...
+    # corners up (y points down) ...
+    assert smile[48, 1] < -4 and smile[54, 1] < -4
     assert smile[54, 0] - smile[48, 0] > 0.15 * width                       # ... and apart
     assert (points(person, au15=1) - rest)[[48, 54], 1].min() > 4
     stretch = points(person, au20=1) - rest
@@ -179,7 +190,8 @@ def test_landmarks_move_as_the_action_units_say(person):
 
 
 def test_landmarks_lie_on_what_is_drawn():
-    """Iris, open mouth and chin are found in the pixels at the landmarks, under a turned and shifted head."""
+    """Iris, open mouth and chin are found in the pixels at the landmarks, under a turned and
+    shifted head."""
     pose = SimpleNamespace(yaw=0.1, pitch=-0.05, roll=0.1, scale=1.03, shift=(5, -4))
     aus = np.zeros((28, 2))
     aus[[5, 25, 27]] = 1
@@ -198,19 +210,22 @@ def test_landmarks_lie_on_what_is_drawn():
         for eye in (slice(36, 42), slice(42, 48)):
             assert grey(marks[eye].mean(0)) < 0.6 * skin                    # iris: dark
         over, under = grey(marks[8] - [0, 8]), grey(marks[8] + [0, 6])
-        assert over > 1.15 * under                                          # chin against the neck's shadow
+        # chin against the neck's shadow
+        assert over > 1.15 * under
 
 
 def test_people_differ_more_than_expressions():
     neutral = [drawn(person, np.zeros((28, 2))) for person in range(12)]
-    between = np.mean([np.sqrt(((a - b) ** 2).mean()) for i, a in enumerate(neutral) for b in neutral[:i]])
+    between = np.mean(
+        [np.sqrt(((a - b)**2).mean()) for i, a in enumerate(neutral) for b in neutral[:i]])
     within = []
     for person, calm in enumerate(neutral):
         for name in demo_faces.EXPRESSIONS:
             peak = drawn(person, demo_faces.random_peak(name, np.random.default_rng(person)))
             within.append(np.sqrt(((peak - calm) ** 2).mean()))
     assert between > 1.5 * np.mean(within)
-    assert min(within) > 1.5                                                # and yet each expression is seen
+    # and yet each expression is seen
+    assert min(within) > 1.5
 
 
 def test_contempt_has_one_side_and_the_others_two():

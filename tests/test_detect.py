@@ -2,12 +2,12 @@ import os
 import signal
 
 import cv2
+import drawn
 import numpy as np
 import pytest
-
-import drawn
-from data_prep import detect
 from test_build import in_a_child
+
+from data_prep import detect
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LONDON = os.path.join(ROOT, '..', 'shared', 'data', 'london', 'images')
@@ -39,20 +39,25 @@ def test_a_large_picture_gives_points_of_its_own_pixels():
 def test_a_face_that_fills_a_small_picture(side):
     for person in range(1, 9):
         image, points = drawn.face(person)
-        (x, y), half = points[[0, 1, 3, 4]].mean(0).astype(int), int(1.15 * (points[1] - points[0])[0])
-        image = cv2.resize(image[y - half:y + half, x - half:x + half], (side, side), interpolation=cv2.INTER_AREA)
+        (x, y), half = points[[0, 1, 3, 4]].mean(0).astype(int), int(
+            1.15 * (points[1] - points[0])[0])
+        image = cv2.resize(image[y - half:y + half, x - half:x + half], (side, side),
+                           interpolation=cv2.INTER_AREA)
         found, = detect.faces(image)
-        assert error(found, (points - [x - half, y - half] + 0.5) * side / (2 * half) - 0.5).max() < 0.17
+        assert error(found,
+                     (points - [x - half, y - half] + 0.5) * side / (2 * half) - 0.5).max() < 0.17
 
 
 @pytest.mark.parametrize('swap', [False, True])
 def test_of_two_faces_the_larger_first(swap):
     (large, points), (small, small_points) = drawn.face(2), drawn.face(5)
-    small = cv2.copyMakeBorder(cv2.resize(small, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA),
-                               0, 256 - 154, 0, 0, cv2.BORDER_REPLICATE)
+    small = cv2.copyMakeBorder(
+        cv2.resize(small, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA), 0, 256 - 154, 0, 0,
+        cv2.BORDER_REPLICATE)
     first, second = detect.faces(np.hstack([small, large] if swap else [large, small]))
     assert error(first, points + [small.shape[1] * swap, 0]).max() < 0.17
-    assert error(second, (small_points + 0.5) * 0.6 - 0.5 + [large.shape[1] * (not swap), 0]).max() < 0.2
+    assert error(second,
+                 (small_points + 0.5) * 0.6 - 0.5 + [large.shape[1] * (not swap), 0]).max() < 0.2
 
 
 @pytest.mark.parametrize('height, width', [(1, 1), (3, 900), (900, 3), (20, 20), (240, 320)])
@@ -65,7 +70,8 @@ def test_no_face(height, width):
 @pytest.mark.skipif(not os.path.isdir(LONDON), reason='the photographs are not here')
 def test_photographs():
     for name in sorted(os.listdir(LONDON))[::20]:
-        (left, right, nose, mouth_left, mouth_right), = detect.faces(cv2.imread(os.path.join(LONDON, name)))
+        (left, right, nose, mouth_left, mouth_right), = detect.faces(
+            cv2.imread(os.path.join(LONDON, name)))
         assert left[0] < nose[0] < right[0] and mouth_left[0] < nose[0] < mouth_right[0]
         assert max(left[1], right[1]) < nose[1] < min(mouth_left[1], mouth_right[1])
 
@@ -77,7 +83,8 @@ POINTS = np.arange(10.).reshape(5, 2) * 11
 
 @pytest.fixture
 def raw(tmp_path, monkeypatch):
-    """Pictures whose grey level is what the detector, here replaced, goes by: 0 is no face, 9 two faces."""
+    """Pictures whose grey level is what the detector, here replaced, goes by: 0 is no face, 9 two
+    faces."""
     def fake(image):
         level = int(image[0, 0])
         called.append(level)
@@ -98,7 +105,8 @@ def paths(raw):
 def points_of(raw):
     """What was found, as lists, and which pictures were searched."""
     detect.faces.called.clear()
-    found, failures, several = detect.points_of(str(raw), paths(raw), str(raw.parent / 'points.csv'))
+    found, failures, several = detect.points_of(str(raw), paths(raw), str(
+        raw.parent / 'points.csv'))
     return ({path: points.tolist() for path, points in found.items()}, failures, several,
             list(detect.faces.called))
 
@@ -128,7 +136,8 @@ def test_a_row_corrected_by_hand_counts(raw):
     lines = cache.read_text().splitlines()
     for line, level in [(1, 0), (2, 7)]:
         head, faces = lines[line].split('",')[0] + '"', lines[line].split(',')[-1]
-        lines[line] = ','.join([head, str(os.path.getsize(raw / f'p, {level}' / 'ä "1".png')), *mine, faces])
+        lines[line] = ','.join(
+            [head, str(os.path.getsize(raw / f'p, {level}' / 'ä "1".png')), *mine, faces])
     cache.write_text('\ufeff' + '\r\n'.join(lines) + '\r\n')  # as spreadsheets save it
     found, failures, _, searched = points_of(raw)
     mine = np.reshape(mine, (5, 2)).astype(float).tolist()
@@ -144,7 +153,8 @@ def test_cut_off_at_any_byte(raw):
         cache.write_bytes(whole[:length])
         *found, searched = points_of(raw)
         kept = max(0, whole[:length].count(b'\n') - 1)
-        assert tuple(found) == expected and searched == [0, 7, 8, 9][kept:] and cache.read_bytes() == whole
+        assert tuple(found) == expected and searched == [0, 7, 8, 9
+                                                         ][kept:] and cache.read_bytes() == whole
 
 
 def test_killed(raw, monkeypatch):
@@ -186,7 +196,8 @@ def test_unreadable_pictures_are_named_and_not_remembered(raw):
 
 @pytest.mark.parametrize('line, text, sentence', [
     (1, 'path;bytes', 'line 1: expected path,bytes,left_eye_x,'),
-    (3, 'a,1,2', 'line 3: expected path, bytes, ten numbers or none, faces, got a,1,2: correct it, or'),
+    (3, 'a,1,2',
+     'line 3: expected path, bytes, ten numbers or none, faces, got a,1,2: correct it, or'),
     (2, 'a,1,1,2,3,4,5,6,7,8,9,nan,1', 'line 2: '),
     (2, 'a,1,1,2,3,4,5,6,7,8,9,,1', 'line 2: '),
     (2, 'a,1,1,2,3,4,5,6,7,8,9,1,1,1', 'line 2: '),
@@ -203,4 +214,5 @@ def test_a_row_that_is_none(raw, line, text, sentence):
     cache.write_text('\n'.join(lines) + '\n')
     with pytest.raises(SystemExit) as error:
         points_of(raw)
-    assert sentence in str(error.value) and str(cache) in str(error.value) and str(error.value).endswith('.')
+    assert sentence in str(error.value) and str(cache) in str(error.value) and str(
+        error.value).endswith('.')

@@ -1,6 +1,8 @@
-"""The environment: what packages.txt promises is there; docker/enter picks its way and passes on its orders.
+"""The environment: what packages.txt promises is there; docker/enter picks its way and passes on
+its orders.
 
-Runs inside the environment: engines, mmdebstrap and other users are played by small programs first on PATH.
+Runs inside the environment: engines, mmdebstrap and other users are played by small programs first
+on PATH.
 """
 import ctypes
 import fcntl
@@ -41,10 +43,13 @@ def test_every_package_is_named_once_and_pinned():
 def test_installed_version(line):
     match = LINE.fullmatch(line)
     if match['apt']:
-        query = ['dpkg-query', '--show', '--showformat', '${db:Status-Status} ${Version}', match['apt']]
+        query = [
+            'dpkg-query', '--show', '--showformat', '${db:Status-Status} ${Version}', match['apt']
+        ]
         installed = subprocess.check_output(query, text=True)
         if 'caffe' in match['apt']:
-            installed = re.sub(r'\+(cuda|native)$', '', installed)  # what docker/build_caffe compiled says so
+            # what docker/build_caffe compiled says so
+            installed = re.sub(r'\+(cuda|native)$', '', installed)
         assert installed == 'installed ' + match['apt_version']
     else:
         assert importlib.metadata.version(match['pip']) == match['pip_version']
@@ -52,8 +57,11 @@ def test_installed_version(line):
 
 def test_blas_is_openblas():
     ctypes.CDLL('libblas.so.3')
-    loaded = {os.path.realpath(line.split()[-1]) for line in Path('/proc/self/maps').read_text().splitlines()
-              if 'libblas' in line}
+    loaded = {
+        os.path.realpath(line.split()[-1])
+        for line in Path('/proc/self/maps').read_text().splitlines()
+        if 'libblas' in line
+    }
     assert loaded and all('openblas' in path for path in loaded)
 
 
@@ -107,13 +115,15 @@ print(name().decode())'''
 
 
 def test_openblas_takes_the_vectors_that_the_processor_has():
-    flags = next(line for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('flags')).split()
+    flags = next(line for line in Path('/proc/cpuinfo').read_text().splitlines()
+                 if line.startswith('flags')).split()
     if 'avx2' not in flags:
         pytest.skip('this processor has no AVX2')
     environment = {name: value for name, value in os.environ.items() if name != 'OPENBLAS_CORETYPE'}
 
     def core(**variables):
-        done = subprocess.run([str(DOCKER / 'enter'), 'python3', '-c', CORE], capture_output=True, text=True, check=True,
+        done = subprocess.run([str(DOCKER / 'enter'), 'python3', '-c', CORE], capture_output=True,
+                              text=True, check=True,
                               env={**environment, 'GCNET_INSIDE': '1', **variables})
         return done.stdout.strip()
 
@@ -124,7 +134,8 @@ def test_openblas_takes_the_vectors_that_the_processor_has():
 # --- the way in ---
 
 ENGINE = '''#!/bin/sh
-# Docker or Podman: writes its arguments, one a line, and the build's context; answers as FAKE_* say.
+# Docker or Podman: writes its arguments, one a line, and the build's context; answers as FAKE_*
+# say.
 case $1 in
     info) echo "$FAKE_INFO"; exit "${FAKE_INFO_STATUS:-0}" ;;
     image) exit "${FAKE_INSPECT_STATUS:-0}" ;;
@@ -145,7 +156,8 @@ case $* in
     *) echo "${2:-$FAKE_UID} 4321" ;;
 esac
 '''
-# In place of unshare and all that it starts: the making of a tree (its last argument), or a command in one.
+# In place of unshare and all that it starts: the making of a tree (its last argument), or a command
+# in one.
 UNSHARE = '''#!/bin/bash
 case " $* " in
     " --mount true ") exit "${FAKE_MAY_MOUNT:-0}" ;;
@@ -163,8 +175,10 @@ exit 24
 
 @pytest.fixture
 def host(tmp_path):
-    """A checkout named "check out" with docker/ in it, outside of the environment, on a made-up machine."""
-    checkout, cache, programs, out = (tmp_path / name for name in ('check out', 'cache', 'bin', 'out'))
+    """A checkout named "check out" with docker/ in it, outside of the environment, on a made-up
+    machine."""
+    checkout, cache, programs, out = (tmp_path / name
+                                      for name in ('check out', 'cache', 'bin', 'out'))
     shutil.copytree(DOCKER, checkout / 'docker')
     programs.mkdir()
 
@@ -177,13 +191,15 @@ def host(tmp_path):
     add('setpriv', '#!/bin/sh\nshift 2\nexec "$@"\n')
     for program in 'docker', 'podman', 'mmdebstrap', 'mount':
         add(program, '#!/bin/sh\nexit 1\n')  # the engines: a client, but no daemon
-    environment = {'PATH': '%s:%s' % (programs, os.environ['PATH']), 'FAKE_OUT': str(out), 'FAKE_UID': '1000',
-                   'GCNET_CACHE': str(cache), 'TERM': 'dumb'}
+    environment = {
+        'PATH': '%s:%s' % (programs, os.environ['PATH']), 'FAKE_OUT': str(out), 'FAKE_UID': '1000',
+        'GCNET_CACHE': str(cache), 'TERM': 'dumb'
+    }
 
     def start(*command, **variables):
-        return subprocess.Popen([str(checkout / 'docker/enter'), *command], env={**environment, **variables},
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                text=True)
+        return subprocess.Popen([str(checkout / 'docker/enter'), *command],
+                                env={**environment, **variables}, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def enter(*command, **variables):
         """-> (exit status, standard output, standard error)"""
@@ -250,17 +266,27 @@ def test_docker_is_called_with_mounts_user_image_and_command(host, tmp_path):
     shared.mkdir()
     (tmp_path / 'link').symlink_to(raw)
     mounts = ':'.join([str(raw), str(tmp_path / 'link'), '../CK+ data', str(tmp_path / 'missing')])
-    status, _, err = host.enter('caffe', 'a  b', GCNET_MOUNTS=mounts, GCNET_RUN_ARGS='--gpus all', CI='true',
-                                OPENBLAS_CORETYPE='Zen', OPENBLAS_NUM_THREADS='2', SECRET='x')
+    status, _, err = host.enter('caffe', 'a  b', GCNET_MOUNTS=mounts, GCNET_RUN_ARGS='--gpus all',
+                                CI='true', OPENBLAS_CORETYPE='Zen', OPENBLAS_NUM_THREADS='2',
+                                SECRET='x')
     assert status == 23 and sentence(err) == 'docker/enter: in the docker image ' + host.image
     arguments = host.arguments()
-    assert arguments[:3] == [str(host.programs / 'docker'), 'run', '--rm'] and '--tty' not in arguments
+    assert arguments[:3] == [str(host.programs / 'docker'), 'run', '--rm'
+                             ] and '--tty' not in arguments
     assert arguments[-5:] == ['--gpus', 'all', host.image, 'caffe', 'a  b']
-    assert after(arguments, '--user') == ['1000:1000'] and after(arguments, '--group-add') == ['1000', '4321']
-    assert after(arguments, '--env') == ['OPENBLAS_CORETYPE=Zen', 'OPENBLAS_NUM_THREADS=2', 'CI=true', 'TERM=dumb']
+    assert after(arguments, '--user') == ['1000:1000'] and after(arguments,
+                                                                 '--group-add') == ['1000', '4321']
+    assert after(arguments, '--env') == [
+        'OPENBLAS_CORETYPE=Zen', 'OPENBLAS_NUM_THREADS=2', 'CI=true', 'TERM=dumb'
+    ]
     volumes = [volume for volume in after(arguments, '--volume') if 'ca-certificates' not in volume]
-    assert volumes == ['%s:/gcnet' % host.checkout, '%s:/shared:ro' % shared, '%s:%s:ro' % (raw, raw),
-                       '%s:%s:ro' % (raw, tmp_path / 'link'), '%s:/CK+ data:ro' % raw]
+    assert volumes == [
+        '%s:/gcnet' % host.checkout,
+        '%s:/shared:ro' % shared,
+        '%s:%s:ro' % (raw, raw),
+        '%s:%s:ro' % (raw, tmp_path / 'link'),
+        '%s:/CK+ data:ro' % raw
+    ]
 
 
 def test_under_sudo_the_caller_runs_the_command_and_in_a_rootless_engine_root(host):
@@ -269,18 +295,21 @@ def test_under_sudo_the_caller_runs_the_command_and_in_a_rootless_engine_root(ho
     assert after(host.arguments(), '--user') == ['1234:1235']
     for info in ' Security Options:\n  seccomp\n  rootless\n', '  security:\n    rootless: true\n':
         host.enter('true', FAKE_INFO=info)
-        assert after(host.arguments(), '--user') == ['0:0'] and '--group-add' not in host.arguments()
+        assert after(host.arguments(), '--user') == ['0:0'
+                                                     ] and '--group-add' not in host.arguments()
 
 
 def test_an_image_that_is_missing_is_built_once(host, tmp_path):
     host.add('docker', ENGINE)
     assert host.enter('true', FAKE_INSPECT_STATUS='1')[0] == 23
     context = Path(str(host.out) + '.context')
-    assert {'Dockerfile', 'install', 'build_caffe', 'patches', 'packages.txt'} <= set(context.read_text().split())
+    assert {'Dockerfile', 'install', 'build_caffe', 'patches', 'packages.txt'} <= set(
+        context.read_text().split())
     context.unlink()
     assert host.enter('true')[0] == 23 and not context.exists()
     host.out.unlink()
-    status, _, err = host.enter('true', FAKE_INSPECT_STATUS='1', FAKE_BUILD_STATUS='1', TMPDIR=str(tmp_path),
+    status, _, err = host.enter('true', FAKE_INSPECT_STATUS='1', FAKE_BUILD_STATUS='1',
+                                TMPDIR=str(tmp_path),
                                 FAKE_BUILD_OUTPUT='dial tcp: lookup registry: no such host')
     assert status == 1 and 'no network' in sentence(err) and not host.out.exists()
 
@@ -307,13 +336,14 @@ def test_the_root_file_system_is_made_once_and_then_found(host):
     status, _, err = host.enter('true', FAKE_UID='0')
     assert status == 24 and 'making the root file system %s' % host.root in err
     assert os.listdir(host.cache) == [host.root.name] and os.listdir(host.root) == ['usr']
-    status, _, err = host.enter('caffe', 'a  b', FAKE_UID='0', SUDO_UID='1234', SUDO_GID='1235', SECRET='x',
-                                OPENBLAS_CORETYPE='Zen')
+    status, _, err = host.enter('caffe', 'a  b', FAKE_UID='0', SUDO_UID='1234', SUDO_GID='1235',
+                                SECRET='x', OPENBLAS_CORETYPE='Zen')
     assert status == 24 and err == 'docker/enter: in the root file system %s\n' % host.root
     arguments = host.arguments()
     command = arguments[arguments.index('chroot'):]
     assert command[1:3] == ['--userspec=1234:1235', '--groups=1234,4321']
-    assert command[-4:] == ['OPENBLAS_CORETYPE=Zen', 'TERM=dumb', 'caffe', 'a  b'] and not any('SECRET' in word for word in command)
+    assert command[-4:] == ['OPENBLAS_CORETYPE=Zen', 'TERM=dumb', 'caffe', 'a  b'
+                            ] and not any('SECRET' in word for word in command)
     # The environment is the Dockerfile's, where it is written once.
     dockerfile = (DOCKER / 'Dockerfile').read_text()
     assert re.findall('^ENV (.*)', dockerfile, re.M) == command[command.index('env') + 3:-4]
@@ -338,7 +368,8 @@ def test_another_build_of_caffe_is_an_environment_beside_the_default(host, kind)
     host.add('docker', ENGINE)
     _, _, err = host.enter('true', GCNET_CAFFE=kind, FAKE_INSPECT_STATUS='1')
     assert sentence(err) == 'docker/enter: in the docker image %s-%s' % (host.image, kind)
-    assert 'CAFFE=' + kind in after(Path(str(host.out) + '.build').read_text().splitlines(), '--build-arg')
+    assert 'CAFFE=' + kind in after(
+        Path(str(host.out) + '.build').read_text().splitlines(), '--build-arg')
 
 
 def test_an_unknown_build_of_caffe_is_one_sentence(host):
@@ -348,16 +379,18 @@ def test_an_unknown_build_of_caffe_is_one_sentence(host):
         assert 'GCNET_CAFFE is opencl' in sentence(err) and not host.cache.exists()
 
 
-@pytest.mark.parametrize('output, expected', [
-    ('E: Unable to correct problems\ndocker/build_caffe: no compiler\nE: setup failed', 'no compiler'),
-    ("E: Failed to fetch a  Temporary failure resolving 'a'", 'no network'),
-    ('dpkg: error: failed to write (No space left on device)', 'disk is full'),
-    ("E: The repository 'a bullseye Release' does not have a Release file.", 'no longer has'),
-    ("E: Version '1' for 'a' was not found", 'no longer has'),
-    ('SSLError: CERTIFICATE_VERIFY_FAILED\nERROR: No matching distribution found for a', 'certificate'),
-    ('I: unpacking\nE: something quite new', 'E: something quite new')])
+@pytest.mark.parametrize(
+    'output, expected',
+    [('E: Unable to correct problems\ndocker/build_caffe: no compiler\nE: setup failed',
+      'no compiler'), ("E: Failed to fetch a  Temporary failure resolving 'a'", 'no network'),
+     ('dpkg: error: failed to write (No space left on device)', 'disk is full'),
+     ("E: The repository 'a bullseye Release' does not have a Release file.", 'no longer has'),
+     ("E: Version '1' for 'a' was not found", 'no longer has'),
+     ('SSLError: CERTIFICATE_VERIFY_FAILED\nERROR: No matching distribution found for a',
+      'certificate'), ('I: unpacking\nE: something quite new', 'E: something quite new')])
 def test_a_failed_making_is_one_sentence_and_nothing_half_made(host, output, expected):
-    status, _, err = host.enter('true', FAKE_UID='0', FAKE_MAKING_STATUS='1', FAKE_MAKING_OUTPUT=output)
+    status, _, err = host.enter('true', FAKE_UID='0', FAKE_MAKING_STATUS='1',
+                                FAKE_MAKING_OUTPUT=output)
     assert status == 1 and expected in sentence(err) and not host.out.exists()
     assert os.listdir(host.cache) == [host.root.name + '.log']
 
@@ -365,7 +398,8 @@ def test_a_failed_making_is_one_sentence_and_nothing_half_made(host, output, exp
 def test_too_small_a_disk_is_seen_before(host):
     host.add('df', '#!/bin/sh\necho Avail\necho 500000\n')
     status, _, err = host.enter('true', FAKE_UID='0')
-    assert status == 1 and '500 MB free, 2000 MB needed' in sentence(err) and os.listdir(host.cache) == []
+    assert status == 1 and '500 MB free, 2000 MB needed' in sentence(err) and os.listdir(
+        host.cache) == []
     assert '500 MB free, 9000 MB needed' in host.enter('true', FAKE_UID='0', GCNET_CAFFE='cuda')[2]
 
 
@@ -380,9 +414,10 @@ def wait_for(condition):
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_making_leaves_nothing(host, number):
     host.cache.mkdir()
-    process = subprocess.Popen([str(host.checkout / 'docker/rootfs'), str(host.root), 'debian'],
-                               stderr=subprocess.DEVNULL,
-                               env={**host.environment, 'CERTIFICATES': '', 'FAKE_MAKING_SECONDS': '30'})
+    process = subprocess.Popen(
+        [str(host.checkout / 'docker/rootfs'),
+         str(host.root), 'debian'], stderr=subprocess.DEVNULL,
+        env={**host.environment, 'CERTIFICATES': '', 'FAKE_MAKING_SECONDS': '30'})
     wait_for((host.cache / (host.root.name + '.partial/usr')).exists)
     process.send_signal(number)
     assert process.wait(timeout=10) in (-number, 128 + number)
@@ -436,15 +471,18 @@ def test_a_command_in_the_root_file_system(host, tmp_path):
         cat /usr/lib/x86_64-linux-gnu/libcuda.so.1
         caffe --version; exit 42"""
     before = Path('/proc/self/mounts').read_text()
-    process = subprocess.Popen(
-        ['unshare', '--mount', 'sh', '-c', 'mount --bind / "$1" && shift && exec "$@"', '-', str(host.root),
-         str(host.checkout / 'docker/enter'), 'sh', '-c', script, '-', str(raw)],
-        env={**host.environment, 'GCNET_MOUNTS': str(raw), 'SUDO_UID': '1234', 'SUDO_GID': '1234'},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([
+        'unshare', '--mount', 'sh', '-c', 'mount --bind / "$1" && shift && exec "$@"', '-',
+        str(host.root),
+        str(host.checkout / 'docker/enter'), 'sh', '-c', script, '-',
+        str(raw)
+    ], env={**host.environment, 'GCNET_MOUNTS': str(raw), 'SUDO_UID': '1234', 'SUDO_GID': '1234'},
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     out, err = process.communicate()
     assert process.returncode == 42, err
     lines = out.splitlines()
-    # The command has the process number of docker/enter itself: no shell in between swallows a signal.
+    # The command has the process number of docker/enter itself: no shell in between swallows a
+    # signal.
     assert lines[:3] == [str(process.pid), '1234', '/gcnet'] and lines.count('there') == 2
     assert lines.count('the driver of this host') == 1
     assert lines.count('touch') == 3 and lines[-1].startswith('caffe version 1.0')

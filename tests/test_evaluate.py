@@ -1,4 +1,5 @@
-"""From `caffe train` on S1R1 to scores, pictures and report: scores against those that Caffe's own test prints."""
+"""From `caffe train` on S1R1 to scores, pictures and report: scores against those that Caffe's own
+test prints."""
 import csv
 import html
 import json
@@ -12,9 +13,9 @@ from pathlib import Path
 import caffe
 import cv2
 import numpy as np
+import places
 import pytest
 
-import places
 from data_prep import pair_lmdb
 from tools import evaluate, report
 from tools.core import network
@@ -32,13 +33,19 @@ def trained(tmp_path_factory):
     fold.mkdir(parents=True)
     (place / 'data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
     random = np.random.RandomState(0)
-    crops = [cv2.GaussianBlur(random.randint(0, 256, (66, 66)).astype(np.uint8), (0, 0), 3) for _ in range(14)]
+    crops = [
+        cv2.GaussianBlur(random.randint(0, 256, (66, 66)).astype(np.uint8), (0, 0), 3)
+        for _ in range(14)
+    ]
     for part, n in (('train', 12), ('test', 14)):
-        rows = [dict(subject=f'S{i:03}', sequence='001', frame='7', expression=CLASSES[i % 2], path=i, reference=0)
-                for i in range(n)]
+        rows = [
+            dict(subject=f'S{i:03}', sequence='001', frame='7', expression=CLASSES[i % 2], path=i,
+                 reference=0) for i in range(n)
+        ]
         pair_lmdb.write(str(fold / part), rows, CLASSES, crops.__getitem__)
-    subprocess.run([sys.executable, '-m', 'tools.train', '--fold', '3', '--batch', '6', '--iters', '3'], cwd=place, check=True,
-                   env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    subprocess.run(
+        [sys.executable, '-m', 'tools.train', '--fold', '3', '--batch', '6', '--iters', '3'],
+        cwd=place, check=True, env={**os.environ, 'PYTHONPATH': str(ROOT)})
     return place
 
 
@@ -56,12 +63,14 @@ def table(path):
 def test_scores_are_those_of_caffes_own_layers(place):
     """Against the training net in its test phase: Caffe's Data, Accuracy and SoftmaxWithLoss.
 
-    Not against the last test in metrics.csv: `caffe train` does one more forward pass between the snapshot and that
-    test, which moves batch norm's averages.
+    Not against the last test in metrics.csv: `caffe train` does one more forward pass between the
+    snapshot and that test, which moves batch norm's averages.
     """
     result = evaluate.evaluate(FOLDER)
-    net = caffe.Net(str(FOLDER / 'net.prototxt'), str(FOLDER / 'snapshots/s1r1_iter_3.caffemodel'), caffe.TEST)
-    passes = [{name: float(value) for name, value in net.forward().items()} for _ in range(14)]  # an image each
+    net = caffe.Net(str(FOLDER / 'net.prototxt'), str(FOLDER / 'snapshots/s1r1_iter_3.caffemodel'),
+                    caffe.TEST)
+    # an image each
+    passes = [{name: float(value) for name, value in net.forward().items()} for _ in range(14)]
     expected = {name: np.mean([one[name] for one in passes]) for name in ('accuracy', 'loss_cls')}
     rows = table(FOLDER / 'predictions.csv')
     assert result['iterations'] == 3 and result['n'] == 14 and len(net.blobs['label'].data) == 1
@@ -79,8 +88,11 @@ def test_score_of_a_hand_computed_table():
     probabilities = np.eye(3)[[0, 0, 1, 1, 0]]  # predictions
     result = evaluate.score(np.array([0, 0, 0, 1, 1]), probabilities, CLASSES)
     assert result['accuracy'] == pytest.approx(3 / 5)
-    assert result['recall'] == {'anger': pytest.approx(2 / 3), 'happy': pytest.approx(1 / 2), 'surprise': None}
-    assert result['balanced_accuracy'] == pytest.approx((2 / 3 + 1 / 2) / 2)  # over the classes that have images
+    assert result['recall'] == {
+        'anger': pytest.approx(2 / 3), 'happy': pytest.approx(1 / 2), 'surprise': None
+    }
+    # over the classes that have images
+    assert result['balanced_accuracy'] == pytest.approx((2 / 3 + 1 / 2) / 2)
 
 
 def test_centre_is_a_pixel_in_from_each_side():
@@ -107,8 +119,10 @@ def test_report_has_tables_and_figures_and_of_many_runs_no_pictures(place):
     (base / 'tables.md').write_text('| a<b |')
     few, many = report.page([FOLDER]), report.page([FOLDER] * (report.SHOWN + 1))
     for text, pictures in ((few, 4), (many, 1)):
-        assert text.count('data:image/png;base64,') == pictures and '| a&lt;b |' in text and 'Figure 7: X' in text
-        assert html.escape(json.loads((FOLDER / 'run.json').read_text())['versions']['caffe']) in text
+        assert text.count(
+            'data:image/png;base64,') == pictures and '| a&lt;b |' in text and 'Figure 7: X' in text
+        assert html.escape(json.loads(
+            (FOLDER / 'run.json').read_text())['versions']['caffe']) in text
     shutil.rmtree(base / 'figures')
     (base / 'tables.md').unlink()
 
@@ -122,7 +136,8 @@ def refusal(function, *arguments):
 
 
 def test_refusals(place, monkeypatch):
-    assert 'data/demo/fold3/test_lmdb is damaged' in refusal_with_damage(Path('data/demo/fold3/test_lmdb/data.mdb'))
+    assert 'data/demo/fold3/test_lmdb is damaged' in refusal_with_damage(
+        Path('data/demo/fold3/test_lmdb/data.mdb'))
     assert 'run.json is missing' in refusal(evaluate.evaluate, Path('runs/demo/s1r1/fold4_seed1'))
     for path in (FOLDER / 'snapshots').glob('*_3.*'):
         path.rename(path.with_name('kept' + path.suffix))
@@ -151,4 +166,5 @@ def test_an_unfinished_run_is_not_scored(place):
 def test_a_snapshot_of_another_net_is_refused(place):
     text = (FOLDER / 'deploy.prototxt').read_text()
     (FOLDER / 'deploy.prototxt').write_text(text.replace('num_output: 384', 'num_output: 100'))
-    assert 'is of another net: layer fc1_delta is [[384, 6144], [384]], here [[100, 6144]' in refusal(evaluate.evaluate, FOLDER)
+    assert 'is of another net: layer fc1_delta is [[384, 6144], [384]], here [[100, 6144]' in refusal(
+        evaluate.evaluate, FOLDER)

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import caffe
+import drawn
 import numpy as np
+import places
 import pytest
 from caffe.proto import caffe_pb2
-
-import drawn
-import places
 from test_predict import FOLDER, ROOT, make_run
+
 from tools import export, predict, predictor
 from tools.core import network
 
@@ -21,19 +21,20 @@ OUT = Path('model')
 FILES = ['deploy.prototxt', 'result.json', 'run.json', 'snapshots/s1r1_iter_5.caffemodel']
 SHIPPED = ROOT / predictor.SHIPPED
 WILD = ROOT.parent / 'shared/data/wild/images/p0000_000.jpg'
-shipped = pytest.mark.skipif(not (SHIPPED / 'run.json').exists(), reason=f'no model in {predictor.SHIPPED}')
+shipped = pytest.mark.skipif(not (SHIPPED / 'run.json').exists(),
+                             reason=f'no model in {predictor.SHIPPED}')
 
 
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
-    """A folder with a tested run of S1R1; its caffemodel has layers of training alone, as real ones do."""
+    """A folder with a tested run of S1R1; its caffemodel has layers of training alone, as real ones
+    do."""
     place = tmp_path_factory.mktemp('made')
     make_run(place / FOLDER, 's1r1')
     run = json.loads((place / FOLDER / 'run.json').read_text())
     run.update(command='python3 -m tools.train --weights /home/me/a.caffemodel,b/c.caffemodel',
-               weights=['/home/me/a.caffemodel', 'b/c.caffemodel'], counts=[3, 4, 5], code='4ab7677',
-               versions={'caffe': '1.0.0'},
-               settings={'gamma': 0.02})
+               weights=['/home/me/a.caffemodel', 'b/c.caffemodel'], counts=[3, 4, 5],
+               code='4ab7677', versions={'caffe': '1.0.0'}, settings={'gamma': 0.02})
     (place / FOLDER / 'run.json').write_text(json.dumps(run))
     (place / FOLDER / 'result.json').write_text(json.dumps(dict(iterations=5, accuracy=0.5)))
     (place / FOLDER / 'log.txt').write_text('long')
@@ -63,7 +64,11 @@ def start(monkeypatch, module, *arguments):
 
 
 def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob('*')
+        if path.is_file()
+    }
 
 
 # ---------------------------------------------------------------- what is copied
@@ -92,7 +97,8 @@ def test_nothing_of_training_or_of_this_machine_goes_along(place):
     export.export(FOLDER, OUT)
     for name, data in contents(OUT).items():
         assert b'/home/me' not in data and b'only_in_training' not in data, name
-    weights = sum(blob.data.size for blobs in network.load(OUT)[0].params.values() for blob in blobs)
+    weights = sum(
+        blob.data.size for blobs in network.load(OUT)[0].params.values() for blob in blobs)
     assert (OUT / FILES[-1]).stat().st_size == pytest.approx(4 * weights, rel=1e-3)
     was, run = (json.loads((folder / 'run.json').read_text()) for folder in (FOLDER, OUT))
     assert run == {**{name: was[name] for name in was if name != 'command'},
@@ -123,7 +129,8 @@ def rewrite(name, **changes):
     (lambda: (FOLDER / 'result.json').write_text('{'), f'{FOLDER}/result.json is damaged: '),
     (lambda: (FOLDER / 'result.json').write_text('[]'), f'{FOLDER}/result.json is damaged: '),
     (lambda: rewrite('run.json', iterations=6), f'{FOLDER} is at iteration 5 of 6, tested at 5: '),
-    (lambda: rewrite('result.json', iterations=4), f'{FOLDER} is at iteration 5 of 5, tested at 4: '),
+    (lambda: rewrite('result.json', iterations=4),
+     f'{FOLDER} is at iteration 5 of 5, tested at 4: '),
     (lambda: (FOLDER / FILES[-1]).unlink(), f'{FOLDER} is at iteration 4 of 5, tested at 5: '),
     (lambda: rewrite('run.json', variant='identity'), f'{FOLDER} tells no expressions'),
     (lambda: shutil.rmtree(FOLDER / 'snapshots'), f'{FOLDER} has no snapshot'),
@@ -156,7 +163,8 @@ def test_arguments(place, monkeypatch, arguments, sentence):
 
 def test_an_export_that_breaks_off_leaves_nothing_and_goes_again(place, monkeypatch):
     def full(*arguments):
-        assert sorted(map(str, Path().glob('model*'))) == ['model.partial']  # never seen under its name
+        # never seen under its name
+        assert sorted(map(str, Path().glob('model*'))) == ['model.partial']
         raise OSError(28, 'No space left on device')
     monkeypatch.setattr(shutil, 'copyfile', full)
     with pytest.raises(SystemExit, match='^model cannot be written .*No space left.*: make room'):
@@ -170,19 +178,22 @@ def test_an_export_that_breaks_off_leaves_nothing_and_goes_again(place, monkeypa
     assert sorted(contents(OUT)) == FILES and not Path('model.partial').exists()
 
 
-# ---------------------------------------------------------------- the model that comes with the project
+# ---------------------------------------------------------------- the model that comes with the
+# project
 
 
 @shipped
 def test_the_shipped_model_is_whole(monkeypatch):
     monkeypatch.chdir(ROOT)
     assert sum(map(len, contents(SHIPPED).values())) < 20e6
-    assert not list(SHIPPED.rglob('*.solverstate')) and len(list(SHIPPED.rglob('*.caffemodel'))) == 1
+    assert not list(SHIPPED.rglob('*.solverstate')) and len(list(
+        SHIPPED.rglob('*.caffemodel'))) == 1
     run = json.loads((SHIPPED / 'run.json').read_text())
     assert run['crop'] == network.ALIGNMENT and 'command' not in run  # as `make export` writes it
     model = predictor.Predictor(predictor.SHIPPED)
     result = json.loads((SHIPPED / 'result.json').read_text())
-    assert model.iteration == model.iterations == result['iterations'] and model.classes == result['classes']
+    assert model.iteration == model.iterations == result['iterations'] and model.classes == result[
+        'classes']
     for person in (1, 2):
         face, = model(drawn.face(person)[0])
         probabilities = list(face.probabilities.values())

@@ -1,4 +1,5 @@
-"""Weights go from the pre-trained networks into GCNet by name; the streams of En2 stay one; batch norm; repeatability."""
+"""Weights go from the pre-trained networks into GCNet by name; the streams of En2 stay one; batch
+norm; repeatability."""
 import csv
 import os
 import shutil
@@ -7,14 +8,17 @@ import sys
 
 import caffe
 import numpy as np
+import places
 import pytest
 from caffe.proto import caffe_pb2
 
-import places
 import tools.extract_weights
 from prototxt import net
 
-ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(places.ROOT), 'OPENBLAS_NUM_THREADS': '1', 'GLOG_minloglevel': '2'}
+ENVIRONMENT = {
+    **os.environ, 'PYTHONPATH': str(places.ROOT), 'OPENBLAS_NUM_THREADS': '1',
+    'GLOG_minloglevel': '2'
+}
 LEARNED = [f'{layer}{i}' for layer in ('conv', 'scale') for i in (1, 2, 3)]
 
 
@@ -29,22 +33,31 @@ def place(tmp_path_factory):
 def network(place, variant, batch_size, phase=caffe.TRAIN, **settings):
     """The training network of a variant on that data set, as a file and loaded."""
     path, source = place / f'{variant}.prototxt', place / 'data/demo/fold0/train_lmdb'
-    path.write_text(net.train_val(variant, 3, source, source, batch_size=batch_size, test_batch_size=batch_size, **settings))
+    path.write_text(
+        net.train_val(variant, 3, source, source, batch_size=batch_size, test_batch_size=batch_size,
+                      **settings))
     return path, caffe.Net(str(path), phase)
 
 
 def train(place, variant, iterations, rate, *arguments):
     """Weights, {layer: [array of each blob]}, after `caffe train`."""
     path, _ = network(place, variant, 4)
-    text = net.solver(path, place / variant, max_iter=iterations, base_lr=rate, mode='CPU', test_iter=1)
+    text = net.solver(path, place / variant, max_iter=iterations, base_lr=rate, mode='CPU',
+                      test_iter=1)
     (place / 'solver.prototxt').write_text(text)
-    subprocess.run(['caffe', 'train', '-solver', place / 'solver.prototxt', *arguments], check=True, env=ENVIRONMENT)
+    subprocess.run(['caffe', 'train', '-solver', place / 'solver.prototxt', *arguments], check=True,
+                   env=ENVIRONMENT)
     return weights(place / f'{variant}_iter_{iterations}.caffemodel')
 
 
 def weights(path):
     model = caffe_pb2.NetParameter.FromString(path.read_bytes())
-    return {layer.name: [np.array(blob.data) for blob in layer.blobs] for layer in model.layer if layer.blobs}
+    return {
+        layer.name: [np.array(blob.data)
+                     for blob in layer.blobs]
+        for layer in model.layer
+        if layer.blobs
+    }
 
 
 @pytest.fixture(scope='module')
@@ -54,26 +67,32 @@ def pretrained(place):
 
 def test_encoders_hold_exactly_the_pretrained_weights(place, pretrained):
     """One iteration at rate 0 of `caffe train -weights a,b` writes what was loaded."""
-    models = ','.join(str(place / f'{variant}_iter_2.caffemodel') for variant in ('autoencoder', 'identity'))
+    models = ','.join(
+        str(place / f'{variant}_iter_2.caffemodel') for variant in ('autoencoder', 'identity'))
     loaded = train(place, 's1r1', 1, 0, '-weights', models)
     fresh = train(place, 's1r1', 1, 0)
     for layer in LEARNED:
-        for stream, source, owner in (('en1', 'autoencoder', 'en1'), ('en2', 'identity', 'en2'), ('en2_r', 'identity', 'en2')):
-            for ours, theirs in zip(loaded[f'{stream}/{layer}'], pretrained[source][f'{owner}/{layer}']):
+        for stream, source, owner in (('en1', 'autoencoder', 'en1'), ('en2', 'identity', 'en2'),
+                                      ('en2_r', 'identity', 'en2')):
+            for ours, theirs in zip(loaded[f'{stream}/{layer}'],
+                                    pretrained[source][f'{owner}/{layer}']):
                 np.testing.assert_array_equal(ours, theirs)
-    np.testing.assert_array_equal(loaded['fc1_delta'][0], fresh['fc1_delta'][0])  # people are not expressions
+    # people are not expressions
+    np.testing.assert_array_equal(loaded['fc1_delta'][0], fresh['fc1_delta'][0])
     np.testing.assert_array_equal(loaded['de1_r/deconv1'][0], fresh['de1_r/deconv1'][0])
     assert np.abs(loaded['en1/conv1'][0] - fresh['en1/conv1'][0]).max() > 1e-4
 
 
 @pytest.mark.parametrize('variant, taken', [('cnn', ['fc1', 'score']), ('s1r1', [])])
-def test_networks_start_with_the_encoder_and_a_cnn_with_the_classifier_trained_on_expressions(place, pretrained, variant, taken):
+def test_networks_start_with_the_encoder_and_a_cnn_with_the_classifier_trained_on_expressions(
+        place, pretrained, variant, taken):
     loaded = train(place, variant, 1, 0, '-weights', place / 'expression_iter_2.caffemodel')
     fresh = train(place, variant, 1, 0)
     for layer in (*(f'en2/{name}' for name in LEARNED), *taken):
         for ours, theirs in zip(loaded[layer], pretrained['expression'][layer]):
             np.testing.assert_array_equal(ours, theirs)
-    for layer in ('fc1_delta', 'score_delta'):  # what tells codes apart does not tell their distances apart
+    # what tells codes apart does not tell their distances apart
+    for layer in ('fc1_delta', 'score_delta'):
         assert (layer in loaded) == (variant == 's1r1')
         if layer in loaded:
             np.testing.assert_array_equal(loaded[layer][0], fresh[layer][0])
@@ -82,14 +101,16 @@ def test_networks_start_with_the_encoder_and_a_cnn_with_the_classifier_trained_o
 def test_encoder_and_decoder_hold_exactly_the_generators_weights(place, pretrained):
     loaded = train(place, 's1r1', 1, 0, '-weights', place / 'generator_iter_2.caffemodel')
     fresh = train(place, 's1r1', 1, 0)
-    for layer in (*(f'en1/{name}' for name in LEARNED), *(f'de1_r/de{name}' for name in LEARNED if 'conv' in name)):
+    for layer in (*(f'en1/{name}' for name in LEARNED),
+                  *(f'de1_r/de{name}' for name in LEARNED if 'conv' in name)):
         np.testing.assert_array_equal(loaded[layer][0], pretrained['generator'][layer][0])
         assert np.abs(loaded[layer][0] - fresh[layer][0]).max() > 1e-4 or 'scale' in layer
     np.testing.assert_array_equal(loaded['en2/conv1'][0], fresh['en2/conv1'][0])
 
 
 def test_what_is_kept_of_pretrained_runs(place, pretrained, tmp_path, monkeypatch):
-    """Encoder and decoder, the weights to the last bit; not who is who, nor the description with the paths of the data."""
+    """Encoder and decoder, the weights to the last bit; not who is who, nor the description with
+    the paths of the data."""
     monkeypatch.chdir(tmp_path)
     folders = []
     for variant in ('generator', 'identity'):
@@ -107,18 +128,22 @@ def test_what_is_kept_of_pretrained_runs(place, pretrained, tmp_path, monkeypatc
                 np.testing.assert_array_equal(ours, theirs)
         assert b'data/demo' not in (tmp_path / f'a/b/{variant}.caffemodel').read_bytes()
     for end in ('caffemodel', 'solverstate'):
-        shutil.copy(place / f'autoencoder_iter_2.{end}', folders[0] / f'snapshots/autoencoder_iter_2.{end}')
+        shutil.copy(place / f'autoencoder_iter_2.{end}',
+                    folders[0] / f'snapshots/autoencoder_iter_2.{end}')
         (folders[0] / f'snapshots/generator_iter_2.{end}').unlink()
     tools.extract_weights.main()
-    assert {name.split('/')[0] for name in weights(tmp_path / 'a/b/generator.caffemodel')} == {'en1'}
+    assert {name.split('/')[0]
+            for name in weights(tmp_path / 'a/b/generator.caffemodel')} == {'en1'}
     shutil.rmtree(folders[0] / 'snapshots')
-    with pytest.raises(SystemExit, match='generator holds no pre-trained network: run `make pretrain`.'):
+    with pytest.raises(SystemExit,
+                       match='generator holds no pre-trained network: run `make pretrain`.'):
         tools.extract_weights.main()
 
 
 @pytest.mark.parametrize('variant', ['metric', 's1r1'])
 def test_the_streams_of_en2_are_one_after_training(place, variant):
-    start, end = (train(place, variant, iterations, rate) for iterations, rate in ((1, 0), (4, 0.01)))
+    start, end = (train(place, variant, iterations, rate)
+                  for iterations, rate in ((1, 0), (4, 0.01)))
     for layer in LEARNED:
         for one, other in zip(end[f'en2/{layer}'], end[f'en2_r/{layer}']):
             np.testing.assert_array_equal(one, other)
@@ -126,11 +151,12 @@ def test_the_streams_of_en2_are_one_after_training(place, variant):
 
 
 def test_batch_norm_averages_make_test_and_training_agree(place):
-    """Each stream of En2 is normalised by its own batch in training and by its own average in the test.
+    """Each stream of En2 is normalised by its own batch in training and by its own average in the
+    test.
 
-    Weights stand still and pictures move by a pixel at most, so after enough forward passes over one large batch the
-    averages are near that batch's statistics, and both phases must agree on it. Were the averages shared by the two
-    streams, they would not.
+    Weights stand still and pictures move by a pixel at most, so after enough forward passes over
+    one large batch the averages are near that batch's statistics, and both phases must agree on it.
+    Were the averages shared by the two streams, they would not.
     """
     path, _ = network(place, 's1r1', 24)
     still = '{\\"seed\\": 1, \\"rotate\\": 0, \\"scale\\": 0, \\"intensity\\": 0, \\"flip\\": 0.0}'
@@ -147,12 +173,17 @@ def test_batch_norm_averages_make_test_and_training_agree(place):
     learner.forward(start='en1/conv1')
     for name in ('generated', 'reconstructed_r', 'code', 'code_r', 'delta', 'standardized'):
         expected = tested.blobs[name].data
-        assert np.linalg.norm(learner.blobs[name].data - expected) < 0.1 * np.linalg.norm(expected), name
+        assert np.linalg.norm(learner.blobs[name].data -
+                              expected) < 0.1 * np.linalg.norm(expected), name
 
 
 def test_a_run_repeats_to_the_last_digit(place, tmp_path):
-    """20 iterations of S1R1 twice, augmentation and dropout included, one BLAS thread; another seed differs."""
-    losses = [run(place, tmp_path / name, seed) for name, seed in (('first', 1), ('again', 1), ('other', 2))]
+    """20 iterations of S1R1 twice, augmentation and dropout included, one BLAS thread; another seed
+    differs."""
+    losses = [
+        run(place, tmp_path / name, seed)
+        for name, seed in (('first', 1), ('again', 1), ('other', 2))
+    ]
     assert len(losses[0]) == 21 and losses[0] == losses[1] != losses[2]
 
 
@@ -160,7 +191,11 @@ def run(place, folder, seed):
     """The losses of a run, as printed."""
     folder.mkdir()
     (folder / 'data').symlink_to(place / 'data')
-    subprocess.run([sys.executable, '-m', 'tools.train', '--batch', '4', '--iters', '20', '--seed', str(seed)], cwd=folder,
-                   check=True, env=ENVIRONMENT)
+    subprocess.run(
+        [sys.executable, '-m', 'tools.train', '--batch', '4', '--iters', '20', '--seed',
+         str(seed)], cwd=folder, check=True, env=ENVIRONMENT)
     with open(folder / f'runs/demo/s1r1/fold0_seed{seed}/metrics.csv', newline='') as file:
-        return [{name: value for name, value in row.items() if name != 'seconds'} for row in csv.DictReader(file)]
+        return [{name: value
+                 for name, value in row.items()
+                 if name != 'seconds'}
+                for row in csv.DictReader(file)]

@@ -1,7 +1,7 @@
+import drawn
 import numpy as np
 import pytest
 
-import drawn
 from data_prep import datasets, pictures
 from data_prep.sets import fer2013
 
@@ -43,14 +43,17 @@ def test_rows_and_their_pictures(tmp_path, header, end):
 
 
 def test_every_number_of_an_emotion(tmp_path):
-    rows, _, _ = fer2013.read(make(tmp_path, [row(number, 'Training') for number in range(7)]), CLASSES)
-    assert [entry['expression'] for entry in rows] == ['anger', 'disgust', 'fear', 'happy', 'sadness',
-                                                       'surprise', 'neutral']
+    rows, _, _ = fer2013.read(make(tmp_path, [row(number, 'Training') for number in range(7)]),
+                              CLASSES)
+    assert [entry['expression'] for entry in rows] == [
+        'anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise', 'neutral'
+    ]
     assert [entry['path'] for entry in rows] == [f'fer2013.csv#{line}' for line in range(2, 9)]
 
 
 def test_pictures_in_any_order(tmp_path):
-    """A quote around the pixels, as a program that saved the file again may have put, makes no difference."""
+    """A quote around the pixels, as a program that saved the file again may have put, makes no
+    difference."""
     lines = [row(0, 'Training', image) for image in PICTURES]
     lines[4] = lines[4].replace(',', ',"', 1).replace(',Training', '",Training')
     path = make(tmp_path, lines) + '/fer2013.csv'
@@ -101,14 +104,20 @@ def test_a_class_that_is_not_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize('line', [
-    row(0, 'Training', PICTURES[0].ravel()[1:]), row(0, 'Training', [*PICTURES[0].ravel(), 1]),
-    row(0, 'Training', [256, *PICTURES[0].ravel()[1:]]), row(0, 'Training', [-1, *PICTURES[0].ravel()[1:]]),
+    row(0, 'Training', PICTURES[0].ravel()[1:]),
+    row(0, 'Training', [*PICTURES[0].ravel(), 1]),
+    row(0, 'Training', [256, *PICTURES[0].ravel()[1:]]),
+    row(0, 'Training', [-1, *PICTURES[0].ravel()[1:]]),
     row(0, 'Training', ['1.5', *PICTURES[0].ravel()[1:]]),
     row(0, 'Training', ['x', *PICTURES[0].ravel()[1:]]),
-    row(0, 'Training', []), '0', '', row(0, 'Training')[:5000],
+    row(0, 'Training', []),
+    '0',
+    '',
+    row(0, 'Training')[:5000],
 ])
 def test_damaged_pixels(tmp_path, line):
-    path = make(tmp_path, [row(0, 'Training'), line, row(0, 'Training', PICTURES[2])]) + '/fer2013.csv'
+    path = make(tmp_path, [row(0, 'Training'), line,
+                           row(0, 'Training', PICTURES[2])]) + '/fer2013.csv'
     with pytest.raises(ValueError, match='^pixels are not 48 x 48 numbers of 0 to 255$'):
         fer2013.picture(path, 3)
     assert np.array_equal(fer2013.picture(path, 4), PICTURES[2])
@@ -117,7 +126,8 @@ def test_damaged_pixels(tmp_path, line):
 @pytest.mark.parametrize('line', [0, 1, 3, 10 ** 6])
 def test_a_line_that_is_no_picture(tmp_path, line):
     path = make_file(tmp_path, PICTURES[:1])
-    with pytest.raises(ValueError, match='^(image cannot be read|pixels are not 48 x 48 numbers of .*)$'):
+    with pytest.raises(ValueError,
+                       match='^(image cannot be read|pixels are not 48 x 48 numbers of .*)$'):
         fer2013.picture(path, line)
 
 
@@ -128,7 +138,8 @@ def test_a_file_that_is_gone(tmp_path):
 
 @pytest.mark.parametrize('header', ['emotion,pixels', 'emotion,Usage,pixels', '', 'x' * 5000])
 def test_a_file_without_its_columns(tmp_path, header):
-    with pytest.raises(SystemExit, match="csv, line 1: expected emotion,pixels,Usage, got '.{0,60}'[.]$"):
+    with pytest.raises(SystemExit,
+                       match="csv, line 1: expected emotion,pixels,Usage, got '.{0,60}'[.]$"):
         fer2013.read(make(tmp_path, [row(0, 'Training')], header), CLASSES)
 
 

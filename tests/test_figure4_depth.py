@@ -1,11 +1,11 @@
 """Figure 4: which frames, how deep, how wrong, and how sure."""
 import csv
 
+import ckplus_tree
 import numpy as np
 import pytest
 from scipy import stats
 
-import ckplus_tree
 from data_prep import align, build, datasets, pair_lmdb, pictures
 from data_prep.sets import ckplus
 from tools.core import network, plots
@@ -60,7 +60,8 @@ def test_position_where_the_depth_is_not_known(raw):
 def test_depth_is_looked_up_frame_by_frame(raw):
     table = {('S005', '001', n): n / 16 for n in range(1, 6)}
     table.update({('S005', '002', n): n / 7 for n in range(1, 4)})
-    write_depths(raw, reversed([(*key[:2], f'{key[2]:08d}', value) for key, value in table.items()]))
+    write_depths(raw, reversed(
+        [(*key[:2], f'{key[2]:08d}', value) for key, value in table.items()]))
     rows, _, known = figure4_depth.read('demo', str(raw), {'S005'})
     assert known and len(rows) == 6
     for row in rows:
@@ -70,7 +71,8 @@ def test_depth_is_looked_up_frame_by_frame(raw):
 def test_a_neutral_face_is_no_query(raw):
     assert any(row['expression'] == 'neutral' for row in ckplus.read(str(raw), EIGHT, None)[0])
     rows, _, _ = figure4_depth.read('ckplus8', str(raw), {'S005', 'S012'})
-    assert [row['depth'] for row in rows] == [1 / 4, 2 / 4, 3 / 4, 1, 1 / 2, 1, 1 / 4, 2 / 4, 3 / 4, 1]
+    assert [row['depth']
+            for row in rows] == [1 / 4, 2 / 4, 3 / 4, 1, 1 / 2, 1, 1 / 4, 2 / 4, 3 / 4, 1]
 
 
 def test_crops_are_those_that_the_networks_are_tested_on(tmp_path, monkeypatch):
@@ -79,7 +81,8 @@ def test_crops_are_those_that_the_networks_are_tested_on(tmp_path, monkeypatch):
     (tmp_path / 'data').mkdir()
     build.build('data/ckplus7', 'ckplus7', raw)
     rows, crops, _ = figure4_depth.read('ckplus7', raw, {'S005'})
-    own = {(row['subject'], row['sequence'], str(row['frame'])): crop for row, crop in zip(rows, crops)}
+    own = {(row['subject'], row['sequence'], str(row['frame'])): crop
+           for row, crop in zip(rows, crops)}
     tested = 0
     for key, query, _, _ in pair_lmdb.read('data/ckplus7/fold0/test_lmdb'):
         if '_S005_' in key:
@@ -101,13 +104,15 @@ def test_points_are_detected_where_the_loader_has_none(raw, monkeypatch):
     found, crops, _ = figure4_depth.read('bare', str(raw), {'S012'})
     assert asked['cache'] == 'data/bare.points.csv' and asked['raw'] == str(raw)
     assert asked['paths'] == sorted(row['path'] for row in rows if row['subject'] == 'S012')
-    assert [row['depth'] for row in found] == [2 / 4, 3 / 4, 1]  # the place of the frame left out is kept
+    # the place of the frame left out is kept
+    assert [row['depth'] for row in found] == [2 / 4, 3 / 4, 1]
     image = pictures.read_grey(str(raw), found[0]['path'])
     np.testing.assert_array_equal(crops[0], align.crop(image, points[found[0]['path']]))
 
 
 def test_no_folder_of_frames_is_said(tmp_path):
-    with pytest.raises(ValueError, match='needs the frames of mine, and .*none is not there: give RAW='):
+    with pytest.raises(ValueError,
+                       match='needs the frames of mine, and .*none is not there: give RAW='):
         figure4_depth.read('mine', str(tmp_path / 'none'), {'S012'})
 
 
@@ -154,22 +159,25 @@ def test_bins_by_hand():
     table = figure4_depth.bins(depths, missed, people)
     names = ('depth_above', 'depth_to', 'frames', 'people', 'error')
     found = [tuple(row[name] for name in names) for row in table]
-    assert found == [(0, 0.1, 3, 3, pytest.approx(200 / 3)), (0.1, 0.2, 2, 1, 100), (0.2, 0.3, 1, 1, 0),
-                     (0.9, 1.0, 2, 2, 50)]
+    assert found == [(0, 0.1, 3, 3, pytest.approx(200 / 3)), (0.1, 0.2, 2, 1, 100),
+                     (0.2, 0.3, 1, 1, 0), (0.9, 1.0, 2, 2, 50)]
     assert all(row['low'] <= row['error'] <= row['high'] for row in table)
     assert (table[1]['low'], table[1]['high']) == (100, 100)
 
 
 @pytest.mark.parametrize('frames', [1, 10])
 def test_the_interval_is_that_of_people_not_of_frames(frames):
-    """Where all frames of a person are alike, the bootstrap is a draw from the binomial of people."""
+    """Where all frames of a person are alike, the bootstrap is a draw from the binomial of
+    people."""
     n, share = 100, 0.3
     missed = np.repeat(np.arange(n) < share * n, frames)
     row, = figure4_depth.bins(np.full(n * frames, 0.55), missed, np.repeat(np.arange(n), frames))
     expected = 100 * stats.binom.ppf([0.025, 0.975], n, share) / n
     assert row['error'] == pytest.approx(30) and (row['frames'], row['people']) == (n * frames, n)
     assert [row['low'], row['high']] == pytest.approx(expected, abs=1.01)
-    assert figure4_depth.bins([0.5] * 3, [0, 1, 0], list('abc')) == figure4_depth.bins([0.5] * 3, [0, 1, 0], list('abc'))
+    assert figure4_depth.bins([0.5] * 3, [0, 1, 0], list('abc')) == figure4_depth.bins([0.5] * 3,
+                                                                                       [0, 1, 0],
+                                                                                       list('abc'))
 
 
 def test_the_numbers_and_the_figure(tmp_path, monkeypatch):

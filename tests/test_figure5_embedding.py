@@ -66,7 +66,8 @@ def test_the_figure_gives_the_silhouette_of_the_features_not_of_the_plane(tmp_pa
     monkeypatch.setattr(plots, 'save', lambda figure, path: drawn.append(figure))
     monkeypatch.setattr(figure5_embedding, 'embed', lambda vectors, seed: vectors[:, 1:3])
     classes = ['anger', 'fear', 'happy']
-    figure5_embedding.draw(tmp_path / 'x', {'pixels': vectors, 'CNN': vectors[:, :4]}, labels, classes)
+    figure5_embedding.draw(tmp_path / 'x', {'pixels': vectors, 'CNN': vectors[:, :4]}, labels,
+                           classes)
     first, second = drawn[0].axes
     score = figure5_embedding.silhouette(vectors, labels)
     assert first.get_title() == f'(a) pixels\nsilhouette {score:.2f} in 20 dimensions'

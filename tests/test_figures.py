@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import caffe
+import ckplus_tree
 import cv2
 import numpy as np
 import pytest
 
-import ckplus_tree
 from data_prep import build, datasets
 from prototxt import net as networks
 from tools import evaluate, make_figures
@@ -22,7 +22,8 @@ CLASSES = datasets.SEVEN
 
 
 def add_run(variant, fold=0, seed=1, tested=True):
-    """Makes a run folder as training and test leave it, of an untrained network with invented losses."""
+    """Makes a run folder as training and test leave it, of an untrained network with invented
+    losses."""
     folder = run_folder.path('demo', variant, fold, seed)
     (folder / 'snapshots').mkdir(parents=True)
     (folder / 'deploy.prototxt').write_text(networks.deploy(variant, len(CLASSES)))
@@ -36,11 +37,13 @@ def add_run(variant, fold=0, seed=1, tested=True):
     rows, queries, _, _ = fold_data.read_part(run, 'test')
     network.run(net, queries)
     score = 'score' if variant == 'cnn' else 'score_delta'
-    net.params[score][1].data[...] = -net.blobs['score'].data.mean(0)  # or it says the same of every face
+    # or it says the same of every face
+    net.params[score][1].data[...] = -net.blobs['score'].data.mean(0)
     net.save(str(folder / f'snapshots/{variant}_iter_5.caffemodel'))
     (folder / 'run.json').write_text(json.dumps(run))
-    (folder / 'metrics.csv').write_text('iteration,seconds,lr,loss,loss_cls,test_accuracy\n0,1,0.1,2,2.5,\n'
-                                        '5,2,0.1,1,1.5,0.25\n')
+    (folder / 'metrics.csv').write_text(
+        'iteration,seconds,lr,loss,loss_cls,test_accuracy\n0,1,0.1,2,2.5,\n'
+        '5,2,0.1,1,1.5,0.25\n')
     if tested:
         probabilities = network.run(net, queries)['prob']
         (folder / 'predictions.csv').write_text(evaluate.predictions(rows, probabilities, CLASSES))
@@ -50,7 +53,8 @@ def add_run(variant, fold=0, seed=1, tested=True):
 
 @pytest.fixture(scope='module')
 def built(tmp_path_factory):
-    """A folder with a small data set, raw and built; of fold 0 are two people with two sequences each."""
+    """A folder with a small data set, raw and built; of fold 0 are two people with two sequences
+    each."""
     place = tmp_path_factory.mktemp('built')
     raw = ckplus_tree.make(place / 'data/raw/demo')
     build.build(str(place / 'data/demo'), 'demo', raw)
@@ -59,10 +63,12 @@ def built(tmp_path_factory):
 
 @pytest.fixture
 def place(built, tmp_path, monkeypatch):
-    """A copy of it as working directory; in place of t-SNE, which takes long, the first values of each."""
+    """A copy of it as working directory; in place of t-SNE, which takes long, the first values of
+    each."""
     shutil.copytree(built, tmp_path / 'copy')
     monkeypatch.chdir(tmp_path / 'copy')
-    monkeypatch.setattr(make_figures.figure5_embedding, 'embed', lambda vectors, seed: vectors[:, :2])
+    monkeypatch.setattr(make_figures.figure5_embedding, 'embed',
+                        lambda vectors, seed: vectors[:, :2])
     tested_run.present.cache_clear()
 
 
@@ -104,7 +110,8 @@ def test_a_figure_for_print_is_png_and_pdf_and_one_for_the_screen_is_what_it_say
     pdf = (tmp_path / 'print.pdf').read_bytes()
     assert pdf.startswith(b'%PDF') and pdf.rstrip().endswith(b'%%EOF')
     assert re.search(rb'/MediaBox \[ 0 0 216 144 \]', pdf)  # 72 points an inch
-    assert pdf.count(b'/FontFile2') >= 2 and b'/Type3' not in pdf  # letters and mathematics, as TrueType
+    # letters and mathematics, as TrueType
+    assert pdf.count(b'/FontFile2') >= 2 and b'/Type3' not in pdf
     assert {path.name for path in tmp_path.iterdir()} == {'print.png', 'print.pdf', 'screen.png'}
     plots.save(figure, tmp_path / 'again')
     assert (tmp_path / 'again.pdf').read_bytes() == pdf
@@ -115,7 +122,8 @@ def test_variants_can_be_told_apart_in_grey():
     assert plots.VARIANTS[:2] == ('cnn', 's1r1') and set(plots.VARIANTS) == set(networks.VARIANTS)
     for part in ('color', 'linestyle', 'marker'):
         assert len({str(style[part]) for style in styles}) == len(styles)
-    assert len(set(plots.COLOURS)) == len(set(plots.MARKERS)) == 8  # as many as a set has expressions
+    # as many as a set has expressions
+    assert len(set(plots.COLOURS)) == len(set(plots.MARKERS)) == 8
     assert [plots.name(name) for name in ('cnn', 's1r0')] == ['CNN', 'GCNet$_{S1R0}$']
 
 
@@ -144,16 +152,21 @@ def test_learning_curves_have_a_panel_a_loss(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr(plots, 'save', lambda figure, path: drawn.append(figure))
     x = np.array([0, 20])
-    learning_curves.draw(tmp_path / 'x', {
-        'cnn': {'loss_cls': (x, [2, 1]), 'lr': (x, [1, 1]), 'test_accuracy': (x, np.array([0.2, 0.6]))},
-        's1r0': {'loss_cls': (x, [3, 2]), 'loss_contr': (x, [5, 4])}})
+    learning_curves.draw(
+        tmp_path / 'x', {
+            'cnn': {
+                'loss_cls': (x, [2, 1]), 'lr': (x, [1, 1]), 'test_accuracy': (x, np.array(
+                    [0.2, 0.6]))
+            }, 's1r0': {'loss_cls': (x, [3, 2]), 'loss_contr': (x, [5, 4])}
+        })
     cls, contr, accuracy = drawn[0].axes
     assert [axes.get_title() for axes in (cls, contr)] == ['Cls', 'Contr']
     assert [line.get_ydata().tolist() for line in cls.lines] == [[2, 1], [3, 2]]
     assert [line.get_ydata().tolist() for line in contr.lines] == [[5, 4]]
     assert contr.lines[0].get_color() == cls.lines[1].get_color() == plots.style('s1r0')['color']
     assert [line.get_ydata().tolist() for line in accuracy.lines] == [[20, 60], []]
-    assert [text.get_text() for text in accuracy.get_legend().get_texts()] == ['CNN', 'GCNet$_{S1R0}$']
+    assert [text.get_text()
+            for text in accuracy.get_legend().get_texts()] == ['CNN', 'GCNet$_{S1R0}$']
 
 
 def test_filters_are_those_of_the_layers_in_grey_around_0(tmp_path, monkeypatch):
@@ -181,7 +194,8 @@ def test_every_figure_of_a_cnn_and_a_gcnet(place, monkeypatch, capsys):
     figures_of = both('figure4_depth', 'figure5_embedding', 'figure6_filters', 'figure7_faces',
                       'learning_curves', 'confusion_cnn', 'confusion_s1r1')
     assert pictures() == figures_of | {'figure4_depth.csv'}
-    assert cv2.imread('runs/demo/figures/figure4_depth.png').shape == (1440, 1800, 3)  # 4.8 x 6 inches
+    # 4.8 x 6 inches
+    assert cv2.imread('runs/demo/figures/figure4_depth.png').shape == (1440, 1800, 3)
     for name in pictures():
         if name.endswith('.png'):
             assert cv2.imread(f'runs/demo/figures/{name}').std() > 5
@@ -190,9 +204,11 @@ def test_every_figure_of_a_cnn_and_a_gcnet(place, monkeypatch, capsys):
     assert 'Errors on 16 frames of 2 people, folds 0: cnn' in said
     with open('runs/demo/figures/figure4_depth.csv', newline='') as file:
         table = list(csv.DictReader(file))
-    assert {(row['variant'], row['depth_above'], row['depth_to'], row['frames']) for row in table} == {
-        (variant, *bin_, '4') for variant in ('cnn', 's1r1')
-        for bin_ in (('0.2', '0.3'), ('0.4', '0.5'), ('0.7', '0.8'), ('0.9', '1'))}
+    assert {(row['variant'], row['depth_above'], row['depth_to'], row['frames'])
+            for row in table} == {(variant, *bin_, '4')
+                                  for variant in ('cnn', 's1r1')
+                                  for bin_ in (('0.2', '0.3'), ('0.4', '0.5'), ('0.7', '0.8'),
+                                               ('0.9', '1'))}
     # the last three frames were tested as well, one by one
     for variant in ('cnn', 's1r1'):
         folder = run_folder.path('demo', variant, 0, 1)
@@ -200,7 +216,8 @@ def test_every_figure_of_a_cnn_and_a_gcnet(place, monkeypatch, capsys):
         assert len({row['predicted'] for row in rows}) > 1
         for frame, depth_to in (('3', '0.5'), ('4', '0.8'), ('5', '1')):
             missed = [row['truth'] != row['predicted'] for row in rows if row['frame'] == frame]
-            found, = (row for row in table if (row['variant'], row['depth_to']) == (variant, depth_to))
+            found, = (row for row in table
+                      if (row['variant'], row['depth_to']) == (variant, depth_to))
             assert len(missed) == 4 and float(found['error']) == 100 * np.mean(missed)
 
 
@@ -256,7 +273,8 @@ def test_raw_data_that_is_elsewhere(unseen, monkeypatch, capsys):
     for name in ('draw_embedding', 'draw_faces', 'draw_confusion'):
         monkeypatch.setattr(make_figures, name, lambda path, *_, **__: None)
     assert make(monkeypatch) is None  # the others are made
-    assert 'No figure4_depth: it needs the frames of demo, and data/raw/demo is not there' in capsys.readouterr().out
+    assert 'No figure4_depth: it needs the frames of demo, and data/raw/demo is not there' in capsys.readouterr(
+    ).out
     assert make(monkeypatch, '--raw', 'elsewhere') is None and 'figure4_depth.pdf' in pictures()
 
 
@@ -268,10 +286,16 @@ def test_folds_are_pooled_each_by_its_own_networks(place, monkeypatch, capsys):
     add_run('cnn', 3)
     used, drawn, bins = [], {}, figure4_depth.bins
     monkeypatch.setattr(tested_run, 'load', lambda folder, dataset, fold: (folder, fold))
-    monkeypatch.setattr(figure4_depth, 'wrong', lambda net, rows, crops, classes: used.append(
-        (str(net[0]), {row['subject'] for row in rows}, len(crops))) or np.full(len(rows), net[1] == 1))
-    monkeypatch.setattr(figure4_depth, 'bins', lambda depths, missed, people: dict(
-        table=bins(depths, missed, people), missed={name for name, wrong in zip(people, missed) if wrong}))
+    monkeypatch.setattr(
+        figure4_depth, 'wrong', lambda net, rows, crops, classes: used.append(
+            (str(net[0]), {row['subject']
+                           for row in rows}, len(crops))) or np.full(len(rows), net[1] == 1))
+    monkeypatch.setattr(
+        figure4_depth, 'bins', lambda depths, missed, people: dict(
+            table=bins(depths, missed, people), missed=
+            {name
+             for name, wrong in zip(people, missed)
+             if wrong}))
     monkeypatch.setattr(figure4_depth, 'text', lambda tables: '')
     monkeypatch.setattr(figure4_depth, 'draw', lambda path, tables, known, n: drawn.update(tables))
     tested = make_figures.find('demo', 1)
@@ -283,11 +307,13 @@ def test_folds_are_pooled_each_by_its_own_networks(place, monkeypatch, capsys):
     make_figures.draw_depth(path, 'demo', 'data/raw/demo', tested, folds, CLASSES)
     assert used == [('runs/demo/cnn/fold0_seed1', {'S005', 'S075'}, 16),
                     ('runs/demo/s1r1/fold0_seed1', {'S005', 'S075'}, 16),
-                    ('runs/demo/cnn/fold1_seed1', {'S012'}, 8), ('runs/demo/s1r1/fold1_seed1', {'S012'}, 8)]
+                    ('runs/demo/cnn/fold1_seed1', {'S012'}, 8),
+                    ('runs/demo/s1r1/fold1_seed1', {'S012'}, 8)]
     assert list(drawn) == ['cnn', 's1r1'] and drawn['s1r1']['missed'] == {'S012'}
     assert [(row['frames'], row['people']) for row in drawn['cnn']['table']] == [(6, 3)] * 4
     assert [row['error'] for row in drawn['s1r1']['table']] == pytest.approx([100 / 3] * 4)
-    assert 'Not in figure4_depth, since not trained on each of its folds: s1r0.' in capsys.readouterr().out
+    assert 'Not in figure4_depth, since not trained on each of its folds: s1r0.' in capsys.readouterr(
+    ).out
 
 
 def test_the_gcnet_that_is_set_against_the_cnn():

@@ -4,10 +4,14 @@ from data_prep import folds
 
 
 def test_ascending_position_mod_ten():
-    persons = ['S010', 'S005', 'S999', 'S011', 'S014', 'S022', 'S026', 'S028', 'S029', 'S032', 'S034', 'S035']
+    persons = [
+        'S010', 'S005', 'S999', 'S011', 'S014', 'S022', 'S026', 'S028', 'S029', 'S032', 'S034',
+        'S035'
+    ]
     assert folds.assign(persons + persons) == {
-        'S005': 0, 'S010': 1, 'S011': 2, 'S014': 3, 'S022': 4, 'S026': 5, 'S028': 6, 'S029': 7, 'S032': 8,
-        'S034': 9, 'S035': 0, 'S999': 1}
+        'S005': 0, 'S010': 1, 'S011': 2, 'S014': 3, 'S022': 4, 'S026': 5, 'S028': 6, 'S029': 7,
+        'S032': 8, 'S034': 9, 'S035': 0, 'S999': 1
+    }
 
 
 def test_numbers_ascend_as_numbers():
@@ -41,7 +45,8 @@ GOOD = ''.join(f'S{n},{n}\n' for n in range(10))
 @pytest.mark.parametrize('text, sentence', [
     ('', 'line 1: expected the columns subject,fold, got nothing'),
     ('person,fold\nS1,2\n', 'line 1: expected the columns subject,fold, got person,fold'),
-    ('subject,fold\n' + GOOD.replace('S4,4', 'S4,10'), "line 6: fold '10' of S4 is not one of 0..9"),
+    ('subject,fold\n' + GOOD.replace('S4,4', 'S4,10'),
+     "line 6: fold '10' of S4 is not one of 0..9"),
     ('subject,fold\n' + GOOD.replace('S4,4', 'S4,-1'), "line 6: fold '-1' of S4"),
     ('subject,fold\n' + GOOD.replace('S4,4', 'S4'), 'line 6: fold None of S4'),
     ('subject,fold\n' + GOOD.replace('S4,4', 'S4,x'), "line 6: fold 'x' of S4"),

@@ -1,8 +1,10 @@
-"""Our Python layers: numerical gradients, and outputs against Caffe's own layers, numpy and scipy."""
+"""Our Python layers: numerical gradients, and outputs against Caffe's own layers, numpy and
+scipy."""
 import caffe
 import numpy as np
 import pytest
-from caffe import layers as L, params as P
+from caffe import layers as L
+from caffe import params as P
 from scipy import ndimage, sparse, special
 
 from prototxt.net import python
@@ -23,7 +25,8 @@ def inputs(n, **shapes):
 
 
 def assert_gradient(net, top, names, step=1e-2, tolerance=2e-3):
-    """Backward of net against central differences of sum(weights * top), for every element of the named inputs."""
+    """Backward of net against central differences of sum(weights * top), for every element of the
+    named inputs."""
     weights = RANDOM.randn(*net.blobs[top].data.shape).astype(np.float32)
 
     def objective():
@@ -44,7 +47,9 @@ def assert_gradient(net, top, names, step=1e-2, tolerance=2e-3):
             below = objective()
             blob[i] = value
             numerical[i] = (above - below) / (2 * step)
-        np.testing.assert_allclose(computed, numerical, atol=tolerance * max(1, np.abs(numerical).max()))
+        np.testing.assert_allclose(computed, numerical,
+                                   atol=tolerance * max(1,
+                                                        np.abs(numerical).max()))
 
 
 def fill(net, **values):
@@ -53,7 +58,8 @@ def fill(net, **values):
 
 
 def apart(*shape):
-    """Random values no two of which are within 0.05: no kink lies within a step of the numerical gradient."""
+    """Random values no two of which are within 0.05: no kink lies within a step of the numerical
+    gradient."""
     return (RANDOM.permutation(np.prod(shape)).reshape(shape) - np.prod(shape) / 2) * 0.05 + 0.013
 
 
@@ -84,11 +90,13 @@ def test_distance_gradient(tmp_path):
 
 def contrastive(tmp_path, margin=1.5, neutral=2):
     n = inputs(caffe.NetSpec(), a=(6, 5), b=(6, 5), label=(6,))
-    n.loss = python('contrastive_loss', 'ContrastiveLoss', n.a, n.b, n.label, loss_weight=1, margin=margin, neutral=neutral)
+    n.loss = python('contrastive_loss', 'ContrastiveLoss', n.a, n.b, n.label, loss_weight=1,
+                    margin=margin, neutral=neutral)
     net = build(n, tmp_path)
     a = RANDOM.randn(6, 5)
     # Half of the pairs lie inside the margin, half outside.
-    fill(net, a=a, b=a + RANDOM.randn(6, 5) * np.array([0.2, 0.2, 0.2, 2, 2, 2])[:, None], label=[0, 1, 2, 0, 1, 2])
+    fill(net, a=a, b=a + RANDOM.randn(6, 5) * np.array([0.2, 0.2, 0.2, 2, 2, 2])[:, None],
+         label=[0, 1, 2, 0, 1, 2])
     return net
 
 
@@ -104,7 +112,8 @@ def test_contrastive_loss_and_gradient_are_caffes_own(tmp_path):
     assert ours.blobs['loss'].data == pytest.approx(caffes.blobs['loss'].data, rel=1e-5)
     for name in 'a', 'b':
         assert np.abs(ours.blobs[name].diff).max() > 0.01
-        np.testing.assert_allclose(ours.blobs[name].diff, caffes.blobs[name].diff, rtol=1e-3)  # Caffe adds 1e-4 to S
+        # Caffe adds 1e-4 to S
+        np.testing.assert_allclose(ours.blobs[name].diff, caffes.blobs[name].diff, rtol=1e-3)
 
 
 def test_contrastive_loss_of_a_hand_computed_pair(tmp_path):
@@ -112,7 +121,8 @@ def test_contrastive_loss_of_a_hand_computed_pair(tmp_path):
     fill(net, a=0, b=0, label=[0, 0, 0, 0, 2, 2])
     net.blobs['b'].data[:, :2] = [3, 4]   # S = 5: outside of the margin
     net.blobs['b'].data[0, :2] = [0, 1]   # S = 1: (2 - 1)^2 / 2 = 0.5
-    net.blobs['b'].data[5, :2] = [0, 2]   # neutral, S = 2: 2^2 / 2 = 2; the other neutral has S = 5: 12.5
+    # neutral, S = 2: 2^2 / 2 = 2; the other neutral has S = 5: 12.5
+    net.blobs['b'].data[5, :2] = [0, 2]
     net.forward()
     assert net.blobs['loss'].data == pytest.approx((0.5 + 0 + 0 + 0 + 12.5 + 2) / 6)
 
@@ -186,7 +196,8 @@ def test_normalize_gives_length_one_and_its_gradient(tmp_path):
     fill(net, a=values)
     net.forward()
     flat = values.reshape(3, 8)
-    np.testing.assert_allclose(net.blobs['unit'].data.reshape(3, 8), flat / np.linalg.norm(flat, axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(net.blobs['unit'].data.reshape(3, 8),
+                               flat / np.linalg.norm(flat, axis=1, keepdims=True), rtol=1e-5)
     assert_gradient(net, 'unit', ['a'])
 
 
@@ -203,7 +214,8 @@ def test_normalize_of_zeros_is_zeros(tmp_path):
 
 def pooled_and_back(tmp_path, kernel, pad, size=12):
     n = inputs(caffe.NetSpec(), image=(2, 3, size, size))
-    n.pooled, n.switches = L.Pooling(n.image, pool=P.Pooling.MAX, kernel_size=kernel, stride=2, pad=pad, ntop=2)
+    n.pooled, n.switches = L.Pooling(n.image, pool=P.Pooling.MAX, kernel_size=kernel, stride=2,
+                                     pad=pad, ntop=2)
     n.values = L.Input(shape=dict(dim=[2, 3, size // 2, size // 2]))
     n.unpooled = python('unpool', 'Unpool', n.values, n.switches, stride=2)
     net = build(n, tmp_path)
@@ -219,7 +231,8 @@ def test_unpool_puts_each_value_at_its_windows_maximum(tmp_path, kernel, pad):
     expected = np.zeros_like(image)
     for sample, channel, y, x in np.ndindex(*values.shape):
         top, left = 2 * y - pad, 2 * x - pad
-        window = [(image[sample, channel, j, i], j, i) for j in range(max(top, 0), min(top + kernel, 12))
+        window = [(image[sample, channel, j, i], j, i)
+                  for j in range(max(top, 0), min(top + kernel, 12))
                   for i in range(max(left, 0), min(left + kernel, 12))]
         _, j, i = max(window)
         expected[sample, channel, j, i] += values[sample, channel, y, x]
@@ -232,7 +245,8 @@ def test_unpool_is_the_transpose_of_scipys_selection_matrix(tmp_path, kernel, pa
     net = pooled_and_back(tmp_path, kernel, pad)
     for image, pooled, values, unpooled in zip(*(net.blobs[name].data.reshape(6, -1) for name in
                                                  ('image', 'pooled', 'values', 'unpooled'))):
-        places = np.array([np.flatnonzero(image == value)[0] for value in pooled])  # no two pixels are equal
+        # no two pixels are equal
+        places = np.array([np.flatnonzero(image == value)[0] for value in pooled])
         selection = sparse.csr_matrix((np.ones(36), (np.arange(36), places)), shape=(36, 144))
         np.testing.assert_allclose(unpooled, selection.T @ values, rtol=1e-5)
 
@@ -254,9 +268,11 @@ def test_unpool_lets_nan_through(tmp_path):
 def test_max_pooling_finds_the_first_of_equal_values(tmp_path, size, pad, width):
     """In the order of rows: what the compiled builds patch (docker/patches/max_pooling.patch)."""
     n = inputs(caffe.NetSpec(), x=(2, 3, 10, width))
-    n.pooled, n.switches = L.Pooling(n.x, pool=P.Pooling.MAX, kernel_size=size, stride=2, pad=pad, ntop=2)
+    n.pooled, n.switches = L.Pooling(n.x, pool=P.Pooling.MAX, kernel_size=size, stride=2, pad=pad,
+                                     ntop=2)
     net = build(n, tmp_path)
-    x = np.maximum(RANDOM.randint(-3, 3, (2, 3, 10, width)), 0)  # mostly equal values, as after ReLU
+    # mostly equal values, as after ReLU
+    x = np.maximum(RANDOM.randint(-3, 3, (2, 3, 10, width)), 0)
     x[0, 0, :2] = -5
     fill(net, x=x)
     net.forward()
@@ -308,8 +324,10 @@ def smooth(n, seed=0):
 def test_the_test_phase_takes_the_centre(tmp_path):
     pairs = smooth(3)
     net = augmented(tmp_path, caffe.TEST, pairs)
-    np.testing.assert_allclose(net.blobs['query'].data[:, 0], pairs[:, 0, 1:65, 1:65] / 255, rtol=1e-6)
-    np.testing.assert_allclose(net.blobs['reference'].data[:, 0], pairs[:, 1, 1:65, 1:65] / 255, rtol=1e-6)
+    np.testing.assert_allclose(net.blobs['query'].data[:, 0], pairs[:, 0, 1:65, 1:65] / 255,
+                               rtol=1e-6)
+    np.testing.assert_allclose(net.blobs['reference'].data[:, 0], pairs[:, 1, 1:65, 1:65] / 255,
+                               rtol=1e-6)
 
 
 def test_crop_and_flip_alone_move_whole_pixels(tmp_path):
@@ -317,8 +335,12 @@ def test_crop_and_flip_alone_move_whole_pixels(tmp_path):
     net = augmented(tmp_path, caffe.TRAIN, pairs, rotate=0, scale=0, intensity=0)
     seen = set()
     for pair, query in zip(pairs, net.blobs['query'].data):
-        matches = [(y, x, flip) for y in range(3) for x in range(3) for flip in (1, -1)
-                   if np.allclose(query[0], pair[0, y:y + 64, x:x + 64][:, ::flip] / 255, atol=1e-4)]
+        matches = [(y, x, flip)
+                   for y in range(3)
+                   for x in range(3)
+                   for flip in (1, -1)
+                   if np.allclose(query[0], pair[0, y:y + 64, x:x + 64][:, ::flip] / 255, atol=1e-4)
+                   ]
         assert len(matches) == 1
         seen.update(matches)
     assert {flip for _, _, flip in seen} == {1, -1} and len({(y, x) for y, x, _ in seen}) >= 7
@@ -333,7 +355,8 @@ def test_query_and_reference_get_the_same_transform(tmp_path):
 
 def test_rotation_is_scipys(tmp_path):
     pairs = smooth(6)
-    net = augmented(tmp_path, caffe.TRAIN, pairs, crop=66, scale=0, intensity=0, flip=0.0, rotate=10.0)
+    net = augmented(tmp_path, caffe.TRAIN, pairs, crop=66, scale=0, intensity=0, flip=0.0,
+                    rotate=10.0)
     for pair, query in zip(pairs, net.blobs['query'].data):
         errors = [np.abs(ndimage.rotate(pair[0] / 255, angle, reshape=False, order=1)[16:50, 16:50]
                          - query[0, 16:50, 16:50]).max() for angle in np.arange(-10, 10.05, 0.1)]
@@ -342,16 +365,18 @@ def test_rotation_is_scipys(tmp_path):
 
 def test_intensity_multiplies(tmp_path):
     pairs = smooth(20) // 2
-    net = augmented(tmp_path, caffe.TRAIN, pairs, rotate=0, scale=0, flip=0.0, crop=66, intensity=0.2)
+    net = augmented(tmp_path, caffe.TRAIN, pairs, rotate=0, scale=0, flip=0.0, crop=66,
+                    intensity=0.2)
     gains = net.blobs['query'].data[:, 0].sum((1, 2)) / (pairs[:, 0] / 255).sum((1, 2))
     assert 0.8 <= gains.min() < 0.9 and 1.1 < gains.max() <= 1.2
-    np.testing.assert_allclose(net.blobs['query'].data[:, 0], gains[:, None, None] * pairs[:, 0] / 255, atol=1e-5)
+    np.testing.assert_allclose(net.blobs['query'].data[:, 0],
+                               gains[:, None, None] * pairs[:, 0] / 255, atol=1e-5)
 
 
 def test_augmentation_stays_in_range_and_repeats_by_seed(tmp_path):
     pairs = np.full((16, 2, 66, 66), 255, np.uint8)
-    first, again, other = (augmented(tmp_path, caffe.TRAIN, smooth(16), seed=seed).blobs['query'].data.copy()
-                           for seed in (7, 7, 8))
+    first, again, other = (augmented(tmp_path, caffe.TRAIN, smooth(16),
+                                     seed=seed).blobs['query'].data.copy() for seed in (7, 7, 8))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.05
     assert augmented(tmp_path, caffe.TRAIN, pairs).blobs['query'].data.max() == 1
@@ -359,10 +384,12 @@ def test_augmentation_stays_in_range_and_repeats_by_seed(tmp_path):
 
 # param_str
 
-@pytest.mark.parametrize('text, words', [
-    ('{"margn": 1}', "unknown name 'margn'; known are margin, neutral"), ('{"margin": "1"}', "margin cannot be '1'"),
-    ('{"margin": true}', 'margin cannot be True'), ('[1]', 'must be a JSON object'), ('{margin: 1}', 'is not JSON'),
-    ('{"neutral": 0.5}', 'neutral cannot be 0.5')])
+@pytest.mark.parametrize('text, words',
+                         [('{"margn": 1}', "unknown name 'margn'; known are margin, neutral"),
+                          ('{"margin": "1"}', "margin cannot be '1'"),
+                          ('{"margin": true}', 'margin cannot be True'),
+                          ('[1]', 'must be a JSON object'), ('{margin: 1}', 'is not JSON'),
+                          ('{"neutral": 0.5}', 'neutral cannot be 0.5')])
 def test_param_str_is_checked(text, words):
     from layers import contrastive_loss, params
 

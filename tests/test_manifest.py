@@ -2,10 +2,10 @@ import collections
 import os
 from pathlib import Path
 
+import drawn
 import numpy as np
 import pytest
 
-import drawn
 from data_prep import align, pair_lmdb
 from data_prep.sets import manifest
 
@@ -39,14 +39,18 @@ def read(raw, lines, header='path,subject,expression', encoding='utf-8'):
 
 
 def test_rows(raw):
-    rows, report = read(raw, ['a.jpg,S10,happy', 'b.jpg,S2,Neutral', 'deep/a.jpg,S2,fear', 'c.jpg,S2,', ',,'])
-    assert rows == [
-        {'subject': 'S2', 'sequence': 'b', 'frame': 1, 'expression': 'neutral', 'path': 'b.jpg',
-         'reference': 'b.jpg'},
-        {'subject': 'S2', 'sequence': 'deep-a', 'frame': 1, 'expression': 'fear', 'path': 'deep/a.jpg',
-         'reference': 'b.jpg'},
-        {'subject': 'S10', 'sequence': 'a', 'frame': 1, 'expression': 'happy', 'path': 'a.jpg',
-         'reference': None}]
+    rows, report = read(
+        raw, ['a.jpg,S10,happy', 'b.jpg,S2,Neutral', 'deep/a.jpg,S2,fear', 'c.jpg,S2,', ',,'])
+    assert rows == [{
+        'subject': 'S2', 'sequence': 'b', 'frame': 1, 'expression': 'neutral', 'path': 'b.jpg',
+        'reference': 'b.jpg'
+    }, {
+        'subject': 'S2', 'sequence': 'deep-a', 'frame': 1, 'expression': 'fear',
+        'path': 'deep/a.jpg', 'reference': 'b.jpg'
+    }, {
+        'subject': 'S10', 'sequence': 'a', 'frame': 1, 'expression': 'happy', 'path': 'a.jpg',
+        'reference': None
+    }]
     assert report == {'unit': 'images', 'found': 4, 'unlabelled': ['c.jpg'], 'left_out': []}
 
 
@@ -59,11 +63,15 @@ def test_columns_in_any_order_with_others_spaces_and_bom(raw):
 
 def test_references(raw):
     """The row's own; else the first neutral picture in the file that can be used; else none."""
-    rows, _ = read(raw, ['a.jpg,1,happy,', 'gone.jpg,1,neutral,', 'd.jpg,1,neutral,', 'b.jpg,1,neutral,',
-                         'c.jpg,1,neutral,deep/a.jpg', 'deep/a.jpg,2,happy,'],
-                   'path,subject,expression,reference')
-    assert {row['path']: row['reference'] for row in rows} == {
-        'a.jpg': 'd.jpg', 'b.jpg': 'd.jpg', 'c.jpg': 'deep/a.jpg', 'd.jpg': 'd.jpg', 'deep/a.jpg': None}
+    rows, _ = read(raw, [
+        'a.jpg,1,happy,', 'gone.jpg,1,neutral,', 'd.jpg,1,neutral,', 'b.jpg,1,neutral,',
+        'c.jpg,1,neutral,deep/a.jpg', 'deep/a.jpg,2,happy,'
+    ], 'path,subject,expression,reference')
+    assert {row['path']: row['reference']
+            for row in rows} == {
+                'a.jpg': 'd.jpg', 'b.jpg': 'd.jpg', 'c.jpg': 'deep/a.jpg', 'd.jpg': 'd.jpg',
+                'deep/a.jpg': None
+            }
 
 
 def test_split_where_the_column_is_filled_in(raw):
@@ -72,7 +80,8 @@ def test_split_where_the_column_is_filled_in(raw):
                               'd.jpg,1,fear,val'], header)
     assert [(row['path'], row['split']) for row in rows] == [('a.jpg', 'train'), ('b.jpg', 'test')]
     assert report['left_out'] == [('c.jpg', 'no split: manifest.csv, line 4'),
-                                  ('d.jpg', 'split is neither train nor test: manifest.csv, line 5: val')]
+                                  ('d.jpg',
+                                   'split is neither train nor test: manifest.csv, line 5: val')]
     rows, _ = read(raw, ['a.jpg,1,happy,', 'b.jpg,1,fear,'], header)
     assert len(rows) == 2 and not any('split' in row for row in rows)
 
@@ -90,7 +99,8 @@ def test_split_where_the_column_is_filled_in(raw):
     ('deep\\a.jpg,1,fear,', 'deep\\a.jpg', 'path is written with \\ instead of /: @: deep\\a.jpg'),
     ('gone.jpg,1,fear,', 'gone.jpg', 'image is missing: @: gone.jpg'),
     ('deep,1,fear,', 'deep', 'image is missing: @: deep'),
-    ('./deep/../a.jpg,2,fear,', './deep/../a.jpg', 'path is there already: @: a.jpg, first in line 2'),
+    ('./deep/../a.jpg,2,fear,', './deep/../a.jpg',
+     'path is there already: @: a.jpg, first in line 2'),
     ('"two\nlines",1,fear,', 'two\\nlines', 'the name holds characters that cannot be printed: @'),
     ('d.jpg,1,"fe\nar",', 'd.jpg', 'the name holds characters that cannot be printed: @'),
     (f'd.jpg,{"1" * 476},fear,', 'd.jpg', 'path and subject together are too long: @'),
@@ -98,7 +108,8 @@ def test_split_where_the_column_is_filled_in(raw):
     ('d,e.jpg,1,fear,', 'line 5', 'more or fewer cells than columns: @'),
     ('d.jpg,1,fear,../x.jpg', 'd.jpg', 'reference leaves the folder: @: ../x.jpg'),
     ('d.jpg,1,fear,gone.jpg', 'd.jpg', 'reference is missing: @: gone.jpg'),
-    ('d.jpg,1,fear,deep\\a.jpg', 'd.jpg', 'reference is written with \\ instead of /: @: deep\\a.jpg'),
+    ('d.jpg,1,fear,deep\\a.jpg', 'd.jpg',
+     'reference is written with \\ instead of /: @: deep\\a.jpg'),
 ])
 def test_a_line_that_cannot_be_used_is_left_out(raw, face, line, name, reason):
     drawn.write(raw.parent / 'elsewhere' / 'x.jpg', face[0])
@@ -106,7 +117,8 @@ def test_a_line_that_cannot_be_used_is_left_out(raw, face, line, name, reason):
     os.symlink('../elsewhere', raw / 'out')
     os.symlink('../x.jpg', raw / 'link.jpg')
     line, name, reason = (text.replace('RAW', str(raw)) for text in (line, name, reason))
-    rows, report = read(raw, [f'{plain},' for plain in PLAIN] + [line], 'path,subject,expression,reference')
+    rows, report = read(raw, [f'{plain},' for plain in PLAIN] + [line],
+                        'path,subject,expression,reference')
     assert report['left_out'] == [(name, reason.replace('@', 'manifest.csv, line 5'))]
     assert [row['path'] for row in rows] == ['a.jpg', 'b.jpg', 'c.jpg']
 
@@ -120,7 +132,9 @@ HEADER = b'path,subject,expression\n'
 
 
 @pytest.mark.parametrize('content, sentence', [
-    (b'', "line 1: expected path,subject,expression, and split and reference if wanted, once each, got ''."),
+    (b'',
+     "line 1: expected path,subject,expression, and split and reference if wanted, once each, got ''."
+     ),
     (b'path;subject;expression\n', "line 1: .* got 'path;subject;expression'."),
     (b'path,subject\na.jpg,1\n', "line 1: .* got 'path,subject'."),
     (b'path,subject,expression,path\n', "line 1: .* got 'path,subject,expression,path'."),
@@ -143,9 +157,11 @@ def test_a_table_that_cannot_be_used(raw, content, sentence):
 
 
 def test_a_folder_without_a_table_says_what_was_expected_and_is_there(raw):
-    with pytest.raises(SystemExit, match="manifest.csv .* path, subject, expression, .* 'a.jpg', 'b.jpg'"):
+    with pytest.raises(SystemExit,
+                       match="manifest.csv .* path, subject, expression, .* 'a.jpg', 'b.jpg'"):
         manifest.read(str(raw))
-    with pytest.raises(SystemExit, match='a.jpg is not a folder: RAW must name one that holds manifest.csv'):
+    with pytest.raises(SystemExit,
+                       match='a.jpg is not a folder: RAW must name one that holds manifest.csv'):
         manifest.read(str(raw / 'a.jpg'))
     os.mkdir(raw / 'manifest.csv')
     with pytest.raises(SystemExit, match='manifest.csv cannot be read .Is a directory'):
@@ -153,21 +169,28 @@ def test_a_folder_without_a_table_says_what_was_expected_and_is_there(raw):
 
 
 def test_names_stand_in_keys_and_are_unique(raw, face):
-    """Spaces, letters of other alphabets, names alike but for / or the ending, and the longest path taken."""
+    """Spaces, letters of other alphabets, names alike but for / or the ending, and the longest path
+    taken."""
     long = f'{"é" * 100}/{"x" * 200}/{"y" * 73}.jpg'  # with its subject 480 bytes
     names = ['deep/b.jpg', 'deep-b.png', 'deep-b.jpg', 'deep-b-2.jpg', 'Zoë и 山/a b.jpg', long]
     for name in names:
         drawn.write(raw / name, face[0])
-    rows, report = read(raw, [f'{name},1,{"happy" if at else "fear"}' for at, name in enumerate(names)])
+    rows, report = read(raw,
+                        [f'{name},1,{"happy" if at else "fear"}' for at, name in enumerate(names)])
     assert report['left_out'] == []
-    assert {row['path']: row['sequence'] for row in rows} == {
-        'deep/b.jpg': 'deep-b', 'deep-b.png': 'deep-b-2', 'deep-b.jpg': 'deep-b-3',
-        'deep-b-2.jpg': 'deep-b-2-2', 'Zoë и 山/a b.jpg': 'Zoë и 山-a b', long: long[:-4].replace('/', '-')}
+    assert {row['path']: row['sequence']
+            for row in rows} == {
+                'deep/b.jpg': 'deep-b', 'deep-b.png': 'deep-b-2', 'deep-b.jpg': 'deep-b-3',
+                'deep-b-2.jpg': 'deep-b-2-2', 'Zoë и 山/a b.jpg': 'Zoë и 山-a b',
+                long: long[:-4].replace('/', '-')
+            }
     pair_lmdb.write(str(raw / 'part'), rows, ['fear', 'happy'], lambda path: face[1])
     records = list(pair_lmdb.read(str(raw / 'part_lmdb')))
     assert [key for key, _, _, _ in records] == [f'{position:08d}_1_{row["sequence"]}_1'
                                                  for position, row in enumerate(rows)]
-    assert all(np.array_equal(query, face[1]) and not reference.any() for _, query, reference, _ in records)
+    assert all(
+        np.array_equal(query, face[1]) and not reference.any()
+        for _, query, reference, _ in records)
 
 
 def real(name):
@@ -192,7 +215,8 @@ def test_wild():
     rows, _, report = real('wild')
     assert len(rows) == 3647 and report['left_out'] == [] and report['unlabelled'] == []
     assert len({row['subject'] for row in rows}) == 1647
-    assert {row['expression'] for row in rows} == {'anger', 'happiness', 'neutral', 'sadness', 'surprise'}
+    assert {row['expression']
+            for row in rows} == {'anger', 'happiness', 'neutral', 'sadness', 'surprise'}
     neutral = collections.defaultdict(list)
     with open(REAL / 'wild' / 'manifest.csv') as file:
         for line in file:

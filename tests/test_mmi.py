@@ -1,13 +1,13 @@
 import re
 
 import cv2
+import drawn
 import numpy as np
 import pytest
+from test_video import CODECS, cut, grey, level, write
 
-import drawn
 from data_prep import align, pictures
 from data_prep.sets import mmi
-from test_video import CODECS, cut, grey, level, write
 
 SIX = ('anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
 LENGTH = 12
@@ -47,18 +47,21 @@ def raw(tmp_path):
 
 
 def moved(number, path):
-    """Where the points of a frame lie: the mouth opens up to frame 7 and closes, and the head moves and comes
-    nearer."""
+    """Where the points of a frame lie: the mouth opens up to frame 7 and closes, and the head moves
+    and comes nearer."""
     points = REST.copy()
     points[3:, 1] += 4 * (7 - abs(number - 7))
     return points * (1 + number / 40) + [3 * number, -number]
 
 
 def found_by(move, no_face=()):
-    """A function `detected` that gives move(number, path) for each frame, but no face for the numbers in
-    no_face."""
+    """A function `detected` that gives move(number, path) for each frame, but no face for the
+    numbers in no_face."""
     def detected(paths):
-        numbers = {path: int(re.search(r'\.avi#(\d+)(@clockwise)?$', path).group(1)) for path in paths}
+        numbers = {
+            path: int(re.search(r'\.avi#(\d+)(@clockwise)?$', path).group(1))
+            for path in paths
+        }
         points = {path: move(numbers[path], path) for path in paths if numbers[path] not in no_face}
         return points, {path: 'no face found' for path in paths if path not in points}, 0
     return detected
@@ -80,20 +83,28 @@ def frames_of(rows, session):
 
 def test_pairs(raw):
     rows, report = read(raw)
-    assert names(rows) == [(*sequence, frame, expression) for *sequence, expression in
-                           [('S035', '1841', 'anger'), ('S053', '900', 'surprise'), ('S053', '1767', 'happy')]
-                           for frame in (6, 7, 8)]
-    assert rows[-1] == {'subject': 'S053', 'sequence': '1767', 'frame': 8, 'expression': 'happy',
-                        'path': 'Sessions/1767/S053-001.avi#8', 'reference': 'Sessions/1767/S053-001.avi#0'}
-    assert report == {'unit': 'sequences', 'found': 6, 'unlabelled': ['Sessions/5'], 'left_out': [
-        ('Sessions/224', 'dual view'), ('Sessions/700', 'profile view')], 'note':
-        'Peak frames: 0 from peaks.csv, 3 by the landmark rule (the frame whose five points lie farthest '
-        "from the first frame's)."}
+    assert names(rows) == [
+        (*sequence, frame, expression)
+        for *sequence, expression in [('S035', '1841',
+                                       'anger'), ('S053', '900',
+                                                  'surprise'), ('S053', '1767', 'happy')]
+        for frame in (6, 7, 8)
+    ]
+    assert rows[-1] == {
+        'subject': 'S053', 'sequence': '1767', 'frame': 8, 'expression': 'happy',
+        'path': 'Sessions/1767/S053-001.avi#8', 'reference': 'Sessions/1767/S053-001.avi#0'
+    }
+    assert report == {
+        'unit': 'sequences', 'found': 6, 'unlabelled': ['Sessions/5'],
+        'left_out': [('Sessions/224', 'dual view'), ('Sessions/700', 'profile view')],
+        'note': 'Peak frames: 0 from peaks.csv, 3 by the landmark rule (the frame whose five points lie farthest '
+        "from the first frame's)."
+    }
 
 
 def test_rows_name_the_frames_that_are_read(raw):
-    """Through pictures.py; the video of 720 x 576 is turned, so that its black left upper quarter is at the
-    right."""
+    """Through pictures.py; the video of 720 x 576 is turned, so that its black left upper quarter
+    is at the right."""
     for row in read(raw)[0]:
         for path, number in ((row['path'], row['frame']), (row['reference'], 0)):
             image = pictures.read_grey(str(raw), path)
@@ -106,14 +117,18 @@ def test_rows_name_the_frames_that_are_read(raw):
 
 
 def test_a_frontal_video_of_the_makers_shows_the_face_on_its_side(tmp_path):
-    """A drawn face, lying as in a video of 720 x 576: MTCNN finds it in the picture of the path in rows."""
+    """A drawn face, lying as in a video of 720 x 576: MTCNN finds it in the picture of the path in
+    rows."""
     from data_prep import detect
     image, points = drawn.face(3)
-    image = cv2.copyMakeBorder(cv2.resize(image, None, fx=2, fy=2), 120, 88, 80, 80, cv2.BORDER_REPLICATE)
+    image = cv2.copyMakeBorder(cv2.resize(image, None, fx=2, fy=2), 120, 88, 80, 80,
+                               cv2.BORDER_REPLICATE)
     folder = add(tmp_path, '1', 'S030-001', 4)
-    writer = cv2.VideoWriter(str(folder / 'S030-001.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 25, (720, 576))
+    writer = cv2.VideoWriter(str(folder / 'S030-001.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 25,
+                             (720, 576))
     for _ in range(5):
-        writer.write(cv2.cvtColor(cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE), cv2.COLOR_GRAY2BGR))
+        writer.write(
+            cv2.cvtColor(cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE), cv2.COLOR_GRAY2BGR))
     writer.release()
     rows, _ = read(tmp_path)
     found = detect.faces(pictures.read_grey(str(tmp_path), rows[0]['path']))[0]
@@ -163,27 +178,34 @@ def test_of_two_videos_the_frontal_one(raw):
 def test_namespaces_in_the_xml(raw):
     folder = raw / 'Sessions' / '900'
     for file in (folder / 'session.xml', folder / 'S053-010.xml'):
-        text = re.sub('<(session|Annotation)', r'<\1 xmlns="http://example.org/mmi"', file.read_text())
+        text = re.sub('<(session|Annotation)', r'<\1 xmlns="http://example.org/mmi"',
+                      file.read_text())
         file.write_text(text)
     assert frames_of(read(raw)[0], '900') == [6, 7, 8]
 
 
-BOMB = ('<?xml version="1.0"?>\n<!DOCTYPE a [<!ENTITY e0 "ha">'
-        + ''.join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10}">' for i in range(1, 12)) + ']>\n<a>&e11;</a>')
+BOMB = ('<?xml version="1.0"?>\n<!DOCTYPE a [<!ENTITY e0 "ha">' +
+        ''.join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10}">' for i in range(1, 12)) +
+        ']>\n<a>&e11;</a>')
 
 
 @pytest.mark.parametrize('name, content, reason', [
     ('session.xml', None, 'file cannot be read: Sessions/900/session.xml'),
-    ('session.xml', b'<session><track view="0"', 'XML is damaged: Sessions/900/session.xml: unclosed token: '
+    ('session.xml', b'<session><track view="0"',
+     'XML is damaged: Sessions/900/session.xml: unclosed token: '
      'line 1, column 9'),
-    ('session.xml', b'', 'XML is damaged: Sessions/900/session.xml: no element found: line 1, column 0'),
+    ('session.xml', b'',
+     'XML is damaged: Sessions/900/session.xml: no element found: line 1, column 0'),
     ('session.xml', b'<session/>', 'view is not known'),
     ('session.xml', b'<session><track view="3"/></session>', 'view is not known'),
-    ('S053-010.xml', b'<a>\n<Metatag Name="Emotion"', 'XML is damaged: Sessions/900/S053-010.xml: unclosed '
+    ('S053-010.xml', b'<a>\n<Metatag Name="Emotion"',
+     'XML is damaged: Sessions/900/S053-010.xml: unclosed '
      'token: line 2, column 0'),
     ('S053-010.xml', b'\xff\xfe\x00', 'XML is damaged: Sessions/900/S053-010.xml'),
-    ('S053-010.xml', b'<?xml version="1.0" encoding="none"?><a/>', 'XML is damaged: Sessions/900/S053-'),
-    ('S053-010.xml', b'<?xml version="1.0" encoding="shift-jis"?><a/>', 'XML is damaged: Sessions/900/'),
+    ('S053-010.xml', b'<?xml version="1.0" encoding="none"?><a/>',
+     'XML is damaged: Sessions/900/S053-'),
+    ('S053-010.xml', b'<?xml version="1.0" encoding="shift-jis"?><a/>',
+     'XML is damaged: Sessions/900/'),
     ('S053-010.xml', BOMB.encode(), 'XML declares a document type: Sessions/900/S053-010.xml'),
     ('S053-010.xml', BOMB.replace('?>', ' encoding="utf-16"?>', 1).encode('utf-16'),
      'XML declares a document type: Sessions/900/S053-010.xml'),
@@ -196,7 +218,9 @@ def test_a_session_that_cannot_be_used_is_named(raw, name, content, reason):
     file = raw / 'Sessions' / '900' / name
     file.unlink() if content is None else file.write_bytes(content)
     rows, report = read(raw)
-    (session, why), = [entry for entry in report['left_out'] if entry[1] not in ('dual view', 'profile view')]
+    (session, why), = [
+        entry for entry in report['left_out'] if entry[1] not in ('dual view', 'profile view')
+    ]
     assert session == 'Sessions/900' and why.startswith(reason) and '\n' not in why
     assert {row['sequence'] for row in rows} == {'1767', '1841'}
     assert report['found'] == 6 and report['unlabelled'] == ['Sessions/5']
@@ -233,7 +257,8 @@ def test_a_video_cut_short_has_the_frames_that_can_be_read(tmp_path, codec):
     (3, 12, 7, [6, 7, 8]), (1, 12, 7, [7]), (2, 12, 7, [6, 7]), (4, 12, 7, [5, 6, 7, 8]),
     (3, 12, 1, [1, 2, 3]), (3, 12, 2, [1, 2, 3]), (3, 12, 11, [9, 10, 11]), (3, 4, 3, [1, 2, 3]),
     (11, 12, 5, list(range(1, 12))), (None, 12, 7, [1, 2, 3, 4, 5, 6, 7]), (None, 12, 1, [1])])
-def test_queries_lie_around_the_peak_inside_the_video_after_frame_0(tmp_path, frames, length, peak, expected):
+def test_queries_lie_around_the_peak_inside_the_video_after_frame_0(tmp_path, frames, length, peak,
+                                                                    expected):
     add(tmp_path, '1', 'S030-001', 4, frames=length)
     (tmp_path / 'peaks.csv').write_text(f'session,frame\n1,{peak}\n')
     rows, _ = read(tmp_path, frames)
@@ -267,14 +292,16 @@ def test_peaks_of_the_csv_come_first(raw):
     ('', 'line 1: expected the columns session,frame, got nothing.'),
     ('session,frame\n900,3\n1768,3\n', "line 3: there is no session '1768' in Sessions."),
     ('session,frame\n\n\n,3\n', "line 4: there is no session '' in Sessions."),
-    ('session,frame\n900,3\n1767,4\n900,3\n', 'line 4: session 900 is there a second time, after line 2'),
+    ('session,frame\n900,3\n1767,4\n900,3\n',
+     'line 4: session 900 is there a second time, after line 2'),
     ('session,frame\n900,0\n', "line 2: frame '0' of session 900 is not a whole number above 0"),
     ('session,frame\n900,-1\n', "line 2: frame '-1' of session 900 is not"),
     ('session,frame\n900,3.5\n', "line 2: frame '3.5' of session 900 is not"),
     ('session,frame\n900\n', "line 2: frame '' of session 900 is not"),
     ('session,frame\n900,\u0663\n', "line 2: frame '\u0663' of session 900 is not"),
     ('session,frame\n900,9999999999\n', "line 2: frame '9999999999' of session 900 is not"),
-    ('session,frame\n1767,3\n900,12\n', 'line 3: frame 12 is not in the video, whose last frame is 11.'),
+    ('session,frame\n1767,3\n900,12\n',
+     'line 3: frame 12 is not in the video, whose last frame is 11.'),
     ('session,frame\n900,\udcff\n', 'cannot be read as peaks'),
 ])
 def test_bad_peaks(raw, content, sentence):
@@ -286,7 +313,8 @@ def test_bad_peaks(raw, content, sentence):
 
 
 def test_neither_movement_nor_size_of_the_head_is_an_expression(tmp_path):
-    """Only the mouth counts: it is widest in frame 4, the head is nearest and turned most in the last."""
+    """Only the mouth counts: it is widest in frame 4, the head is nearest and turned most in the
+    last."""
     add(tmp_path, '1', 'S030-001', 4)
 
     def move(number, path):
@@ -300,7 +328,8 @@ def test_neither_movement_nor_size_of_the_head_is_an_expression(tmp_path):
 
 @pytest.mark.parametrize('bad', [{2}, {10}, {11}, {1}, {0}, {3, 10}, {2, 3}, {6}])
 def test_a_bad_detection_is_no_peak(tmp_path, bad):
-    """Points that are far off, in one frame or two: another face, say, with its eyes and mouth elsewhere."""
+    """Points that are far off, in one frame or two: another face, say, with its eyes and mouth
+    elsewhere."""
     add(tmp_path, '1', 'S030-001', 4)
     wrong = REST + [[-60, 40], [50, -30], [0, 50], [-40, 10], [70, -20]]
 
@@ -309,7 +338,8 @@ def test_a_bad_detection_is_no_peak(tmp_path, bad):
     aligned = wrong @ align.similarity(wrong, align.TARGET)[:, :2].T  # it would win
     calm = REST @ align.similarity(REST, align.TARGET)[:, :2].T
     peak = moved(7, '') @ align.similarity(moved(7, ''), align.TARGET)[:, :2].T
-    distance = [((points - points.mean(0) - calm + calm.mean(0)) ** 2).sum() for points in (aligned, peak)]
+    distance = [((points - points.mean(0) - calm + calm.mean(0))**2).sum()
+                for points in (aligned, peak)]
     assert distance[0] > 2 * distance[1]
     assert frames_of(read(tmp_path, 1, move)[0], '1') == [7]
 
@@ -325,19 +355,22 @@ def test_frames_without_a_face_or_with_no_face_s_points_are_passed_over(tmp_path
 
 def test_a_video_whose_first_frame_has_no_face_is_left_out(raw):
     rows, report = read(raw, no_face=(0,))
-    assert rows == [] and ('Sessions/900', 'no face found: Sessions/900/S053-010.avi#0') in report['left_out']
+    assert rows == [] and ('Sessions/900',
+                           'no face found: Sessions/900/S053-010.avi#0') in report['left_out']
     rows, report = read(raw, move=lambda number, path: np.zeros((5, 2)))
     reason = 'the five points of the face coincide: Sessions/900/S053-010.avi#0'
     assert rows == [] and ('Sessions/900', reason) in report['left_out']
     assert {row['frame'] for row in read(raw, 1, no_face={*range(1, LENGTH)} - {5})[0]} == {5}
     rows, report = read(raw, no_face=range(1, LENGTH))
-    assert rows == [] and ('Sessions/900', 'no face found: in no frame after the first') in report['left_out']
+    assert rows == [] and ('Sessions/900',
+                           'no face found: in no frame after the first') in report['left_out']
     assert report['note'].startswith('Peak frames: 0 from peaks.csv, 0 by the landmark rule')
 
 
 def test_a_wrong_folder_says_what_was_expected_and_found(tmp_path):
     (tmp_path / 'photos').mkdir()
-    with pytest.raises(SystemExit, match="holds the folder Sessions of MMI, .* this one holds 'photos'"):
+    with pytest.raises(SystemExit,
+                       match="holds the folder Sessions of MMI, .* this one holds 'photos'"):
         read(tmp_path)
     with pytest.raises(SystemExit, match='none is not a folder: RAW must name one'):
         read(tmp_path / 'none')

@@ -1,4 +1,5 @@
-"""The networks: committed files in step with the program, shapes of the paper's Table 1, sharing, and which loss is where."""
+"""The networks: committed files in step with the program, shapes of the paper's Table 1, sharing,
+and which loss is where."""
 from pathlib import Path
 
 import caffe
@@ -10,12 +11,13 @@ from google.protobuf import text_format
 from data_prep import pair_lmdb
 from prototxt import net
 
-LOSSES = {'cnn': {'loss_cls'}, 'metric': {'loss_cls', 'loss_contr'},
-          'autoencoder': {'loss_recon_i'}, 'identity': {'loss_cls'}, 'generator': {'loss_gen_r'}, 'expression': {'loss_cls'},
-          's0r0': {'loss_cls', 'loss_gen_r'},
-          's1r0': {'loss_cls', 'loss_gen_r', 'loss_contr'},
-          's0r1': {'loss_cls', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i'},
-          's1r1': {'loss_cls', 'loss_gen_r', 'loss_contr', 'loss_recon_r', 'loss_recon_i'}}
+LOSSES = {
+    'cnn': {'loss_cls'}, 'metric': {'loss_cls', 'loss_contr'}, 'autoencoder': {'loss_recon_i'},
+    'identity': {'loss_cls'}, 'generator': {'loss_gen_r'}, 'expression': {'loss_cls'},
+    's0r0': {'loss_cls', 'loss_gen_r'}, 's1r0': {'loss_cls', 'loss_gen_r', 'loss_contr'}, 's0r1': {
+        'loss_cls', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i'
+    }, 's1r1': {'loss_cls', 'loss_gen_r', 'loss_contr', 'loss_recon_r', 'loss_recon_i'}
+}
 
 
 def load(text, path, phase=caffe.TEST):
@@ -27,9 +29,14 @@ def load(text, path, phase=caffe.TEST):
 def pairs(tmp_path_factory):
     """The path of an LMDB of eight random pairs."""
     path = tmp_path_factory.mktemp('pairs') / 'train'
-    crops = {i: np.random.RandomState(i).randint(0, 256, (66, 66)).astype(np.uint8) for i in range(8)}
-    rows = [dict(subject='S001', sequence='001', frame=f'{i}', expression=('anger', 'happy')[i % 2], path=i, reference=0)
-            for i in range(8)]
+    crops = {
+        i: np.random.RandomState(i).randint(0, 256, (66, 66)).astype(np.uint8)
+        for i in range(8)
+    }
+    rows = [
+        dict(subject='S001', sequence='001', frame=f'{i}', expression=('anger', 'happy')[i % 2],
+             path=i, reference=0) for i in range(8)
+    ]
     pair_lmdb.write(str(path), rows, ['anger', 'happy'], crops.get)
     return f'{path}_lmdb'
 
@@ -54,32 +61,46 @@ def test_training_net_has_the_variants_losses(variant, pairs, tmp_path):
 
 def test_loss_weights_are_the_papers(pairs):
     text = net.train_val('s1r1', 2, pairs, pairs, pixel_scale=1.0)
-    layers = {layer.name: layer for layer in text_format.Parse(text, caffe_pb2.NetParameter()).layer}
+    layers = {
+        layer.name: layer
+        for layer in text_format.Parse(text, caffe_pb2.NetParameter()).layer
+    }
     weights = {name: list(layers[name].loss_weight) or [1] for name in LOSSES['s1r1']}
-    assert weights == {'loss_cls': [1], 'loss_contr': [1], 'loss_gen_r': [1], 'loss_recon_r': [0.25], 'loss_recon_i': [0.25]}
+    assert weights == {
+        'loss_cls': [1], 'loss_contr': [1], 'loss_gen_r': [1], 'loss_recon_r': [0.25],
+        'loss_recon_i': [0.25]
+    }
 
 
 @pytest.mark.parametrize('variant', net.VARIANTS)
 def test_shapes_are_those_of_table_1(variant, tmp_path):
     deployed = load(net.deploy(variant, 6), tmp_path)
     shapes = {name: blob.data.shape for name, blob in deployed.blobs.items()}
-    assert [shapes[f'en2/pool{i}'] for i in (1, 2, 3)] == [(1, 32, 32, 32), (1, 64, 16, 16), (1, 96, 8, 8)]
+    assert [shapes[f'en2/pool{i}'] for i in (1, 2, 3)] == [(1, 32, 32, 32), (1, 64, 16, 16),
+                                                           (1, 96, 8, 8)]
     assert shapes['fc1'] == (1, 384) and shapes['prob'] == (1, 6)
     if variant in net.GCNETS:
-        assert [shapes[f'de1_r/deconv{i}'] for i in (1, 2, 3)] == [(1, 32, 16, 16), (1, 64, 32, 32), (1, 1, 64, 64)]
+        assert [shapes[f'de1_r/deconv{i}'] for i in (1, 2, 3)] == [(1, 32, 16, 16), (1, 64, 32, 32),
+                                                                   (1, 1, 64, 64)]
         assert shapes['delta'] == (1, 96, 8, 8) and shapes['generated'] == (1, 1, 64, 64)
     drawn = {'generated', 'reconstructed_r', 'reconstructed_i'} & set(shapes)
     assert drawn == (set() if variant not in net.GCNETS else {'generated'} if variant[3] == '0' else
                      {'generated', 'reconstructed_r', 'reconstructed_i'})
-    kernels = {layer: deployed.params[layer][0].data.shape[2:] for layer in deployed.params if 'conv' in layer}
-    assert all(kernel == ((5, 5) if layer.endswith(('/conv1', '/deconv3')) else (3, 3)) for layer, kernel in kernels.items())
+    kernels = {
+        layer: deployed.params[layer][0].data.shape[2:]
+        for layer in deployed.params
+        if 'conv' in layer
+    }
+    assert all(kernel == ((5, 5) if layer.endswith(('/conv1', '/deconv3')) else (3, 3))
+               for layer, kernel in kernels.items())
 
 
 def test_the_two_streams_of_en2_are_one(pairs, tmp_path):
     trained = load(net.train_val('s1r1', 2, pairs, pairs, batch_size=4), tmp_path, caffe.TRAIN)
     trained.params['en2/conv2'][0].data[...] = 3
     trained.params['en2/scale1'][1].data[...] = 7
-    assert (trained.params['en2_r/conv2'][0].data == 3).all() and (trained.params['en2_r/scale1'][1].data == 7).all()
+    assert (trained.params['en2_r/conv2'][0].data
+            == 3).all() and (trained.params['en2_r/scale1'][1].data == 7).all()
     assert not (trained.params['en1/conv2'][0].data == 3).any()
 
 
@@ -87,7 +108,8 @@ def test_decoders_learn_ten_times_faster(pairs):
     text = net.train_val('s1r1', 2, pairs, pairs)
     for layer in text_format.Parse(text, caffe_pb2.NetParameter()).layer:
         if layer.type in ('Convolution', 'Deconvolution'):
-            assert (layer.param[0].lr_mult if layer.param else 1) == (10 if layer.name.startswith('de') else 1)
+            assert (layer.param[0].lr_mult
+                    if layer.param else 1) == (10 if layer.name.startswith('de') else 1)
 
 
 def test_solver_is_the_papers(tmp_path):
@@ -95,11 +117,14 @@ def test_solver_is_the_papers(tmp_path):
     path.write_text(net.solver('net.prototxt', 'snapshots/s1r1'))
     solver = text_format.Parse(path.read_text(), caffe_pb2.SolverParameter())
     assert (solver.type, solver.lr_policy, solver.max_iter) == ('Nesterov', 'inv', 300000)
-    assert [solver.base_lr, solver.momentum, solver.weight_decay] == pytest.approx([0.001, 0.9, 0.0001])
+    assert [solver.base_lr, solver.momentum, solver.weight_decay] == pytest.approx(
+        [0.001, 0.9, 0.0001])
 
 
 def test_a_generator_of_the_change_starts_from_the_face_itself(pairs, tmp_path):
-    changed = load(net.train_val('generator', 2, pairs, pairs, test_batch_size=8, generator='change'), tmp_path)
+    changed = load(
+        net.train_val('generator', 2, pairs, pairs, test_batch_size=8, generator='change'),
+        tmp_path)
     changed.params['de1_r/deconv3'][0].data[...] = 0
     for name in changed.params:
         if '/bn' in name:
@@ -108,19 +133,25 @@ def test_a_generator_of_the_change_starts_from_the_face_itself(pairs, tmp_path):
     np.testing.assert_array_equal(changed.blobs['generated'].data, changed.blobs['query'].data)
 
 
-@pytest.mark.parametrize('variant, settings, words', [
-    ('s2r2', {}, "no variant 's2r2'; there are cnn, metric, s0r0"), ('s1r1', {'margn': 1}, "no setting 'margn'; there are"),
-    ('s1r1', {'codes': 'huge'}, "codes cannot be 'huge'")])
+@pytest.mark.parametrize('variant, settings, words',
+                         [('s2r2', {}, "no variant 's2r2'; there are cnn, metric, s0r0"),
+                          ('s1r1', {'margn': 1}, "no setting 'margn'; there are"),
+                          ('s1r1', {'codes': 'huge'}, "codes cannot be 'huge'")])
 def test_unknown_names_are_refused(variant, settings, words):
     with pytest.raises(ValueError, match=words):
         net.deploy(variant, 7, **settings)
 
 
 @pytest.mark.parametrize('variant', ALL)
-@pytest.mark.parametrize('settings', [dict(codes='raw', margin=40.0, standardize=False), dict(decoder='switches'),
-                                      dict(picture='normalized'), dict(generator='change')])
+@pytest.mark.parametrize('settings', [
+    dict(codes='raw', margin=40.0, standardize=False),
+    dict(decoder='switches'),
+    dict(picture='normalized'),
+    dict(generator='change')
+])
 def test_every_reading_of_the_paper_makes_a_network(variant, settings, pairs, tmp_path):
-    trained = load(net.train_val(variant, 2, pairs, pairs, batch_size=4, **settings), tmp_path, caffe.TRAIN)
+    trained = load(net.train_val(variant, 2, pairs, pairs, batch_size=4, **settings), tmp_path,
+                   caffe.TRAIN)
     assert set(trained.outputs) == LOSSES[variant]
     assert all(np.isfinite(value).all() for value in trained.forward().values())
     deployed = load(net.deploy(variant, 8, **settings), tmp_path)
@@ -131,17 +162,25 @@ def test_every_reading_of_the_paper_makes_a_network(variant, settings, pairs, tm
 
 
 def test_a_sample_without_reference_has_no_part_in_its_losses(tmp_path):
-    crops = {i: np.random.RandomState(i).randint(0, 256, (66, 66)).astype(np.uint8) for i in range(4)}
-    rows = [dict(subject='S001', sequence='001', frame=f'{i}', expression='a', path=i, reference=0 if i % 2 else None)
-            for i in range(4)]
+    crops = {
+        i: np.random.RandomState(i).randint(0, 256, (66, 66)).astype(np.uint8)
+        for i in range(4)
+    }
+    rows = [
+        dict(subject='S001', sequence='001', frame=f'{i}', expression='a', path=i,
+             reference=0 if i % 2 else None) for i in range(4)
+    ]
     pair_lmdb.write(str(tmp_path / 'half'), rows, ['a'], crops.get)
-    both = load(net.train_val('s1r1', 1, tmp_path / 'half_lmdb', tmp_path / 'half_lmdb', test_batch_size=4), tmp_path)
+    both = load(
+        net.train_val('s1r1', 1, tmp_path / 'half_lmdb', tmp_path / 'half_lmdb', test_batch_size=4),
+        tmp_path)
     for name in both.params:  # or batch norm's untouched statistics divide by next to nothing
         if '/bn' in name or name == 'standardized':
             both.params[name][1].data[...] = both.params[name][2].data[...] = 1
     losses, blobs = both.forward(), both.blobs
     for loss, picture in (('loss_gen_r', 'generated'), ('loss_recon_r', 'reconstructed_r')):
         difference = (blobs[picture].data - blobs['reference'].data)[[1, 3]].astype(float)
-        assert losses[loss] == pytest.approx((difference ** 2).sum() / 2 / 2, rel=1e-4)  # half, over two samples
+        # half, over two samples
+        assert losses[loss] == pytest.approx((difference ** 2).sum() / 2 / 2, rel=1e-4)
     difference = (blobs['reconstructed_i'].data - blobs['query'].data).astype(float)
     assert losses['loss_recon_i'] == pytest.approx((difference ** 2).sum() / 2 / 4, rel=1e-4)

@@ -1,11 +1,11 @@
 import os
 
-import pytest
-
 import drawn
+import pytest
+from test_build import table
+
 from data_prep import build
 from data_prep.sets import oulu
-from test_build import table
 
 CLASSES = ('anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
 FOLDERS = ('Anger', 'Disgust', 'Fear', 'Happiness', 'Sadness', 'Surprise')
@@ -36,14 +36,16 @@ def test_rows(raw):
         ('P010', 'surprise', frame) for frame in (9, 10, 11)]
     assert all(row['expression'] == row['sequence'] for row in rows)
     happy = [row for row in rows if row['expression'] == 'happy']
-    assert [row['path'] for row in happy] == [f'VL/Strong/P001/Happiness/00{frame}.jpeg' for frame in '345']
+    assert [row['path']
+            for row in happy] == [f'VL/Strong/P001/Happiness/00{frame}.jpeg' for frame in '345']
     assert {row['reference'] for row in happy} == {'VL/Strong/P001/Happiness/000.jpeg'}
     assert all('split' not in row for row in rows)
     assert points is None
     assert report == {'unit': 'sequences', 'found': 7, 'unlabelled': [], 'left_out': []}
 
 
-@pytest.mark.parametrize('frames, expected', [(1, [11]), (5, [7, 8, 9, 10, 11]), (None, list(range(1, 12)))])
+@pytest.mark.parametrize('frames, expected', [(1, [11]), (5, [7, 8, 9, 10, 11]),
+                                              (None, list(range(1, 12)))])
 def test_number_of_frames(raw, frames, expected):
     rows, _, _ = oulu.read(str(raw), CLASSES, frames)
     assert [row['frame'] for row in rows if row['subject'] == 'P010'] == expected
@@ -68,7 +70,8 @@ def test_a_sequence_that_cannot_be_used_is_named(raw, numbers, frames, reason):
 def test_the_shortest_sequence(raw):
     add(raw / 'VL' / 'Strong', 'P002', 'Happiness', range(4))
     rows, _, report = oulu.read(str(raw), CLASSES, 3)
-    assert [row['frame'] for row in rows if row['subject'] == 'P002'] == [1, 2, 3] and not report['left_out']
+    assert [row['frame'] for row in rows if row['subject'] == 'P002'
+            ] == [1, 2, 3] and not report['left_out']
 
 
 def test_folders_that_are_no_class(raw):
@@ -85,7 +88,8 @@ def test_folders_that_are_no_class(raw):
 def test_litter_is_passed_over(raw):
     before = oulu.read(str(raw), CLASSES)
     for litter in ('P001/Anger/._000.jpeg', 'P001/Anger/Thumbs.db', 'P001/Anger/006.jpg', 'P003',
-                   'P001/Anger/0006.jpeg', 'P001/Thumbs.db', 'notes/Anger/000.jpeg', 'P001/.hidden/000.jpeg'):
+                   'P001/Anger/0006.jpeg', 'P001/Thumbs.db', 'notes/Anger/000.jpeg',
+                   'P001/.hidden/000.jpeg'):
         (raw / 'VL' / 'Strong' / litter).parent.mkdir(exist_ok=True, parents=True)
         (raw / 'VL' / 'Strong' / litter).touch()
     assert oulu.read(str(raw), CLASSES) == before
@@ -97,7 +101,8 @@ def test_raw_may_hold_it_one_or_two_folders_down(tmp_path, above):
     add(top / above / 'VL' / 'Strong', 'P080', 'Fear', range(3))
     add(top / 'C_PreProcessImg' / 'VL_Acropped' / 'Strong', 'P080', 'Fear', range(3))
     (row,), _, _ = oulu.read(str(top), CLASSES, 1)
-    assert row['path'] == f'{above}/VL/Strong/P080/Fear/002.jpeg' and os.path.isfile(top / row['path'])
+    assert row['path'] == f'{above}/VL/Strong/P080/Fear/002.jpeg' and os.path.isfile(
+        top / row['path'])
     assert row['reference'] == f'{above}/VL/Strong/P080/Fear/000.jpeg'
 
 
@@ -126,15 +131,18 @@ def test_a_file_in_place_of_the_folder(tmp_path):
 
 def test_two_copies(raw):
     add(raw / 'copy' / 'VL' / 'Strong', 'P001', 'Anger', range(4))
-    with pytest.raises(SystemExit, match='holds VL/Strong 2 times, in VL/Strong and copy/VL/Strong: RAW '):
+    with pytest.raises(SystemExit,
+                       match='holds VL/Strong 2 times, in VL/Strong and copy/VL/Strong: RAW '):
         oulu.read(str(raw), CLASSES)
 
 
 def test_build(tmp_path):
     for person in range(1, 11):
         for number in range(2):
-            drawn.write(tmp_path / 'raw/OriginalImg/VL/Strong' / f'P{person:03d}' / FOLDERS[person % 6]
-                        / f'{number:03d}.jpeg', drawn.face(person, number)[0])
+            drawn.write(
+                tmp_path / 'raw/OriginalImg/VL/Strong' / f'P{person:03d}' / FOLDERS[person % 6] /
+                f'{number:03d}.jpeg',
+                drawn.face(person, number)[0])
     build.build(str(tmp_path / 'oulu'), 'oulu', str(tmp_path / 'raw'), frames=1)
     (row,) = table(tmp_path / 'oulu' / 'fold6' / 'test.csv')
     assert row['key'].endswith('_P007_disgust_1') and row['label'] == '1'

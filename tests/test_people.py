@@ -1,12 +1,12 @@
 import shutil
 
+import ckplus_tree
 import numpy as np
 import pytest
+from test_build import program, table
 
-import ckplus_tree
 from data_prep import build, folds, pair_lmdb
 from data_prep.sets import people
-from test_build import program, table
 
 
 @pytest.fixture(scope='module')
@@ -18,7 +18,8 @@ def test_every_second_frame_of_each_labelled_sequence(raw):
     rows, points, report = people.read(raw)
     assert [row['frame'] for row in rows] == [1, 3, 5] * 26
     assert all(row['expression'] == row['subject'] for row in rows)
-    assert [row['reference'] for row in rows] == [rows[i - i % 3]['path'] for i in range(len(rows))]  # the first frame
+    # the first frame
+    assert [row['reference'] for row in rows] == [rows[i - i % 3]['path'] for i in range(len(rows))]
     assert rows[2]['path'] == 'cohn-kanade-images/S005/001/S005_001_00000005.png'
     assert set(points) == {row['path'] for row in rows}
     assert report == {'unit': 'sequences', 'found': 27, 'unlabelled': ['S005/003'], 'left_out': []}
@@ -42,13 +43,16 @@ def test_everybody_is_a_class(raw, tmp_path):
     everybody = [f'S{person * 7 + 5:03d}' for person in range(13)]
     assert (tmp_path / 'demo_people' / 'classes.txt').read_text().split() == everybody
     assert not (tmp_path / 'demo_people' / 'folds.csv').exists()
-    train, test = (table(tmp_path / 'demo_people' / 'fold0' / f'{part}.csv') for part in ('train', 'test'))
+    train, test = (table(tmp_path / 'demo_people' / 'fold0' / f'{part}.csv')
+                   for part in ('train', 'test'))
     assert {row['subject'] for row in train} == {row['subject'] for row in test} == set(everybody)
     assert not {row['path'] for row in train} & {row['path'] for row in test}
     assert (len(train), len(test)) == (5 * 13, 13)
-    pairs = [(query, reference, label) for _, query, reference, label in pair_lmdb.read(str(tmp_path / 'demo_people/fold0/test_lmdb'))]
+    pairs = [(query, reference, label) for _, query, reference, label in pair_lmdb.read(
+        str(tmp_path / 'demo_people/fold0/test_lmdb'))]
     assert [label for *_, label in pairs] == list(range(13))
-    assert any(not np.array_equal(query, reference) for query, reference, _ in pairs)  # its sequence's first frame
+    # its sequence's first frame
+    assert any(not np.array_equal(query, reference) for query, reference, _ in pairs)
 
 
 def test_a_folder_that_is_not_ckplus(tmp_path, monkeypatch):
@@ -57,7 +61,8 @@ def test_a_folder_that_is_not_ckplus(tmp_path, monkeypatch):
 
 
 def test_one_in_ten_of_each_person_is_tested():
-    rows = [{'subject': who, 'path': f'{who}{n}'} for who, count in [('a', 2), ('b', 9), ('c', 10), ('d', 25)]
+    rows = [{'subject': who, 'path': f'{who}{n}'}
+            for who, count in [('a', 2), ('b', 9), ('c', 10), ('d', 25)]
             for n in range(1, count + 1)]
     (train, test), = folds.split_within_person(rows)
     assert [row['path'] for row in test] == ['a2', 'b9', 'c10', 'd10', 'd20']

@@ -29,10 +29,12 @@ def test_read_grey_names_what_is_wrong(tmp_path):
 
 def test_a_jpeg_cut_short_is_no_picture(tmp_path):
     """OpenCV alone would fill up what is missing with grey."""
-    image = cv2.GaussianBlur(np.random.RandomState(0).randint(0, 256, (90, 90)).astype(np.uint8), (0, 0), 2)
+    image = cv2.GaussianBlur(
+        np.random.RandomState(0).randint(0, 256, (90, 90)).astype(np.uint8), (0, 0), 2)
     whole = cv2.imencode('.jpg', image)[1].tobytes()
     assert np.abs(pictures.decode(whole) - image.astype(float)).mean() < 3
-    assert np.array_equal(pictures.decode(whole + bytes(100)), pictures.decode(whole))  # padding does no harm
+    # padding does no harm
+    assert np.array_equal(pictures.decode(whole + bytes(100)), pictures.decode(whole))
     for length in (len(whole) // 2, len(whole) - 1):
         with pytest.raises(ValueError, match='cut short'):
             pictures.decode(whole[:length])
@@ -55,5 +57,7 @@ def test_pictures_inside_a_file(tmp_path, monkeypatch):
     clip = f'{tmp_path}/a/clip.avi'
     assert pictures.read_grey(str(tmp_path), 'a/clip.avi#31') == ('frame', clip, 31, False)
     assert pictures.read_grey(str(tmp_path), 'a/clip.avi#31@clockwise') == ('frame', clip, 31, True)
-    assert pictures.read_grey(str(tmp_path), 'fer2013.csv#12') == ('picture', f'{tmp_path}/fer2013.csv', 12)
-    assert pictures.size(str(tmp_path), 'a/clip.avi#31') == 70 and pictures.size(str(tmp_path), 'b.csv#1') is None
+    assert pictures.read_grey(str(tmp_path),
+                              'fer2013.csv#12') == ('picture', f'{tmp_path}/fer2013.csv', 12)
+    assert pictures.size(str(tmp_path), 'a/clip.avi#31') == 70 and pictures.size(
+        str(tmp_path), 'b.csv#1') is None

@@ -1,5 +1,5 @@
-"""Prediction on one's own pictures: real Caffe with random weights, drawn faces; against the path of the
-test, and against a forward pass of Caffe's own."""
+"""Prediction on one's own pictures: real Caffe with random weights, drawn faces; against the path
+of the test, and against a forward pass of Caffe's own."""
 import json
 import os
 import re
@@ -13,13 +13,13 @@ from pathlib import Path
 
 import caffe
 import cv2
+import drawn
 import lmdb
 import numpy as np
+import places
 import pytest
 from caffe.proto import caffe_pb2
 
-import drawn
-import places
 from data_prep import align, detect
 from prototxt import net
 from tools import evaluate, predict, predictor
@@ -38,7 +38,8 @@ def make_run(folder, variant, seed=0):
     caffe.set_random_seed(seed)
     made = caffe.Net(str(folder / 'deploy.prototxt'), caffe.TEST)
     for name, blobs in made.params.items():
-        if '/bn' in name or name == 'standardized':  # means 0, variances 1, as if averaged over one batch
+        # means 0, variances 1, as if averaged over one batch
+        if '/bn' in name or name == 'standardized':
             for blob, value in zip(blobs, (0, 1, 1)):
                 blob.data[...] = value
     made.save(str(folder / f'snapshots/{variant}_iter_5.caffemodel'))
@@ -49,7 +50,8 @@ def make_run(folder, variant, seed=0):
 
 @pytest.fixture(scope='module')
 def made(tmp_path_factory):
-    """A folder with a run of S1R1 and one of the CNN, tested in this order, and pictures of drawn faces."""
+    """A folder with a run of S1R1 and one of the CNN, tested in this order, and pictures of drawn
+    faces."""
     place = tmp_path_factory.mktemp('made')
     for age, variant in ((100, 's1r1'), (50, 'cnn')):
         folder = place / f'runs/demo/{variant}/fold3_seed1'
@@ -59,8 +61,9 @@ def made(tmp_path_factory):
     for person in (1, 2, 3):
         drawn.write(place / f'faces/p{person}.png', drawn.face(person)[0])
     (large, _), (small, _) = drawn.face(2), drawn.face(5)
-    small = cv2.copyMakeBorder(cv2.resize(small, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA),
-                               0, 256 - 154, 0, 0, cv2.BORDER_REPLICATE)
+    small = cv2.copyMakeBorder(
+        cv2.resize(small, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA), 0, 256 - 154, 0, 0,
+        cv2.BORDER_REPLICATE)
     drawn.write(place / 'two.png', np.hstack([small, large]))
     drawn.write(place / 'nobody.png', np.full((200, 200), 128, np.uint8))
     return place
@@ -74,7 +77,8 @@ def place(made, tmp_path, monkeypatch):
 
 @pytest.fixture
 def program(place, monkeypatch, capfd):
-    """Runs the program; gives exit code or sentence, the lines of standard output, and standard error."""
+    """Runs the program; gives exit code or sentence, the lines of standard output, and standard
+    error."""
     def run(*arguments):
         monkeypatch.setattr(sys, 'argv', ['predict', '--workers', '2', *map(str, arguments)])
         try:
@@ -95,11 +99,13 @@ def write_lmdb(path, crops):
     environment = lmdb.open(f'{path}_lmdb', map_size=2 ** 20)
     with environment.begin(write=True) as transaction:
         for i, crop in enumerate(crops):
-            datum = caffe_pb2.Datum(channels=2, height=66, width=66, label=i % 3, data=crop.tobytes() * 2)
+            datum = caffe_pb2.Datum(channels=2, height=66, width=66, label=i % 3,
+                                    data=crop.tobytes() * 2)
             transaction.put(f'{i}'.encode(), datum.SerializeToString())
     environment.close()
-    Path(f'{path}.csv').write_text('key,subject,sequence,frame,expression\n'
-                                   + ''.join(f'{i},S,1,1,{CLASSES[i % 3]}\n' for i in range(len(crops))))
+    Path(f'{path}.csv').write_text('key,subject,sequence,frame,expression\n' +
+                                   ''.join(f'{i},S,1,1,{CLASSES[i % 3]}\n'
+                                           for i in range(len(crops))))
 
 
 # ---------------------------------------------------------------- the numbers
@@ -111,10 +117,14 @@ def test_probabilities_are_those_of_the_test(place):
     (fold.parent / 'classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
     names = [f'faces/p{person}.png' for person in (1, 2, 3)]
     for part in ('train', 'test'):
-        write_lmdb(fold / part, [align.crop(image(name), detect.faces(image(name))[0]) for name in names])
+        write_lmdb(fold / part,
+                   [align.crop(image(name),
+                               detect.faces(image(name))[0]) for name in names])
     (FOLDER / 'metrics.csv').write_text('iteration,loss_cls,test_accuracy\n5,1,1\n')
     evaluate.evaluate(FOLDER)
-    rows = [line.split(',')[4:] for line in (FOLDER / 'predictions.csv').read_text().splitlines()[1:]]
+    rows = [
+        line.split(',')[4:] for line in (FOLDER / 'predictions.csv').read_text().splitlines()[1:]
+    ]
     found = predictor.Predictor(FOLDER).batch(map(image, names))
     for (face,), (expression, *numbers) in zip(found, rows):
         assert face.expression == expression and list(face.probabilities) == CLASSES
@@ -128,19 +138,22 @@ def test_probabilities_are_those_of_the_test(place):
 
 
 def test_frequencies_are_priors(place, program):
-    """Twice as frequent in training is twice as probable, against the others; without `balance` nothing changes."""
+    """Twice as frequent in training is twice as probable, against the others; without `balance`
+    nothing changes."""
     face, = predictor.Predictor(FOLDER)(image('faces/p2.png'))
     same, = predictor.Predictor(FOLDER, frequencies=True)(image('faces/p2.png'))
     assert same.probabilities == face.probabilities
     rewrite(settings={'balance': 1}, counts=[10, 20, 70])
     weighted = np.array(list(face.probabilities.values())) * [1, 2, 7]
     found, = predictor.Predictor(FOLDER, frequencies=True)(image('faces/p2.png'))
-    assert list(found.probabilities.values()) == pytest.approx((weighted / weighted.sum()).tolist(), abs=1e-4)
+    assert list(found.probabilities.values()) == pytest.approx((weighted / weighted.sum()).tolist(),
+                                                               abs=1e-4)
     assert found.expression == CLASSES[weighted.argmax()]
     command = ('faces/p2.png', '--run', FOLDER, '--format', 'json')
     for options, expected in (((), face), (('--frequencies',), found)):
         _, (line,), err = program(*command, *options)
-        assert json.loads(line)['probabilities'] == pytest.approx(expected.probabilities, abs=1e-3) and 'balance' not in err
+        assert json.loads(line)['probabilities'] == pytest.approx(expected.probabilities,
+                                                                  abs=1e-3) and 'balance' not in err
     for counts in (None, [1, 2], ['a', 'b', 'c'], [0, 0, 0]):
         rewrite(counts=counts)
         assert 'does not say how many training images' in program(*command, '--frequencies')[0]
@@ -156,7 +169,8 @@ def test_pictures_are_those_of_caffes_own_pass(place):
     expected = deploy.forward(blobs=['generated'])
     np.testing.assert_allclose(face.face, crop[1:65, 1:65] / 255, atol=1e-6)
     np.testing.assert_allclose(face.reference, expected['generated'][0, 0], rtol=1e-4, atol=1e-5)
-    assert list(face.probabilities.values()) == pytest.approx(expected['prob'][0].tolist(), abs=1e-5)
+    assert list(face.probabilities.values()) == pytest.approx(expected['prob'][0].tolist(),
+                                                              abs=1e-5)
     cnn, = predictor.Predictor('runs/demo/cnn/fold3_seed1')(image('faces/p2.png'))
     assert cnn.reference is None and np.array_equal(cnn.face, face.face)
 
@@ -190,8 +204,9 @@ def test_grey_colour_alpha_and_16_bits_are_one_face(place, program):
     grey = image('faces/p1.png')
     alpha = np.dstack([grey, grey, grey, grey // 2])
     deep = grey.astype(np.uint16) * 257
-    for name, version in (('colour.png', np.dstack([grey] * 3)), ('alpha.png', alpha), ('grey.bmp', grey),
-                          ('deep.png', deep), ('deep_colour.png', np.dstack([deep] * 3)), ('deep.tif', deep)):
+    for name, version in (('colour.png', np.dstack(
+        [grey] * 3)), ('alpha.png', alpha), ('grey.bmp', grey), ('deep.png', deep),
+                          ('deep_colour.png', np.dstack([deep] * 3)), ('deep.tif', deep)):
         drawn.write(place / 'versions' / name, version)
     code, lines, _ = program('versions', '--format', 'json', '--run', FOLDER)
     faces = [json.loads(line) for line in lines]
@@ -227,7 +242,8 @@ def test_json_lines(program):
     assert first['points'][0][0] > 125 > second['points'][0][0]  # the larger one is on the right
     for face in (first, second):
         probabilities = face['probabilities']
-        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5) and list(probabilities) == CLASSES
+        assert sum(probabilities.values()) == pytest.approx(
+            1, abs=1e-5) and list(probabilities) == CLASSES
         assert face['expression'] == max(probabilities, key=probabilities.get)
 
 
@@ -246,7 +262,8 @@ def test_text_lines_and_the_drawing(program):
 
 
 def test_the_drawing_shows_difference_and_probabilities(place):
-    """On two flat pictures: each pixel of the difference has its value's colour, and bars their length."""
+    """On two flat pictures: each pixel of the difference has its value's colour, and bars their
+    length."""
     points = detect.faces(image('faces/p1.png'))[0]
     flat = np.full((64, 64), 0.8, np.float32)
     probabilities = dict(zip(CLASSES, (0.25, 0.7, 0.05)))
@@ -275,19 +292,22 @@ def test_a_folder(place, program):
     Path('faces/.hidden.png').write_text('')
     code, lines, err = program('faces')
     assert code == 0 and [line.split(':')[0] for line in lines] == [
-        'faces/p1.jpeg, face 1', 'faces/p1.jpeg, face 2', 'faces/p1.png, face 1', 'faces/p2.png, face 1',
-        'faces/p3.png, face 1', 'faces/q.png', 'drawn']
+        'faces/p1.jpeg, face 1', 'faces/p1.jpeg, face 2', 'faces/p1.png, face 1',
+        'faces/p2.png, face 1', 'faces/p3.png, face 1', 'faces/q.png', 'drawn'
+    ]
     assert lines[-2] == 'faces/q.png: no face found'
     assert err.splitlines()[1:] == ['faces/r.jpg: image is damaged or not an image']
     assert sorted(os.listdir('predictions')) == ['p1.jpeg.png', 'p1.png.png', 'p2.png', 'p3.png']
     code, lines, err = program('faces', '--format', 'json')
-    assert code == 0 and [json.loads(line)['image'] for line in lines] == [f'faces/{name}' for name in (
-        'p1.jpeg', 'p1.jpeg', 'p1.png', 'p2.png', 'p3.png')]
+    assert code == 0 and [json.loads(line)['image'] for line in lines] == [
+        f'faces/{name}' for name in ('p1.jpeg', 'p1.jpeg', 'p1.png', 'p2.png', 'p3.png')
+    ]
     assert 'faces/q.png: no face found\n' in err
 
 
 def write_video(path, images):
-    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, images[0].shape[::-1], False)
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, images[0].shape[::-1],
+                            False)
     for each in images:
         video.write(each)
     video.release()
@@ -332,8 +352,8 @@ def test_a_webcam(place, program, monkeypatch):
 
 def start(*arguments):
     """The program, started."""
-    return subprocess.Popen([sys.executable, '-m', 'tools.predict', *arguments], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, start_new_session=True,
+    return subprocess.Popen([sys.executable, '-m', 'tools.predict', *arguments],
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
                             env={**os.environ, 'PYTHONPATH': str(ROOT), 'GLOG_minloglevel': '2'})
 
 
@@ -344,8 +364,10 @@ def test_workers_do_not_outlive_the_program(place):
     json.loads(process.stdout.readline())  # it is at work
     workers = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
     # Ctrl-C goes to all of a terminal's processes; but it is the parent that ends them
-    assert all(int(re.search(r'SigIgn:\s*(\w+)', Path(f'/proc/{worker}/status').read_text())[1], 16) >> 1 & 1
-               for worker in workers)
+    assert all(
+        int(re.search(r'SigIgn:\s*(\w+)',
+                      Path(f'/proc/{worker}/status').read_text())[1], 16) >> 1 & 1
+        for worker in workers)
     process.kill()
     process.wait()
     process.communicate()
@@ -435,8 +457,10 @@ def test_pictures_that_give_nothing(place, program, name, sentence):
     for path in ('nobodies/a.png', 'nobodies/b.png'):
         drawn.write(place / path, image('nobody.png'))
     code, lines, err = program(name, '--format', 'json', '--out', 'drawn')
-    assert isinstance(code, str) and code.startswith(sentence) and code.endswith('.') and '\n' not in code
-    assert all(line.startswith('Model: ') or line.endswith('no face found') for line in err.splitlines())
+    assert isinstance(code,
+                      str) and code.startswith(sentence) and code.endswith('.') and '\n' not in code
+    assert all(
+        line.startswith('Model: ') or line.endswith('no face found') for line in err.splitlines())
     assert lines == [] and not list(place.glob('drawn/*'))
 
 
@@ -461,24 +485,31 @@ def half(path):
     path.write_bytes(path.read_bytes()[:path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize('damage, sentence', [
-    (lambda: shutil.rmtree(FOLDER), ' is no run folder: name one that'),
-    (lambda: (FOLDER / 'run.json').unlink(), 'run.json is missing: train this run first'),
-    (lambda: half(FOLDER / 'run.json'), 'run.json cannot be read'),
-    (lambda: rewrite(variant='identity'), ' tells no expressions: its variant is identity'),
-    (lambda: rewrite(classes=None), 'run.json has no list of classes'),
-    (lambda: rewrite(classes=CLASSES + ['neutral']), 'deploy.prototxt has 3 outputs `prob`, run.json 4 cla'),
-    (lambda: rewrite(crop={**network.ALIGNMENT, 'size': 70}), 'cropped in another way'),
-    (lambda: (FOLDER / 'deploy.prototxt').unlink(), 'deploy.prototxt'),
-    (lambda: half(FOLDER / 'deploy.prototxt'), 'remove runs/demo/s1r1/fold3_seed1 and train again.'),
-    (lambda: shutil.rmtree(FOLDER / 'snapshots'), 'has no snapshot: run `make train` first.'),
-    (lambda: half(SNAPSHOT), 'caffemodel is damaged or no file of Caffe'),
-    (lambda: edit(lambda model: model.layer.pop()), None),  # prob has no weights: nothing is missing
-    (lambda: edit(lambda model: [model.layer.pop() for _ in range(2)]), 'is cut short or of another net: '),
-    (lambda: edit(weight_nan), 'holds weights that are not finite'),
-    (lambda: SNAPSHOT.with_suffix('.solverstate').touch(), 'has no snapshot'),  # training was cut off
-    (lambda: rewrite(crop=None), None),  # from before it was noted
-])
+@pytest.mark.parametrize(
+    'damage, sentence',
+    [
+        (lambda: shutil.rmtree(FOLDER), ' is no run folder: name one that'),
+        (lambda: (FOLDER / 'run.json').unlink(), 'run.json is missing: train this run first'),
+        (lambda: half(FOLDER / 'run.json'), 'run.json cannot be read'),
+        (lambda: rewrite(variant='identity'), ' tells no expressions: its variant is identity'),
+        (lambda: rewrite(classes=None), 'run.json has no list of classes'),
+        (lambda: rewrite(classes=CLASSES + ['neutral']),
+         'deploy.prototxt has 3 outputs `prob`, run.json 4 cla'),
+        (lambda: rewrite(crop={**network.ALIGNMENT, 'size': 70}), 'cropped in another way'),
+        (lambda: (FOLDER / 'deploy.prototxt').unlink(), 'deploy.prototxt'),
+        (lambda: half(FOLDER / 'deploy.prototxt'),
+         'remove runs/demo/s1r1/fold3_seed1 and train again.'),
+        (lambda: shutil.rmtree(FOLDER / 'snapshots'), 'has no snapshot: run `make train` first.'),
+        (lambda: half(SNAPSHOT), 'caffemodel is damaged or no file of Caffe'),
+        # prob has no weights: nothing is missing
+        (lambda: edit(lambda model: model.layer.pop()), None),
+        (lambda: edit(lambda model: [model.layer.pop()
+                                     for _ in range(2)]), 'is cut short or of another net: '),
+        (lambda: edit(weight_nan), 'holds weights that are not finite'),
+        # training was cut off
+        (lambda: SNAPSHOT.with_suffix('.solverstate').touch(), 'has no snapshot'),
+        (lambda: rewrite(crop=None), None),  # from before it was noted
+    ])
 def test_runs_that_cannot_be_used(place, program, damage, sentence):
     damage()
     code, lines, _ = program('faces/p1.png', '--run', FOLDER, '--format', 'json')
@@ -503,26 +534,31 @@ def test_the_last_tested_run(place, program):
 
 
 def test_the_model_that_comes_with_the_project(place, program):
-    """It is taken where no run is tested; where one is, that one, and it is said that there is another."""
+    """It is taken where no run is tested; where one is, that one, and it is said that there is
+    another."""
     shutil.copytree(FOLDER, 'prototxt/trained')
     which = ('faces/p1.png', '--format', 'json')
     own = 'Model: runs/demo/cnn/fold3_seed1, iteration 5'
     assert program(*which)[2].splitlines() == [
-        f'{own}, the run that was tested last (RUN=prototxt/trained takes the one trained on photographs).']
+        f'{own}, the run that was tested last (RUN=prototxt/trained takes the one trained on photographs).'
+    ]
     assert program(*which, '--run', 'runs/demo/cnn/fold3_seed1')[2].splitlines() == [f'{own}.']
     os.remove('runs/demo/cnn/fold3_seed1/result.json')
     os.remove(FOLDER / 'result.json')
     code, lines, err = program(*which)
     assert code == 0 and len(lines) == 1 and err.splitlines() == [
         'Model: prototxt/trained, iteration 5, as no run is tested here: prototxt/trained/README.md says what it '
-        'can do.']
-    assert lines == program(*which, '--run', FOLDER)[1] != program(*which, '--run', 'runs/demo/cnn/fold3_seed1')[1]
+        'can do.'
+    ]
+    assert lines == program(*which, '--run', FOLDER)[1] != program(*which, '--run',
+                                                                   'runs/demo/cnn/fold3_seed1')[1]
     os.remove('prototxt/trained/run.json')
     assert program(*which)[0].startswith('There is no tested run in runs: ')
 
 
 @pytest.mark.parametrize('arguments, sentence', [
-    (('two.png', '--out', 'two.png'), 'two.png cannot be written (File exists): choose another OUT.'),
+    (('two.png', '--out', 'two.png'),
+     'two.png cannot be written (File exists): choose another OUT.'),
     (('two.png', '--out', '/proc/predictions'), '/proc/predictions cannot be written ('),
     (('two.png', '--out', '/proc'), '/proc cannot be written ('),
     (('faces', '--out', 'faces'), 'faces holds your own pictures, not to be overwritten'),

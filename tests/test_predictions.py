@@ -9,7 +9,8 @@ import pytest
 from tools.core import predictions, run_folder
 
 CSV = Path('runs/demo/results.csv')
-# What is written by hand: the test images of two folds, predictions of them, and the CSV that they must make.
+# What is written by hand: the test images of two folds, predictions of them, and the CSV that they
+# must make.
 IMAGES = {0: ['S01,001,7,happy', 'S01,001,8,happy', 'S01,002,5,anger'], 3: ['S04,001,9,anger']}
 PREDICTIONS = {0: ['S01,001,7,happy,happy,0.25,0.75',
                    'S01,001,8,happy,anger,0.6,0.4',
@@ -29,9 +30,12 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for fold, images in IMAGES.items():
         Path(f'data/demo/fold{fold}').mkdir(parents=True)
-        lines = [f'{i}_{image.replace(",", "_")},{image.rsplit(",", 1)[0]},0,{image.rsplit(",", 1)[1]},x.png'
-                 for i, image in enumerate(images)]
-        write(f'data/demo/fold{fold}/test.csv', 'key,subject,sequence,frame,label,expression,path', *lines)
+        lines = [
+            f'{i}_{image.replace(",", "_")},{image.rsplit(",", 1)[0]},0,{image.rsplit(",", 1)[1]},x.png'
+            for i, image in enumerate(images)
+        ]
+        write(f'data/demo/fold{fold}/test.csv', 'key,subject,sequence,frame,label,expression,path',
+              *lines)
     write('data/demo/classes.txt', 'anger', 'happy')
     run_of('cnn', 0, 1)
     run_of('s1r1', 3, 2)
@@ -78,14 +82,16 @@ def test_read_gives_arrays():
     assert found['frame'].tolist() == ['7', '8', '5', '9']
     assert found['truth'].tolist() == ['happy', 'happy', 'anger', 'anger']
     assert found['predicted'].tolist() == ['happy', 'anger', 'anger', 'anger']
-    assert all(np.issubdtype(found[name].dtype, np.integer) for name in ('fold', 'seed', 'iterations'))
+    assert all(
+        np.issubdtype(found[name].dtype, np.integer) for name in ('fold', 'seed', 'iterations'))
 
 
 def test_only_complete_runs_are_collected():
     run_of('cnn', 0, 2, reached=20)
     for seed, name in enumerate(['result.json', 'run.json', 'predictions.csv'], 3):
         (run_of('cnn', 3, seed) / name).unlink()
-    run_of('cnn', 3, 6).rename('runs/demo/cnn/fold3_seed6.kept')  # its run.json is of another folder
+    # its run.json is of another folder
+    run_of('cnn', 3, 6).rename('runs/demo/cnn/fold3_seed6.kept')
     write('runs/demo/cnn/fold3_seed9.txt', 'what a run says')
     (run_of('cnn', 3, 7) / 'result.json').write_text('{"iterations"')
     assert predictions.collect('demo') == [] and CSV.read_text().splitlines() == [HEADER, *ROWS]
@@ -119,22 +125,27 @@ def test_predictions_that_lack_an_image_are_left_out():
     assert CSV.read_text().splitlines() == [HEADER, ROWS[3]]
 
 
-@pytest.mark.parametrize('line, old, new, said', [
-    (1, 'happy', 'happy,sadness', 'line 1: the columns are'), (1, 'fold,', '', 'line 1: the columns are'),
-    (1, 'anger,happy', 'happy,anger', 'frame,truth,predicted,anger,happy: is it of another data set?'),
-    (3, ',0.4', '', 'line 3: 11 values are expected'), (3, '0.4', '0.4,0', 'line 3: 11 values are expected'),
-    (3, '0.4', 'x', 'line 3: a score is no number'), (3, '0.4', 'nan', 'line 3: anger was predicted'),
-    (3, '0.4', '0.7', 'line 3: anger was predicted, its score 0.6 is not the highest'),
-    (3, 'happy,anger', 'joy,anger', "line 3: truth 'joy' is none of anger, happy"),
-    (3, 'happy,anger', 'happy,joy', "line 3: predicted 'joy' is none of anger, happy"),
-    (3, 'cnn,0', 'cnn,zero', "line 3: fold must be a whole number, not 'zero'"),
-    (3, ',50,', ',-50,', 'line 3: iterations must be a whole number'),
-    (3, 'S01', 'S77', 'line 3: image S77 001 8 happy is not in data/demo/fold0/test.csv'),
-    (3, 'happy,anger', 'anger,anger', 'line 3: image S01 001 8 anger is not in'),
-    (3, ',8,', ',7,', 'line 3: image S01 001 7 happy is there twice'),
-    (5, 's1r1,3', 's1r1,0', 'line 5: image S04 001 9 anger is not in data/demo/fold0/test.csv'),
-    (5, 's1r1,3', 's1r1,7', 'which cannot be read'),
-    (4, ROWS[2], '', 'cnn, fold 0, seed 1 lacks 1 of the 3 images')])
+@pytest.mark.parametrize(
+    'line, old, new, said',
+    [(1, 'happy', 'happy,sadness', 'line 1: the columns are'),
+     (1, 'fold,', '', 'line 1: the columns are'),
+     (1, 'anger,happy', 'happy,anger',
+      'frame,truth,predicted,anger,happy: is it of another data set?'),
+     (3, ',0.4', '', 'line 3: 11 values are expected'),
+     (3, '0.4', '0.4,0', 'line 3: 11 values are expected'),
+     (3, '0.4', 'x', 'line 3: a score is no number'),
+     (3, '0.4', 'nan', 'line 3: anger was predicted'),
+     (3, '0.4', '0.7', 'line 3: anger was predicted, its score 0.6 is not the highest'),
+     (3, 'happy,anger', 'joy,anger', "line 3: truth 'joy' is none of anger, happy"),
+     (3, 'happy,anger', 'happy,joy', "line 3: predicted 'joy' is none of anger, happy"),
+     (3, 'cnn,0', 'cnn,zero', "line 3: fold must be a whole number, not 'zero'"),
+     (3, ',50,', ',-50,', 'line 3: iterations must be a whole number'),
+     (3, 'S01', 'S77', 'line 3: image S77 001 8 happy is not in data/demo/fold0/test.csv'),
+     (3, 'happy,anger', 'anger,anger', 'line 3: image S01 001 8 anger is not in'),
+     (3, ',8,', ',7,', 'line 3: image S01 001 7 happy is there twice'),
+     (5, 's1r1,3', 's1r1,0', 'line 5: image S04 001 9 anger is not in data/demo/fold0/test.csv'),
+     (5, 's1r1,3', 's1r1,7', 'which cannot be read'),
+     (4, ROWS[2], '', 'cnn, fold 0, seed 1 lacks 1 of the 3 images')])
 def test_refusals(line, old, new, said):
     lines = [HEADER, *ROWS]
     assert old in lines[line - 1]

@@ -1,11 +1,11 @@
 import os
 
-import pytest
-
 import drawn
+import pytest
+from test_build import table
+
 from data_prep import build
 from data_prep.sets import rafdb
-from test_build import table
 
 CLASSES = ('anger', 'disgust', 'fear', 'happy', 'neutral', 'sadness', 'surprise')
 LIST = 'EmoLabel/list_patition_label.txt'
@@ -35,12 +35,17 @@ def edit(raw, *lines):
 
 def test_rows(raw):
     rows, points, report = rafdb.read(str(raw), CLASSES)
-    assert [(row['subject'], row['expression'], row['split']) for row in rows] == [
-        ('test_0001', 'happy', 'test'), ('test_0002', 'anger', 'test'), ('test_0003', 'neutral', 'test'),
-        ('train_00001', 'sadness', 'train'), ('train_00002', 'surprise', 'train'),
-        ('train_00003', 'disgust', 'train'), ('train_00010', 'fear', 'train')]
-    assert rows[3] == {'subject': 'train_00001', 'sequence': 'aligned', 'frame': 1, 'expression': 'sadness',
-                       'path': 'Image/aligned/train_00001_aligned.jpg', 'reference': None, 'split': 'train'}
+    assert [(row['subject'], row['expression'], row['split'])
+            for row in rows] == [('test_0001', 'happy', 'test'), ('test_0002', 'anger', 'test'),
+                                 ('test_0003', 'neutral', 'test'),
+                                 ('train_00001', 'sadness', 'train'),
+                                 ('train_00002', 'surprise', 'train'),
+                                 ('train_00003', 'disgust', 'train'),
+                                 ('train_00010', 'fear', 'train')]
+    assert rows[3] == {
+        'subject': 'train_00001', 'sequence': 'aligned', 'frame': 1, 'expression': 'sadness',
+        'path': 'Image/aligned/train_00001_aligned.jpg', 'reference': None, 'split': 'train'
+    }
     assert points is None
     assert report == {'unit': 'images', 'found': 7, 'unlabelled': [], 'left_out': []}
     assert rafdb.read(str(raw), CLASSES, None)[0] == rafdb.read(str(raw), CLASSES, 5)[0] == rows
@@ -88,7 +93,8 @@ def test_a_label_that_is_no_class_of_ours(raw):
 
 
 def test_pictures_without_a_line_are_unlabelled(raw):
-    for name in ('train_00011_aligned.jpg', 'two\nlines.jpg', '._test_0001_aligned.jpg', 'Thumbs.db'):
+    for name in ('train_00011_aligned.jpg', 'two\nlines.jpg', '._test_0001_aligned.jpg',
+                 'Thumbs.db'):
         (raw / 'Image' / 'aligned' / name).touch()
     rows, _, report = rafdb.read(str(raw), CLASSES)
     assert len(rows) == 7 and report['found'] == 9 and report['left_out'] == []
@@ -96,10 +102,12 @@ def test_pictures_without_a_line_are_unlabelled(raw):
 
 
 def test_line_endings_byte_order_mark_and_bytes_that_are_no_text(raw):
-    (raw / LIST).write_bytes(b'\xef\xbb\xbftrain_00001.jpg 5\r\ntrain_\xff.jpg 5\r\ntrain_00002.jpg\t1 \r\n')
+    (raw / LIST
+     ).write_bytes(b'\xef\xbb\xbftrain_00001.jpg 5\r\ntrain_\xff.jpg 5\r\ntrain_00002.jpg\t1 \r\n')
     rows, _, report = rafdb.read(str(raw), CLASSES)
     assert [row['expression'] for row in rows] == ['sadness', 'surprise']
-    assert report['left_out'] == [(f'{LIST}, line 2', r"not a picture and its label: 'train_\\xff.jpg 5'")]
+    assert report['left_out'] == [(f'{LIST}, line 2',
+                                   r"not a picture and its label: 'train_\\xff.jpg 5'")]
     assert report['found'] == 8 and len(report['unlabelled']) == 5
 
 
@@ -111,7 +119,8 @@ def test_wrong_folders(raw, tmp_path):
     (raw / 'EmoLabel').rename(raw / 'labels')
     with pytest.raises(SystemExit, match="with both, and this one holds 'Image', 'labels'[.]$"):
         rafdb.read(str(raw), CLASSES)
-    with pytest.raises(SystemExit, match=f'is not a folder: RAW must name one that holds {LIST} and Image/'):
+    with pytest.raises(SystemExit,
+                       match=f'is not a folder: RAW must name one that holds {LIST} and Image/'):
         rafdb.read(str(tmp_path / 'none'), CLASSES)
 
 
@@ -119,7 +128,8 @@ def test_the_compound_set_is_refused(raw):
     edit(raw, *(f'train_0001{label}.jpg {label}' for label in (8, 9, 10)))
     assert len(rafdb.read(str(raw), CLASSES)[0]) == 7
     edit(raw, *(f'train_0001{label}.jpg {label}' for label in (8, 9, 10, 11)))
-    with pytest.raises(SystemExit, match=f'{LIST} has the labels 8 to 11 of the compound set: RAW must'):
+    with pytest.raises(SystemExit,
+                       match=f'{LIST} has the labels 8 to 11 of the compound set: RAW must'):
         rafdb.read(str(raw), CLASSES)
 
 
@@ -127,10 +137,15 @@ def test_build(raw, tmp_path):
     for number, line in enumerate(LINES[:-1]):
         name = line.replace('.', ' ').split()[0]
         drawn.write(raw / 'Image' / 'aligned' / f'{name}_aligned.jpg', drawn.face(number)[0])
-    account = build.build(str(tmp_path / 'rafdb'), 'rafdb', str(raw))  # the last picture is an empty file
+    # the last picture is an empty file
+    account = build.build(str(tmp_path / 'rafdb'), 'rafdb', str(raw))
     assert 'test_0003/aligned' in account and sorted(os.listdir(tmp_path / 'rafdb'))[-1] == 'fold0'
-    train, test = (table(tmp_path / 'rafdb' / 'fold0' / f'{part}.csv') for part in ('train', 'test'))
-    assert {row['subject']: row['expression'] for row in train} == {
-        'train_00001': 'sadness', 'train_00002': 'surprise', 'train_00003': 'disgust', 'train_00010': 'fear'}
+    train, test = (table(tmp_path / 'rafdb' / 'fold0' / f'{part}.csv')
+                   for part in ('train', 'test'))
+    assert {row['subject']: row['expression']
+            for row in train} == {
+                'train_00001': 'sadness', 'train_00002': 'surprise', 'train_00003': 'disgust',
+                'train_00010': 'fear'
+            }
     assert [(row['key'][9:], row['label']) for row in test] == [('test_0001_aligned_1', '3'),
                                                                 ('test_0002_aligned_1', '0')]

@@ -1,4 +1,5 @@
-"""What is measured of generated references, against loops over hand-made faces and Caffe, face by face."""
+"""What is measured of generated references, against loops over hand-made faces and Caffe, face by
+face."""
 import csv
 import json
 import os
@@ -9,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 import test_figures
+
 from data_prep import pair_lmdb
 from tools import references, report
 from tools.core import network, run_folder, tested_run
@@ -26,14 +27,16 @@ def pictures(n, seed=0):
 
 
 def samples(true, subjects, more=()):
-    """Samples whose queries are their references, brighter; `more` are true references of a person Z."""
+    """Samples whose queries are their references, brighter; `more` are true references of a person
+    Z."""
     faces, people = references.gallery([*true, *more], [*subjects, *'Z' * len(more)])
-    return references.Samples(np.array(subjects), np.arange(len(true)), np.clip(true + 0.3, 0, 1), true,
-                              np.zeros(len(true), int), faces, people)
+    return references.Samples(np.array(subjects), np.arange(len(true)), np.clip(true + 0.3, 0, 1),
+                              true, np.zeros(len(true), int), faces, people)
 
 
 def measure(monkeypatch, of, generated, neutral=None):
-    """What is measured where the network draws `generated`, and says neutral with the mean of its query."""
+    """What is measured where the network draws `generated`, and says neutral with the mean of its
+    query."""
     def run(net, queries, blobs):
         brightness = queries.mean((1, 2, 3))
         return {'generated': generated, 'prob': np.stack([1 - brightness, brightness], 1)}
@@ -62,7 +65,8 @@ def test_another_persons_face_and_a_copy_of_the_query(monkeypatch):
     found = measure(monkeypatch, of, drawn)
     assert found['same_person_generated'].tolist()[::2] == [0, 1]
     assert found['generated_nearer'].tolist()[1:] == [0, 1]  # a copy is not nearer
-    assert found['distance_generated'][0] == pytest.approx(((true[0] - true[1]) ** 2).sum() ** 0.5, rel=1e-5)
+    assert found['distance_generated'][0] == pytest.approx(((true[0] - true[1])**2).sum()**0.5,
+                                                           rel=1e-5)
 
 
 def test_neighbours_are_those_of_a_slow_loop():
@@ -79,7 +83,8 @@ def test_neighbours_are_those_of_a_slow_loop():
 
 def test_gallery_and_chance_are_of_different_faces():
     true = pictures(3)
-    faces, people = references.gallery(np.stack([*true, true[0], true[0], 0 * true[0]]), list('ABBACZ'))
+    faces, people = references.gallery(np.stack([*true, true[0], true[0], 0 * true[0]]),
+                                       list('ABBACZ'))
     assert people.tolist() == list('ABBC')  # A's twice the same; C has A's picture; Z has none
     np.testing.assert_array_equal(faces, true[[0, 1, 2, 0]].reshape(4, -1))
     assert references.chance(np.array(list('BAB')), people).tolist() == [0.5, 0.25, 0.5]
@@ -111,13 +116,14 @@ def test_estimates_are_over_images_of_which_each_counts_by_its_mean_over_seeds()
     assert found['value'] == pytest.approx((2 + 5 + 2) / 3)
     assert 2 <= found['value_low'] < found['value'] < found['value_high'] <= 5
     alone = {name: np.array(values[:1]) for name, values in rows.items()}
-    assert references.estimate(alone, 'value') == {'value': 1, 'value_low': None, 'value_high': None}
+    assert references.estimate(alone,
+                               'value') == {'value': 1, 'value_low': None, 'value_high': None}
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A working directory with a data set of six people, three of them in test fold 0: each has two sequences
-    of a neutral and an expressive face, A one whose reference is missing."""
+    """A working directory with a data set of six people, three of them in test fold 0: each has two
+    sequences of a neutral and an expressive face, A one whose reference is missing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(test_figures, 'CLASSES', CLASSES)
     tested_run.present.cache_clear()
@@ -133,10 +139,13 @@ def place(tmp_path, monkeypatch):
             for sequence in '12':
                 paths = [f'{person}{sequence}{frame}' for frame in '14']
                 for path, noise in zip(paths, (5, 40)):
-                    faces[path] = np.clip(base + noise * random.randn(66, 66), 1, 255).astype(np.uint8)
+                    faces[path] = np.clip(base + noise * random.randn(66, 66), 1, 255).astype(
+                        np.uint8)
                 for path, expression in zip(paths, ('neutral', CLASSES[int(sequence) - 1])):
-                    rows.append(dict(subject=person, sequence=sequence, frame=path[-1], expression=expression,
-                                     path=path, reference=None if path == 'A14' else paths[0]))
+                    rows.append(
+                        dict(subject=person, sequence=sequence, frame=path[-1],
+                             expression=expression, path=path,
+                             reference=None if path == 'A14' else paths[0]))
         pair_lmdb.write(str(fold / part), rows, CLASSES, faces.__getitem__)
     return faces
 
@@ -163,12 +172,14 @@ def one_by_one(folder, faces):
     for path in ('A24', 'B14', 'B24', 'C14', 'C24'):  # A14 has no reference
         true = cut[path[:2] + '1']
         drawn, probability = through(cut[path])
-        for name, shown, p in (('generated', drawn, through(drawn)[1]), ('query', cut[path], probability)):
+        for name, shown, p in (('generated', drawn, through(drawn)[1]), ('query', cut[path],
+                                                                         probability)):
             found[f'distance_{name}'].append(((shown - true) ** 2).sum() ** 0.5)
             found[f'neutral_{name}'].append(p)
             nearest = min(neutral, key=lambda other: ((shown - neutral[other]) ** 2).sum())
             found[f'same_person_{name}'].append(nearest[0] == path[0])
-        found['generated_nearer'].append(found['distance_generated'][-1] < found['distance_query'][-1])
+        found['generated_nearer'].append(
+            found['distance_generated'][-1] < found['distance_query'][-1])
         found['neutral_reference'].append(through(true)[1])
         found['same_person_chance'].append(2 / 12)
     return found
@@ -181,8 +192,8 @@ def test_from_runs_to_table_and_report(place, monkeypatch, capsys):
     shutil.rmtree(bad / 'snapshots')
     printed = run_program(monkeypatch, capsys)
     line, = csv.DictReader(Path('runs/demo/references.csv').read_text().splitlines())
-    assert [line[name] for name in ('variant', 'people', 'images', 'folds', 'seeds', 'iterations')] == [
-        's1r0', '3', '5', '0', '1', '5']
+    assert [line[name] for name in ('variant', 'people', 'images', 'folds', 'seeds', 'iterations')
+            ] == ['s1r0', '3', '5', '0', '1', '5']
     for name, values in one_by_one(folder, place).items():
         assert float(line[name]) == pytest.approx(np.mean(values), rel=1e-4), name
         low, high = (float(line[f'{name}_{end}']) for end in ('low', 'high'))
@@ -200,7 +211,8 @@ def test_from_runs_to_table_and_report(place, monkeypatch, capsys):
     assert 'Distance from the true reference' in report.page([folder])
 
 
-def test_without_a_gcnet_that_can_be_measured_there_is_a_sentence_and_no_file(place, monkeypatch, capsys):
+def test_without_a_gcnet_that_can_be_measured_there_is_a_sentence_and_no_file(
+        place, monkeypatch, capsys):
     test_figures.add_run('cnn')
     out, err = run_program(monkeypatch, capsys)
     assert out == 'No references: runs/demo has no tested GCNet.\n' and not err

@@ -1,11 +1,11 @@
 import os
 
-import pytest
-
 import drawn
+import pytest
+from test_build import table
+
 from data_prep import build
 from data_prep.sets import sfew
-from test_build import table
 
 CLASSES = ('anger', 'disgust', 'fear', 'happy', 'neutral', 'sadness', 'surprise')
 FOLDERS = ('Angry', 'Disgust', 'Fear', 'Happy', 'Neutral', 'Sad', 'Surprise')
@@ -60,13 +60,16 @@ def test_rows(raw):
     ('Train_Aligned_Faces', 'Val_Aligned_Faces_new', 'aligned faces'),
     ('Train/Train_Aligned_Faces', 'Val/Val_Aligned_Faces', 'aligned faces'),
     ('Train/Train_Aligned_Faces', 'Val/Val_Aligned_Faces_new/Val_Aligned_Faces', 'aligned faces'),
-    ('Train_Aligned_Faces/Train_Aligned_Faces', 'Val_Aligned_Faces_new/Val_Aligned_Faces', 'aligned faces'),
+    ('Train_Aligned_Faces/Train_Aligned_Faces', 'Val_Aligned_Faces_new/Val_Aligned_Faces',
+     'aligned faces'),
 ])
 def test_places(tmp_path, train, val, version):
     raw = tmp_path / 'SFEW [2] ü'
     make(raw, train, val)
     rows, _, report = sfew.read(str(raw), CLASSES)
-    assert len(rows) == 9 and {row['split'] for row in rows if row['path'].startswith('Val')} == {'test'}
+    assert len(rows) == 9 and {row['split']
+                               for row in rows
+                               if row['path'].startswith('Val')} == {'test'}
     assert rows[0]['path'] == f'{val}/Sad/Airheads_000519240_00000005.png'
     assert all(os.path.isfile(raw / row['path']) for row in rows)
     assert report['note'] == f'Read: {version}, in {train} and {val}.'
@@ -94,7 +97,8 @@ def test_pictures_left_out(raw):
         ('Val/Contempt/a.png', 'label outside the set: Contempt'),
         ('Val/Contempt/b.png', 'label outside the set: Contempt')]
     left_out = sfew.read(str(raw), CLASSES[1:])[2]['left_out']
-    assert (f'Val/Angry/{NAMES[0]}', 'label outside the set: Angry') in left_out and len(left_out) == 5
+    assert (f'Val/Angry/{NAMES[0]}',
+            'label outside the set: Angry') in left_out and len(left_out) == 5
 
 
 def test_litter_is_passed_over(raw):
@@ -107,14 +111,18 @@ def test_litter_is_passed_over(raw):
 
 
 @pytest.mark.parametrize('made, sentence', [
-    (None, 'is not a folder: RAW must name one that holds Train and Val of SFEW 2.0, or Train_Aligned_'),
+    (None,
+     'is not a folder: RAW must name one that holds Train and Val of SFEW 2.0, or Train_Aligned_'),
     (['Train/Angry'], "Disgust and so on in each, and this one holds 'Train'[.]$"),
     (['Train/pictures', 'Val/Angry'], "and this one holds 'Train', 'Val'[.]$"),
-    (['Train_Aligned_Faces/Angry', 'Val/Angry'], "and this one holds 'Train_Aligned_Faces', 'Val'[.]$"),
+    (['Train_Aligned_Faces/Angry', 'Val/Angry'
+      ], "and this one holds 'Train_Aligned_Faces', 'Val'[.]$"),
     (['Train/Angry', 'Train/Train/Angry', 'Val/Angry'],
-     'holds the whole frames of Train 2 times, in Train and Train/Train: leave one of them there[.]$'),
+     'holds the whole frames of Train 2 times, in Train and Train/Train: leave one of them there[.]$'
+     ),
     (['Train_Aligned_Faces/Angry', 'Val_Aligned_Faces/Angry', 'Val/Val_Aligned_Faces_new/Angry'],
-     'holds the aligned faces of Val 2 times, in Val_Aligned_Faces and Val/Val_Aligned_Faces_new: leave '),
+     'holds the aligned faces of Val 2 times, in Val_Aligned_Faces and Val/Val_Aligned_Faces_new: leave '
+     ),
 ])
 def test_wrong_folders(tmp_path, made, sentence):
     for folder in made or []:
@@ -131,6 +139,7 @@ def test_build(tmp_path):
     assert 'Read: whole frames, in Train and Val.\n' in account
     assert 'left out: Val/Contempt/2.png: label outside the set: Contempt\n' in account
     for part, name in ('train', 'Train'), ('test', 'Val'):
-        rows = sorted(table(tmp_path / 'sfew' / 'fold0' / f'{part}.csv'), key=lambda row: row['subject'])
+        rows = sorted(table(tmp_path / 'sfew' / 'fold0' / f'{part}.csv'),
+                      key=lambda row: row['subject'])
         assert [(row['key'][9:], row['label']) for row in rows] == [(f'0_{name}_Angry_1', '0'),
                                                                     (f'1_{name}_Sad_1', '5')]

@@ -1,4 +1,5 @@
-"""The tables against hand-computed values, scipy, sklearn and a bootstrap that draws one sample at a time."""
+"""The tables against hand-computed values, scipy, sklearn and a bootstrap that draws one sample at
+a time."""
 import csv
 import itertools
 import json
@@ -15,7 +16,9 @@ from sklearn import discriminant_analysis, metrics
 from tools import tables
 
 CLASSES = ['anger', 'happy', 'surprise']
-COLUMNS = ['variant', 'fold', 'seed', 'iterations', 'subject', 'sequence', 'frame', 'truth', 'predicted']
+COLUMNS = [
+    'variant', 'fold', 'seed', 'iterations', 'subject', 'sequence', 'frame', 'truth', 'predicted'
+]
 
 
 def images(variant, fold, subject, right, wrong=0, seed=1, sequence='001', truth='anger', first=1):
@@ -27,7 +30,8 @@ def images(variant, fold, subject, right, wrong=0, seed=1, sequence='001', truth
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A function that makes rows the results of a data set in an empty working directory, and reads them."""
+    """A function that makes rows the results of a data set in an empty working directory, and reads
+    them."""
     monkeypatch.chdir(tmp_path)
 
     def write(rows, dataset='demo'):
@@ -49,8 +53,9 @@ def accuracy(rows, variant='cnn', dataset='demo'):
 
 
 def test_accuracy_of_a_hand_computed_sweep(place):
-    rows = place(images('cnn', 0, 'A', 3, 1) + images('cnn', 0, 'B', 2, 0) + images('cnn', 1, 'C', 1, 1)
-                 + images('cnn', 2, 'D', 1, 3, truth='happy'))
+    rows = place(
+        images('cnn', 0, 'A', 3, 1) + images('cnn', 0, 'B', 2, 0) + images('cnn', 1, 'C', 1, 1) +
+        images('cnn', 2, 'D', 1, 3, truth='happy'))
     row = accuracy(rows)
     folds = [100 * 5 / 6, 100 * 1 / 2, 100 * 1 / 4]
     assert row['accuracy'] == pytest.approx(sum(folds) / 3)
@@ -73,9 +78,10 @@ def test_of_several_seeds_every_image_counts_by_its_mean(place):
 
 def test_balanced_accuracy_and_recalls_are_those_of_sklearn(place):
     random = np.random.RandomState(0)
-    rows = place([('cnn', i % 3, 1, 300, f'S{i % 7}', '001', i, CLASSES[random.choice(3, p=[0.6, 0.3, 0.1])],
-                   CLASSES[random.randint(3)]) for i in range(200)])
-    truth, predicted = (tables.predictions.read('runs/demo/results.csv')[name] for name in ('truth', 'predicted'))
+    rows = place([('cnn', i % 3, 1, 300, f'S{i % 7}', '001', i, CLASSES[random.choice(
+        3, p=[0.6, 0.3, 0.1])], CLASSES[random.randint(3)]) for i in range(200)])
+    truth, predicted = (tables.predictions.read('runs/demo/results.csv')[name]
+                        for name in ('truth', 'predicted'))
     expected = 100 * metrics.balanced_accuracy_score(truth, predicted)
     assert accuracy(rows)['balanced'] == pytest.approx(expected)
     recall = line(tables.recall_table(rows, ['cnn'], CLASSES), 'CNN')
@@ -91,23 +97,28 @@ def test_what_was_not_run_or_not_whole_says_so(place):
     table = tables.accuracy_table('demo', rows, list(tables.NAMES))
     assert [row['variant'] for row in table.rows if row['accuracy'] == 'not run'] == [
         'HOG + linear SVM', 'LBP + linear SVM', 'metric-learning CNN', 'GCNet S1R0', 'GCNet S0R1']
-    assert line(table, 'CNN')['folds'] == '2 of 2 *' and line(table, 'GCNet S1R1')['folds'] == '1 of 2 *'
+    assert line(table, 'CNN')['folds'] == '2 of 2 *' and line(table,
+                                                              'GCNet S1R1')['folds'] == '1 of 2 *'
     assert any('CNN (seed 1: fold 0, 1; seed 2: fold 1), ' in note for note in table.notes)
     assert tables.difference(rows, 's1r0', 'cnn')['difference'] == 'not run'
     assert tables.difference(rows, 's1r1', 's0r0')['difference'] == 'no common run'
-    assert line(tables.recall_table(rows, ['metric'], CLASSES), 'metric-learning CNN')['anger'] == 'not run'
+    assert line(tables.recall_table(rows, ['metric'], CLASSES),
+                'metric-learning CNN')['anger'] == 'not run'
     first = (rows['variant'] == 'cnn') & (rows['seed'] == 1)
     whole = tables.accuracy_table('demo', tables.take(rows, first), ['cnn'])
-    assert whole.rows[0]['folds'] == '2 of 2' and not any('incomplete' in note for note in whole.notes)
+    assert whole.rows[0]['folds'] == '2 of 2' and not any('incomplete' in note
+                                                          for note in whole.notes)
 
 
 def test_a_difference_is_of_the_folds_and_seeds_that_both_have(place):
-    rows = place(images('cnn', 0, 'A', 1, 3) + images('cnn', 0, 'B', 2, 0) + images('cnn', 1, 'C', 0, 9)
-                 + images('cnn', 0, 'A', 0, 4, seed=2) + images('cnn', 0, 'B', 0, 2, seed=2)
-                 + images('s1r1', 0, 'A', 4, 0) + images('s1r1', 0, 'B', 1, 1) + images('s1r1', 2, 'D', 9, 0))
+    rows = place(
+        images('cnn', 0, 'A', 1, 3) + images('cnn', 0, 'B', 2, 0) + images('cnn', 1, 'C', 0, 9) +
+        images('cnn', 0, 'A', 0, 4, seed=2) + images('cnn', 0, 'B', 0, 2, seed=2) +
+        images('s1r1', 0, 'A', 4, 0) + images('s1r1', 0, 'B', 1, 1) + images('s1r1', 2, 'D', 9, 0))
     row = tables.difference(rows, 's1r1', 'cnn')
     assert row['difference'] == pytest.approx(100 * (5 - 3) / 6)
-    assert (row['people'], row['differing'], row['folds'], row['seeds'], row['p']) == (2, 2, 1, '1', None)
+    assert (row['people'], row['differing'], row['folds'], row['seeds'], row['p']) == (2, 2, 1, '1',
+                                                                                       None)
     assert (row['low'], row['high']) == (pytest.approx(-50), pytest.approx(75))  # B twice, A twice
 
 
@@ -133,32 +144,44 @@ def test_bootstrap_is_that_of_a_slow_loop(monkeypatch):
         drawn = [int(random.integers(len(gain))) for _ in range(len(gain))]
         ratios.append(sum(gain[i] for i in drawn) / sum(total[i] for i in drawn))
     ratios.sort()
-    expected = [ratios[i] + part * (ratios[i + 1] - ratios[i]) for i, part in ((12, 0.475), (486, 0.525))]
+    expected = [
+        ratios[i] + part * (ratios[i + 1] - ratios[i]) for i, part in ((12, 0.475), (486, 0.525))
+    ]
     np.testing.assert_allclose(tables.bootstrap(gain, total, 500, 5), expected, rtol=1e-12)
     monkeypatch.setattr(tables, 'BLOCK', 100)  # four draws at once
     np.testing.assert_allclose(tables.bootstrap(gain, total, 500, 5), expected, rtol=1e-12)
 
 
-def test_difference_of_balanced_accuracies_is_that_of_sklearn_drawn_one_at_a_time(place, monkeypatch):
+def test_difference_of_balanced_accuracies_is_that_of_sklearn_drawn_one_at_a_time(
+        place, monkeypatch):
     monkeypatch.setattr(tables.bootstrap, '__defaults__', (300, tables.SEED))
     random = np.random.default_rng(3)
     rows = []
     for person in range(12):
         for truth, n in (('anger', 6), ('happy', 1 + person % 3), ('surprise', person == 0)):
-            for variant, right, seed in (('cnn', 0.5, 1), ('s1r1', 0.8, 1), ('cnn', 0.6, 2), ('s1r1', 0.7, 2)):
+            for variant, right, seed in (('cnn', 0.5, 1), ('s1r1', 0.8, 1), ('cnn', 0.6, 2),
+                                         ('s1r1', 0.7, 2)):
                 if person % 2 and seed == 2:
                     continue
-                named = images(variant, person % 2, f'S{person:02d}', n, sequence=truth, truth=truth, seed=seed)
-                rows += [row if random.random() < right else (*row[:-1], 'happy' if truth == 'anger' else 'anger') for row in named]
+                named = images(variant, person % 2, f'S{person:02d}', n, sequence=truth,
+                               truth=truth, seed=seed)
+                rows += [
+                    row if random.random() < right else
+                    (*row[:-1], 'happy' if truth == 'anger' else 'anger') for row in named
+                ]
     found = place(rows)
     row = tables.balanced_difference(found, 's1r1', 'cnn')
 
     def minus(people):
         score = {}
         for variant in ('s1r1', 'cnn'):
-            drawn = [row for person in people for row in rows if row[0] == variant and row[4] == f'S{person:02d}']
-            score[variant] = metrics.balanced_accuracy_score([row[7] for row in drawn], [row[8] for row in drawn],
-                                                             sample_weight=[1 if row[1] else 0.5 for row in drawn])
+            drawn = [
+                row for person in people for row in rows
+                if row[0] == variant and row[4] == f'S{person:02d}'
+            ]
+            score[variant] = metrics.balanced_accuracy_score(
+                [row[7] for row in drawn], [row[8] for row in drawn],
+                sample_weight=[1 if row[1] else 0.5 for row in drawn])
         return 100 * (score['s1r1'] - score['cnn'])
 
     assert row['balanced difference'] == pytest.approx(minus(range(12)))
@@ -167,7 +190,8 @@ def test_difference_of_balanced_accuracies_is_that_of_sklearn_drawn_one_at_a_tim
     low, high = np.percentile([minus(people) for people in drawn], [2.5, 97.5])
     assert [row['its low'], row['its high']] == pytest.approx([low, high])
     table = tables.baseline_table(found, ['cnn', 's1r1', 'hog'])
-    assert line(table, 'GCNet S1R1')['its low'] == row['its low'] and line(table, 'HOG + linear SVM')['its low'] is None
+    assert line(table, 'GCNet S1R1')['its low'] == row['its low'] and line(
+        table, 'HOG + linear SVM')['its low'] is None
     monkeypatch.setattr(tables, 'BLOCK', 100)  # two draws at once
     assert tables.balanced_difference(found, 's1r1', 'cnn') == pytest.approx(row)
 
@@ -206,34 +230,43 @@ def test_signed_rank_without_a_difference_or_with_few_people():
 def test_every_pair_of_gcnets_says_what_differs(place):
     table = tables.parts_table(place(images('s0r0', 0, 'A', 1, 3) + images('s1r0', 0, 'A', 2, 2)
                                      + images('s0r1', 0, 'A', 3, 1) + images('s1r1', 0, 'A', 4)))
-    assert {row['difference of']: (row['what differs'], row['difference']) for row in table.rows} == {
-        'S1R0 - S0R0': ('+ contrast', 25), 'S0R1 - S0R0': ('+ reconstruction', 50),
-        'S1R1 - S0R0': ('+ contrast, + reconstruction', 75),
-        'S0R1 - S1R0': ('- contrast, + reconstruction', 25),
-        'S1R1 - S1R0': ('+ reconstruction', 50), 'S1R1 - S0R1': ('+ contrast', 25)}
+    assert {row['difference of']: (row['what differs'], row['difference'])
+            for row in table.rows} == {
+                'S1R0 - S0R0': ('+ contrast', 25), 'S0R1 - S0R0': ('+ reconstruction', 50),
+                'S1R1 - S0R0': ('+ contrast, + reconstruction', 75),
+                'S0R1 - S1R0': ('- contrast, + reconstruction', 25),
+                'S1R1 - S1R0': ('+ reconstruction', 50), 'S1R1 - S0R1': ('+ contrast', 25)
+            }
 
 
 def test_the_papers_figures_stand_beside(place):
     """Typed again from Tables 2 to 5: CNN, S0R0, S1R0, S0R1, S1R1."""
-    printed = {'ckplus7': '96.94 97.08 97.83 97.53 97.93', 'ckplus8': '95.47 95.74 96.75 96.50 97.28',
-               'mmi': '77.68 76.20 78.86 77.00 81.53', 'oulu': '83.96 84.65 86.39 85.83 86.11',
-               'demo': '- - - - -'}
+    printed = {
+        'ckplus7': '96.94 97.08 97.83 97.53 97.93', 'ckplus8': '95.47 95.74 96.75 96.50 97.28',
+        'mmi': '77.68 76.20 78.86 77.00 81.53', 'oulu': '83.96 84.65 86.39 85.83 86.11',
+        'demo': '- - - - -'
+    }
     for (dataset, values), number in zip(printed.items(), '2345-'):
-        table = tables.accuracy_table(dataset, place(images('s1r1', 0, 'A', 1), dataset), list(tables.NAMES))
+        table = tables.accuracy_table(dataset, place(images('s1r1', 0, 'A', 1), dataset),
+                                      list(tables.NAMES))
         shown = [tables.cell('paper', row['paper']) for row in table.rows]
         assert shown == ['-', '-', values.split()[0], '-', *values.split()[1:]]
         assert any(f'Table {number}' in note for note in table.notes) == (dataset != 'demo')
-        assert any('by its place it is S1R1' in note for note in table.notes) == (dataset == 'ckplus8')
+        assert any(
+            'by its place it is S1R1' in note for note in table.notes) == (dataset == 'ckplus8')
 
 
 @pytest.fixture
 def depths(place, monkeypatch):
-    """Runs on six images of one person, of depth 0.1 to 0.6: CNN misses the weakest and the strongest."""
+    """Runs on six images of one person, of depth 0.1 to 0.6: CNN misses the weakest and the
+    strongest."""
     path = Path('depth.csv')
     lines = [f'A,001,0000000{i},0.{i}00\n' for i in range(7)]
     path.write_text(''.join(['subject,sequence,frame,depth\n', *lines]))
     monkeypatch.setattr(tables, 'DEPTH', path)
-    single = [images('cnn', 0, 'A', int(i not in (1, 6)), int(i in (1, 6)), first=i) for i in range(1, 7)]
+    single = [
+        images('cnn', 0, 'A', int(i not in (1, 6)), int(i in (1, 6)), first=i) for i in range(1, 7)
+    ]
     return place(list(itertools.chain(*single)) + images('s1r1', 0, 'A', 6))
 
 
@@ -248,9 +281,12 @@ def test_error_on_the_weakest_third(depths):
 
 
 def test_share_of_the_errors_of_two_people(place):
-    rows = place(images('cnn', 0, 'A', 1, 2) + images('s1r1', 0, 'A', 2, 1) + images('cnn', 0, 'B', 2, 1) + images('s1r1', 0, 'B', 2, 1))
+    rows = place(
+        images('cnn', 0, 'A', 1, 2) + images('s1r1', 0, 'A', 2, 1) + images('cnn', 0, 'B', 2, 1) +
+        images('s1r1', 0, 'B', 2, 1))
     line = tables.share({**rows, 'value': 1 - rows['value']}, 's1r1', 'cnn')
-    assert line == pytest.approx({"of the CNN's": 200 / 3, 'from': 50, 'to': 100})  # draws: A A, A B, B B
+    # draws: A A, A B, B B
+    assert line == pytest.approx({"of the CNN's": 200 / 3, 'from': 50, 'to': 100})
     assert tables.share(tables.take(rows, rows['value'] == 2), 's1r1', 'cnn')['to'] is None
 
 
@@ -281,24 +317,33 @@ def test_numbers_as_text():
 
 
 def test_frequencies_are_bayes_rule_with_the_training_set_as_prior(place, monkeypatch):
-    """`balance` b leaves p / prior^b, to a factor a row, as probability: the classifier of p is that of sklearn's priors."""
+    """`balance` b leaves p / prior^b, to a factor a row, as probability: the classifier of p is
+    that of sklearn's priors."""
     random = np.random.default_rng(0)
     truth = random.choice(3, 60, p=[0.1, 0.8, 0.1])
     mean = np.array([-1., 0., 1.])
     x = mean[truth] + random.normal(size=60)
     equal, skewed = (discriminant_analysis.LinearDiscriminantAnalysis(priors=priors).fit(
-        np.r_[mean + 1, mean - 1].reshape(-1, 1), [0, 1, 2, 0, 1, 2]) for priors in ([1 / 3] * 3, [0.1, 0.8, 0.1]))
+        np.r_[mean + 1, mean - 1].reshape(-1, 1), [0, 1, 2, 0, 1, 2])
+                     for priors in ([1 / 3] * 3, [0.1, 0.8, 0.1]))
     rows = []
-    for variant, fold, balance, counts in (('cnn', 0, 1, [20, 160, 20]), ('s1r1', 0, 0, [20, 160, 20]), ('cnn', 1, 1, [5, 5, 5])):
-        named = [(variant, fold, 1, 300, f'S{i}', '001', 1, CLASSES[truth[i]], CLASSES[equal.predict(x[i:i + 1, None])[0]])
-                 for i in range(60)]
-        rows += [[*row, *probabilities] for row, probabilities in zip(named, equal.predict_proba(x[:, None]))]
+    for variant, fold, balance, counts in (('cnn', 0, 1, [20, 160, 20]), ('s1r1', 0, 0, [
+            20, 160, 20
+    ]), ('cnn', 1, 1, [5, 5, 5])):
+        named = [(variant, fold, 1, 300, f'S{i}', '001', 1, CLASSES[truth[i]],
+                  CLASSES[equal.predict(x[i:i + 1, None])[0]]) for i in range(60)]
+        rows += [[*row, *probabilities]
+                 for row, probabilities in zip(named, equal.predict_proba(x[:, None]))]
         folder = Path('runs/wild', variant, f'fold{fold}_seed1')
         folder.mkdir(parents=True)
-        (folder / 'run.json').write_text(json.dumps(dict(settings={'balance': balance}, counts=counts)))
+        (folder / 'run.json').write_text(
+            json.dumps(dict(settings={'balance': balance}, counts=counts)))
     with open('runs/wild/results.csv', 'w', newline='') as file:
         csv.writer(file, lineterminator='\n').writerows([[*COLUMNS, *CLASSES], *rows])
-    right = {run: net.predict(x[:, None]) == truth for run, net in ((('cnn', 0), skewed), (('s1r1', 0), equal), (('cnn', 1), equal))}
+    right = {
+        run: net.predict(x[:, None]) == truth
+        for run, net in ((('cnn', 0), skewed), (('s1r1', 0), equal), (('cnn', 1), equal))
+    }
     assert right['cnn', 0].sum() != right['cnn', 1].sum()
     found = tables.read('wild', frequencies=True)[0]
     for variant, fold in right:
@@ -306,7 +351,8 @@ def test_frequencies_are_bayes_rule_with_the_training_set_as_prior(place, monkey
         np.testing.assert_array_equal(found['value'][own], right[variant, fold])
     monkeypatch.setattr(sys, 'argv', ['tables', '--dataset', 'wild', '--frequencies'])
     tables.main()
-    assert '--frequencies' in Path('runs/wild/tables_frequencies.md').read_text() and not Path('runs/wild/tables.md').exists()
+    assert '--frequencies' in Path(
+        'runs/wild/tables_frequencies.md').read_text() and not Path('runs/wild/tables.md').exists()
     (folder / 'run.json').unlink()
     assert 'cnn/fold1_seed1/run.json is missing' in refusal(tables.read, 'wild', True)
 
@@ -316,8 +362,10 @@ def test_a_longer_name_than_any_predicted_is_not_cut(place):
     text = Path('runs/wild/results.csv').read_text().replace(',0,1,0', ',0,0.5,0.4')
     Path('runs/wild/results.csv').write_text(text)
     Path('runs/wild/cnn/fold0_seed1').mkdir(parents=True)
-    Path('runs/wild/cnn/fold0_seed1/run.json').write_text('{"settings": {"balance": 1}, "counts": [1, 1, 9]}')
-    assert tables.read('wild')[0]['value'] == [0] and tables.read('wild', frequencies=True)[0]['value'] == [1]
+    Path('runs/wild/cnn/fold0_seed1/run.json').write_text(
+        '{"settings": {"balance": 1}, "counts": [1, 1, 9]}')
+    assert tables.read('wild')[0]['value'] == [0] and tables.read(
+        'wild', frequencies=True)[0]['value'] == [1]
 
 
 def test_runs_of_unequal_length_are_said(place):
@@ -341,9 +389,12 @@ def test_refusals(place, depths):
     rows = place(images('cnn', 0, 'A', 1, sequence='002'))
     assert 'depth.csv has no depth of A/002/1' in refusal(tables.depth_table, rows, ['cnn'])
     rows = place(images('cnn', 0, 'A', 2) + images('s1r1', 0, 'A', 2, first=2))
-    assert 's1r1 and cnn were not tested on the same' in refusal(tables.difference, rows, 's1r1', 'cnn')
+    assert 's1r1 and cnn were not tested on the same' in refusal(tables.difference, rows, 's1r1',
+                                                                 'cnn')
     Path('data/demo/fold0').mkdir(parents=True)
     Path('data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
-    Path('data/demo/fold0/test.csv').write_text('subject,sequence,frame,expression\nB,001,1,anger\n')
-    assert 'A 001 1 anger is not in data/demo/fold0/test.csv' in refusal(place, images('cnn', 0, 'A', 1))
+    Path('data/demo/fold0/test.csv').write_text(
+        'subject,sequence,frame,expression\nB,001,1,anger\n')
+    assert 'A 001 1 anger is not in data/demo/fold0/test.csv' in refusal(
+        place, images('cnn', 0, 'A', 1))
     place(images('cnn', 0, 'B', 1))

@@ -1,4 +1,5 @@
-"""The training tool, on the real `caffe train` and a network small enough for many iterations a second."""
+"""The training tool, on the real `caffe train` and a network small enough for many iterations a
+second."""
 import csv
 import fcntl
 import functools
@@ -14,12 +15,13 @@ from pathlib import Path
 
 import caffe
 import numpy as np
+import places
 import pytest
-from caffe import layers as L, params as P
+from caffe import layers as L
+from caffe import params as P
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-import places
 from data_prep import pair_lmdb
 from prototxt import net
 from tools import train
@@ -34,19 +36,21 @@ TRAIN_VAL = net.train_val  # the paper's networks; the other tests train a tiny 
 COMMAND = ['--variant', 'cnn', '--fold', '3', '--batch', str(N_TRAIN)]
 
 
-def tiny(variant, n_classes, train_source, test_source, batch_size=64, seed=1, augment=False, filters=4,
-         **settings):
-    """A network for net.train_val: one convolution, without randomness, or with a Python layer in front."""
+def tiny(variant, n_classes, train_source, test_source, batch_size=64, seed=1, augment=False,
+         filters=4, **settings):
+    """A network for net.train_val: one convolution, without randomness, or with a Python layer in
+    front."""
     n = caffe.NetSpec()
-    n.data, n.label = L.Data(source=str(test_source), backend=P.Data.LMDB, batch_size=batch_size, ntop=2,
-                             name='data', include=dict(phase=caffe.TEST))
+    n.data, n.label = L.Data(source=str(test_source), backend=P.Data.LMDB, batch_size=batch_size,
+                             ntop=2, name='data', include=dict(phase=caffe.TEST))
     head = n.to_proto()
     n = caffe.NetSpec()
-    n.data, n.label = L.Data(source=str(train_source), backend=P.Data.LMDB, batch_size=batch_size, ntop=2,
-                             name='data', include=dict(phase=caffe.TRAIN))
+    n.data, n.label = L.Data(source=str(train_source), backend=P.Data.LMDB, batch_size=batch_size,
+                             ntop=2, name='data', include=dict(phase=caffe.TRAIN))
     if augment:
-        n.query, n.reference, n.referred = L.Python(n.data, ntop=3, module='layers.augment', layer='Augment',
-                                        param_str=json.dumps({'seed': seed}))
+        n.query, n.reference, n.referred = L.Python(n.data, ntop=3, module='layers.augment',
+                                                    layer='Augment', param_str=json.dumps(
+                                                        {'seed': seed}))
         n.silence = L.Silence(n.reference, n.referred, ntop=0)
         data = n.query
     else:
@@ -67,7 +71,8 @@ def launch():
 
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
-    """A folder with a built data set of noise, as cwd, and the tiny network in the place of the paper's."""
+    """A folder with a built data set of noise, as cwd, and the tiny network in the place of the
+    paper's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('PYTHONPATH', f'{HERE.parent}:{HERE}')
     monkeypatch.setattr(net, 'train_val', tiny)
@@ -77,8 +82,10 @@ def place(tmp_path, monkeypatch):
     Path('data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
     for part, n in (('train', N_TRAIN), ('test', N_TEST)):
         crops = {f'{i}.png': random.randint(0, 256, (66, 66)).astype(np.uint8) for i in range(n)}
-        rows = [{'subject': f'S{i:03}', 'sequence': '001', 'frame': '0', 'expression': CLASSES[i % 7],
-                 'path': f'{i}.png', 'reference': '0.png'} for i in range(n)]
+        rows = [{
+            'subject': f'S{i:03}', 'sequence': '001', 'frame': '0', 'expression': CLASSES[i % 7],
+            'path': f'{i}.png', 'reference': '0.png'
+        } for i in range(n)]
         pair_lmdb.write(str(fold / part), rows, CLASSES, crops.get)
     with places.signals_given_back():
         yield
@@ -86,9 +93,10 @@ def place(tmp_path, monkeypatch):
 
 def start(iterations):
     """A training in a process of its own."""
-    return subprocess.Popen([sys.executable, '-c', 'import test_train; test_train.launch()', *COMMAND,
-                             '--iters', str(iterations)], stderr=subprocess.PIPE, encoding='utf-8',
-                            start_new_session=True)
+    return subprocess.Popen([
+        sys.executable, '-c', 'import test_train; test_train.launch()', *COMMAND, '--iters',
+        str(iterations)
+    ], stderr=subprocess.PIPE, encoding='utf-8', start_new_session=True)
 
 
 def wait_for(condition, seconds=60):
@@ -145,25 +153,31 @@ def test_run_folder(capsys):
     for row in rows[:-1]:
         rate = 0.001 * (1 + 0.01 * int(row['iteration'])) ** -0.75
         assert float(row['lr']) == pytest.approx(rate, rel=1e-4)
-        assert float(row['loss_cls']) == pytest.approx(2 * float(row['loss']), rel=1e-4)  # weighs 0.5
+        # weighs 0.5
+        assert float(row['loss_cls']) == pytest.approx(2 * float(row['loss']), rel=1e-4)
     assert [int(row['iteration']) for row in rows if row['test_accuracy']] == [120]
     seconds = [float(row['seconds']) for row in rows]
     assert seconds == sorted(seconds) and 0 < seconds[-1] < 60
     run = run_folder.read(FOLDER)
-    assert run['dataset'] == 'demo' and run['variant'] == 'cnn' and run['fold'] == 3 and run['seed'] == 1
+    assert run['dataset'] == 'demo' and run['variant'] == 'cnn' and run['fold'] == 3 and run[
+        'seed'] == 1
     assert run['iterations'] == 120
-    assert run['classes'] == CLASSES and run['settings'] == {'gamma': 0.01} and run['n_test'] == N_TEST
+    assert run['classes'] == CLASSES and run['settings'] == {'gamma': 0.01
+                                                             } and run['n_test'] == N_TEST
     assert run['command'].endswith('--variant cnn --fold 3 --batch 12 --iters 120 --set gamma=0.01')
     assert 'Optimization Done' in (FOLDER / 'log.txt').read_text()
     error = capsys.readouterr().err
-    assert '120/120' in error and error.count('\n') < 10 and '\r' not in error  # as there is no terminal
+    # as there is no terminal
+    assert '120/120' in error and error.count('\n') < 10 and '\r' not in error
 
 
-@pytest.mark.parametrize('iterations, interval', [(7, 7), (120, 120), (360, 120), (1000, 100), (300000, 30000)])
+@pytest.mark.parametrize('iterations, interval', [(7, 7), (120, 120), (360, 120), (1000, 100),
+                                                  (300000, 30000)])
 def test_one_test_in_a_hundred_iterations_ten_at_most(iterations, interval):
-    run = dict(variant='cnn', fold=3, seed=1, begun=0, iterations=iterations, batch=4, base_lr=0.01, n_test=N_TEST, device='CPU',
-               dataset='demo', classes=CLASSES, settings={})
-    solver = text_format.Parse(train.prototxts(FOLDER, run)['solver.prototxt'], caffe_pb2.SolverParameter())
+    run = dict(variant='cnn', fold=3, seed=1, begun=0, iterations=iterations, batch=4, base_lr=0.01,
+               n_test=N_TEST, device='CPU', dataset='demo', classes=CLASSES, settings={})
+    solver = text_format.Parse(
+        train.prototxts(FOLDER, run)['solver.prototxt'], caffe_pb2.SolverParameter())
     assert solver.test_interval == interval and iterations % interval == 0 and interval % solver.display == 0
     assert iterations / solver.display <= 3000  # rows of metrics.csv
 
@@ -230,7 +244,8 @@ def test_kill_and_resume(monkeypatch):
     wait_for(lambda: not held())  # Caffe does not outlive us
     last = snapshots.last(FOLDER)
     assert last.iteration in range(60, 600, 60)
-    behind = [row for row in metrics() if int(row['iteration']) < last.iteration - 20]  # as where Caffe had been faster than we
+    # as where Caffe had been faster than we
+    behind = [row for row in metrics() if int(row['iteration']) < last.iteration - 20]
     train.write_metrics(FOLDER, behind)
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, augment=True))
     assert train.main([*COMMAND, '--iters', '600']) == 0
@@ -260,8 +275,8 @@ def test_divergence_keeps_the_snapshots_before():
     assert iterations()[-1] < diverged
 
 
-@pytest.mark.parametrize('harm', ['model', 'model empty', 'state', 'state empty', 'state missing', 'seam',
-                                  'nan'])
+@pytest.mark.parametrize(
+    'harm', ['model', 'model empty', 'state', 'state empty', 'state missing', 'seam', 'nan'])
 def test_a_damaged_snapshot_is_passed_over(harm, capsys):
     train.main([*COMMAND, '--iters', '100'])
     whole = weights(FOLDER / 'snapshots/cnn_iter_100.caffemodel')
@@ -311,33 +326,36 @@ def test_other_data_and_another_network_are_refused(monkeypatch):
     assert 'data was' in refusal('--iters', '20')
 
 
-@pytest.mark.parametrize('arguments, said', [
-    (['--fold', '10'], "FOLD must be a whole number from 0 to 9, not '10'"),
-    (['--fold', '-1'], "from 0 to 9, not '-1'"),
-    (['--fold', 'three'], "from 0 to 9, not 'three'"),
-    (['--variant', 's2r1'], 'VARIANT is one of cnn, metric, s0r0, s1r0, s0r1, s1r1, autoencoder, identity'),
-    (['--dataset', 'nosuch'], 'make data DATASET=nosuch'),
-    (['--dataset', 'ckplus7'], 'run `make data DATASET=ckplus7`'),
-    (['--fold', '4'], 'data/demo/fold4/train.csv cannot be read'),
-    (['--iters', '0'], 'ITERS'), (['--iters', '1e3'], 'ITERS'), (['--base-lr', '0'], 'LR'),
-    (['--base-lr', 'nan'], 'LR'), (['--batch', '-4'], 'BATCH'), (['--seed', 'x'], 'SEED'),
-    (['--set', 'nosuch=1'], 'NAME one of'), (['--set', 'margin'], 'NAME=VALUE'),
-    (['--set', 'gamma=x'], 'gamma'),
-    (['--weights', 'nosuch.caffemodel'], 'nosuch.caffemodel cannot be read'),
-    (['--gpu', 'one'], 'GPU must be')])
+@pytest.mark.parametrize(
+    'arguments, said',
+    [(['--fold', '10'], "FOLD must be a whole number from 0 to 9, not '10'"),
+     (['--fold', '-1'], "from 0 to 9, not '-1'"), (['--fold', 'three'], "from 0 to 9, not 'three'"),
+     (['--variant', 's2r1'
+       ], 'VARIANT is one of cnn, metric, s0r0, s1r0, s0r1, s1r1, autoencoder, identity'),
+     (['--dataset', 'nosuch'], 'make data DATASET=nosuch'),
+     (['--dataset', 'ckplus7'], 'run `make data DATASET=ckplus7`'),
+     (['--fold', '4'], 'data/demo/fold4/train.csv cannot be read'), (['--iters', '0'], 'ITERS'),
+     (['--iters', '1e3'], 'ITERS'), (['--base-lr', '0'], 'LR'), (['--base-lr', 'nan'], 'LR'),
+     (['--batch', '-4'], 'BATCH'), (['--seed', 'x'], 'SEED'),
+     (['--set', 'nosuch=1'], 'NAME one of'), (['--set', 'margin'], 'NAME=VALUE'),
+     (['--set', 'gamma=x'], 'gamma'),
+     (['--weights', 'nosuch.caffemodel'], 'nosuch.caffemodel cannot be read'),
+     (['--gpu', 'one'], 'GPU must be')])
 def test_bad_input_is_refused_before_anything_is_written(arguments, said):
     assert said in refusal(*arguments)
     assert not FOLDER.exists()
 
 
 def test_a_gpu_that_is_there_is_taken(monkeypatch):
-    for why, text, gpu in [(None, '', 0), ('no CUDA', '', None), (None, 'none', None), (None, '3', 3)]:
+    for why, text, gpu in [(None, '', 0), ('no CUDA', '', None), (None, 'none', None),
+                           (None, '3', 3)]:
         monkeypatch.setattr(gpus, 'why_not', lambda gpu, why=why: why)
         assert gpus.which(text) == gpu
 
 
 def test_no_gpu_is_said(monkeypatch):
-    if not subprocess.run(['caffe', 'device_query', '-gpu', '0'], stderr=subprocess.DEVNULL).returncode:
+    if not subprocess.run(['caffe', 'device_query', '-gpu', '0'],
+                          stderr=subprocess.DEVNULL).returncode:
         pytest.skip('there is a GPU')
     assert 'GPU 0 cannot be used' in refusal('--gpu', '0')
 
@@ -348,7 +366,8 @@ def test_damaged_data(harm):
     if harm == 'label':
         Path('data/demo/classes.txt').write_text('anger\nhappy\n')
     else:
-        path.write_bytes(path.read_bytes()[:path.stat().st_size // 2] if harm == 'cut' else b'text' * 5000)
+        path.write_bytes(path.read_bytes()[:path.stat().st_size //
+                                           2] if harm == 'cut' else b'text' * 5000)
     assert 'data/demo/fold3/train_lmdb' in refusal('--iters', '10')
     assert not FOLDER.exists()
 
@@ -378,7 +397,8 @@ def test_weights_are_loaded_or_refused(monkeypatch):
 def test_what_caffe_died_of_is_said(monkeypatch):
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, filters=0))
     sentence = refusal('--iters', '10')
-    assert 'Check failed' in sentence and str(FOLDER / 'log.txt') in sentence and not snapshots.find(FOLDER)
+    assert 'Check failed' in sentence and str(
+        FOLDER / 'log.txt') in sentence and not snapshots.find(FOLDER)
 
 
 def test_what_a_python_layer_raised_is_said(monkeypatch):
@@ -409,17 +429,21 @@ def test_balance_from_the_command_line(monkeypatch):
     assert train.main([*COMMAND, '--iters', '1', '--set', 'balance=0.5']) == 0
     assert 'balance' not in given and len(given['score_offsets']) == len(CLASSES)
     counts = np.array(run_folder.read(FOLDER)['counts'])
-    assert np.exp(given['score_offsets']) ** 2 == pytest.approx(np.maximum(counts, 1) / counts.sum(), rel=1e-3)
+    assert np.exp(given['score_offsets'])**2 == pytest.approx(
+        np.maximum(counts, 1) / counts.sum(), rel=1e-3)
 
 
 def test_relative_pixel_losses(monkeypatch):
-    """A generator that copies X has the weighted loss 10, in the mean over the pairs that differ."""
+    """A generator that copies X has the weighted loss 10, in the mean over the pairs that
+    differ."""
     source = Path('data/demo/fold3/train_lmdb')
     errors = [((query[1:-1, 1:-1] / 255 - reference[1:-1, 1:-1] / 255) ** 2).sum() / 2
               for _, query, reference, _ in pair_lmdb.read(str(source)) if reference.any()]
     given = {}
     _, run, _ = request.read([*COMMAND, '--set', 'pixel_scale=relative'])
-    monkeypatch.setattr(net, 'train_val', lambda *arguments, **settings: given.update(settings) or tiny(*arguments, **settings))
+    monkeypatch.setattr(
+        net, 'train_val',
+        lambda *arguments, **settings: given.update(settings) or tiny(*arguments, **settings))
     train.prototxts(FOLDER, {**run, 'begun': 0})
     differ = [error for error in errors if error > 0]
     assert differ and given['pixel_scale'] * np.mean(differ) == pytest.approx(10, rel=1e-3)
@@ -427,8 +451,10 @@ def test_relative_pixel_losses(monkeypatch):
 
 def test_pairs_without_a_reference_of_their_own_do_not_count(tmp_path):
     pictures = {'dark': np.full((66, 66), 51, np.uint8), 'light': np.full((66, 66), 102, np.uint8)}
-    rows = [dict(path='light', reference=reference, expression='happy', subject='S1', sequence='001', frame=str(number))
-            for number, reference in enumerate(['dark', None, 'light'])]
+    rows = [
+        dict(path='light', reference=reference, expression='happy', subject='S1', sequence='001',
+             frame=str(number)) for number, reference in enumerate(['dark', None, 'light'])
+    ]
     pair_lmdb.write(tmp_path / 'some', rows, ['happy'], pictures.get)
     assert fold_data.mean_change(tmp_path / 'some_lmdb') == pytest.approx(64 * 64 * 0.2 ** 2 / 2)
     pair_lmdb.write(tmp_path / 'none', rows[1:], ['happy'], pictures.get)
@@ -437,6 +463,10 @@ def test_pairs_without_a_reference_of_their_own_do_not_count(tmp_path):
 
 def test_only_the_loss_takes_adjusted_scores():
     text = TRAIN_VAL('cnn', 2, 'train_lmdb', 'test_lmdb', score_offsets=[-1, -2])
-    takes = {layer.name: list(layer.bottom) for layer in text_format.Parse(text, caffe_pb2.NetParameter()).layer}
-    assert takes['loss_cls'] == ['score_adjusted', 'label'] and takes['accuracy'] == ['score', 'label']
+    takes = {
+        layer.name: list(layer.bottom)
+        for layer in text_format.Parse(text, caffe_pb2.NetParameter()).layer
+    }
+    assert takes['loss_cls'] == ['score_adjusted', 'label'
+                                 ] and takes['accuracy'] == ['score', 'label']
     assert 'score_adjusted' not in net.deploy('cnn', 2, score_offsets=[-1, -2])

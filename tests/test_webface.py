@@ -1,13 +1,13 @@
 import os
 import shutil
 
+import drawn
 import numpy as np
 import pytest
+from test_build import contents, program, table
 
-import drawn
 from data_prep import align, build, detect, pair_lmdb, pictures
 from data_prep.sets import webface
-from test_build import contents, program, table
 
 PICTURES = {'10': 12, '9': 3, 'Zoë B': 2, 'single': 1, 'faceless': 2}
 
@@ -24,7 +24,8 @@ def raw(tmp_path_factory):
     drawn.write(raw / 'faceless' / '2.jpg', np.full((100, 100), 90, np.uint8))
     (raw / '10' / '13.jpeg').write_bytes(b'no picture')
     drawn.write(raw / '10' / '9.png', drawn.face(0, 99)[0])  # a name's stem twice
-    for litter in ('readme.txt', 'loose.jpg', '10/notes.txt', '10/._1.jpg', '.hidden/1.jpg', '10/deep/1.jpg'):
+    for litter in ('readme.txt', 'loose.jpg', '10/notes.txt', '10/._1.jpg', '.hidden/1.jpg',
+                   '10/deep/1.jpg'):
         (raw / litter).parent.mkdir(exist_ok=True)
         shutil.copy(str(raw / '9' / '1.PNG'), str(raw / litter))
     os.mkdir(raw / 'empty')
@@ -58,7 +59,8 @@ def test_layout(built):
 def test_each_person_is_in_both_parts_with_other_pictures(built):
     train, test = (table(built / 'fold0' / f'{part}.csv') for part in ('train', 'test'))
     assert [row['path'] for row in test] == ['Zoë B/2.jpg', '9/3.PNG', '10/9.png']
-    expected = {f'10/{number}.jpg' for number in range(1, 13)} | {'9/1.PNG', '9/2.PNG', 'Zoë B/1.jpg'}
+    expected = {f'10/{number}.jpg'
+                for number in range(1, 13)} | {'9/1.PNG', '9/2.PNG', 'Zoë B/1.jpg'}
     assert {row['path'] for row in train} == expected and len(train) == len(expected)
     label = {'Zoë B': 0, '9': 1, '10': 2}
     assert all(int(row['label']) == label[row['subject']] for row in train + test)
@@ -70,7 +72,8 @@ def test_crops_are_those_of_the_drawn_points(built):
         records = list(pair_lmdb.read(str(built / 'fold0' / f'{part}_lmdb')))
         assert len(records) == len(rows)
         for row, (key, query, reference, label) in zip(rows, records):
-            assert key == row['key'] and label == int(row['label']) and np.array_equal(query, reference)
+            assert key == row['key'] and label == int(row['label']) and np.array_equal(
+                query, reference)
             number = 99 if row['path'] == '10/9.png' else int(row['sequence'].split('.')[0])
             person = list(PICTURES).index(row['subject'])
             own, other = (np.abs(query - align.crop(*drawn.face(who, number)).astype(float)).mean()
@@ -86,7 +89,8 @@ def test_left_out(raw, tmp_path, monkeypatch, capsys):
                  'single: one usable picture, at least 2 needed',
                  'faceless: one usable picture, at least 2 needed']:
         assert f'left out: {line}\n' in out
-    for name, number in [('images found', 22), ('used', 18), ('left out', 4), ('people', 3), ('pairs', 18)]:
+    for name, number in [('images found', 22), ('used', 18), ('left out', 4), ('people', 3),
+                         ('pairs', 18)]:
         assert f' {name} {number} ' in ' '.join(out.split())
     assert ' 10 ' not in out  # thousands of people are not listed
 
@@ -96,7 +100,8 @@ def test_a_second_build_detects_nothing(raw, built, tmp_path, monkeypatch):
     monkeypatch.setattr(detect, 'detector', None)
     build.build(str(tmp_path / 'webface'), 'webface', str(raw))
     assert contents(tmp_path / 'webface') == contents(built)
-    # rows corrected by hand: points of the face that was not found, and other points for one that was
+    # rows corrected by hand: points of the face that was not found, and other points for one that
+    # was
     cache = tmp_path / 'webface.points.csv'
     lines = cache.read_text(encoding='utf-8').splitlines()
     points = ','.join(str(number) for number in (align.TARGET + 17).ravel())
@@ -106,7 +111,8 @@ def test_a_second_build_detects_nothing(raw, built, tmp_path, monkeypatch):
             lines[at] = f'{path},{length},{points},{faces}'
     cache.write_text('\n'.join(lines) + '\n', encoding='utf-8')
     build.build(str(tmp_path / 'webface'), 'webface', str(raw))
-    assert (tmp_path / 'webface' / 'classes.txt').read_text(encoding='utf-8') == 'Zoë B\nfaceless\n9\n10\n'
+    assert (tmp_path / 'webface' /
+            'classes.txt').read_text(encoding='utf-8') == 'Zoë B\nfaceless\n9\n10\n'
     tested = list(pair_lmdb.read(str(tmp_path / 'webface' / 'fold0' / 'test_lmdb')))
     (_, faceless, _, _), (_, corrected, _, _) = tested[1:3]
     assert (faceless == 90).all()
@@ -131,26 +137,30 @@ def test_names_that_cannot_be_printed(tmp_path):
         open(os.path.join(folder, b'1.jpg'), 'w').close()
     rows, _, report = webface.read(str(tmp_path))
     assert [row['path'] for row in rows] == ['fine/1.jpg'] and report['found'] == 3
-    assert sorted(name for name, _ in report['left_out']) == ['\\udcff\\udcfe/1.jpg', 'two\\nlines/1.jpg']
+    assert sorted(
+        name for name, _ in report['left_out']) == ['\\udcff\\udcfe/1.jpg', 'two\\nlines/1.jpg']
 
 
 @pytest.mark.parametrize('people, options, sentence', [
-    (None, [], 'is not a folder: RAW must name one that holds a folder of pictures (.jpg, .jpeg, .png) for each '
+    (None, [],
+     'is not a folder: RAW must name one that holds a folder of pictures (.jpg, .jpeg, .png) for each '
      'person.'),
     ([], [], 'and this one holds nothing.'),
-    (['9', '10'], ['--folds', 'folds.csv'], 'webface is split within each person: FOLDS is not for it.'),
+    (['9', '10'], ['--folds', 'folds.csv'
+                   ], 'webface is split within each person: FOLDS is not for it.'),
     (['9', 'single'], [], 'left out: single: one usable picture, at least 2 needed\n'
-                          'Fewer than two people have two usable pictures each: nobody can be told apart.'),
+     'Fewer than two people have two usable pictures each: nobody can be told apart.'),
 ])
-def test_bad_input_and_the_earlier_build_stays(raw, built, tmp_path, monkeypatch, people, options, sentence):
+def test_bad_input_and_the_earlier_build_stays(raw, built, tmp_path, monkeypatch, people, options,
+                                               sentence):
     shutil.copytree(str(built), str(tmp_path / 'webface'))
     shutil.copy(str(built.parent / 'webface.points.csv'), str(tmp_path))
     if people is not None:
         (tmp_path / 'raw').mkdir()
         for person in people:
             shutil.copytree(str(raw / person), str(tmp_path / 'raw' / person))
-    said = program(monkeypatch, '--dataset', 'webface', '--raw', tmp_path / 'raw', '--out', tmp_path,
-                   *options)
+    said = program(monkeypatch, '--dataset', 'webface', '--raw', tmp_path / 'raw', '--out',
+                   tmp_path, *options)
     assert sentence in said
     assert contents(tmp_path / 'webface') == contents(built)
 
@@ -158,5 +168,6 @@ def test_bad_input_and_the_earlier_build_stays(raw, built, tmp_path, monkeypatch
 def test_pictures_without_a_person_say_what_was_expected(raw, tmp_path):
     shutil.copytree(str(raw), str(tmp_path / 'WebFace' / 'inner'))
     (tmp_path / 'WebFace' / 'inner' / 'loose.jpg').unlink()
-    with pytest.raises(SystemExit, match="RAW must name a folder .*, and this one holds 'inner'[.]$"):
+    with pytest.raises(SystemExit,
+                       match="RAW must name a folder .*, and this one holds 'inner'[.]$"):
         webface.read(str(tmp_path / 'WebFace'))

@@ -2,13 +2,14 @@
 
     python3 -m tools.baselines --dataset demo --folds 0-9
 
-writes runs/<dataset>/{hog,lbp}/fold<F>_seed1/ with the same result.json and predictions.csv as a tested
-network has, and all predictions to predictions.csv (see predictions.py). Folds done before on the same data are
-passed over: remove their folders after a change of this file. The cost C of the SVM is chosen within the
-training people, by cross-validation over people: the test people have no part in it.
+writes runs/<dataset>/{hog,lbp}/fold<F>_seed1/ with the same result.json and predictions.csv as a
+tested network has, and all predictions to predictions.csv (see predictions.py). Folds done before
+on the same data are passed over: remove their folders after a change of this file. The cost C of
+the SVM is chosen within the training people, by cross-validation over people: the test people have
+no part in it.
 
-HOG: Dalal and Triggs, CVPR 2005. LBP, 59 bins a cell (8 points, radius 2): Shan, Gong and McOwan, Image and
-Vision Computing 27(6), 2009.
+HOG: Dalal and Triggs, CVPR 2005. LBP, 59 bins a cell (8 points, radius 2): Shan, Gong and McOwan,
+Image and Vision Computing 27(6), 2009.
 """
 import argparse
 import json
@@ -39,16 +40,17 @@ SEED = 1
 
 
 def hog_features(face):
-    """Histograms of oriented gradients of a face 64 x 64 in [0, 1]: 9 orientations, blocks of 2 x 2 cells;
-    1764 values."""
+    """Histograms of oriented gradients of a face 64 x 64 in [0, 1]: 9 orientations, blocks of 2 x 2
+    cells; 1764 values."""
     return hog(face, orientations=9, pixels_per_cell=(CELL, CELL), cells_per_block=(2, 2),
                block_norm='L2-Hys')
 
 
 def lbp_features(face):
-    """Uniform local binary patterns of a face 64 x 64 in [0, 1]: their share in each of 8 x 8 cells, row by
-    row; 3776 values."""
-    pixels = np.rint(255 * face).astype(np.uint8)  # whole numbers: equal neighbours must compare as equal
+    """Uniform local binary patterns of a face 64 x 64 in [0, 1]: their share in each of 8 x 8
+    cells, row by row; 3776 values."""
+    # whole numbers: equal neighbours must compare as equal
+    pixels = np.rint(255 * face).astype(np.uint8)
     codes = local_binary_pattern(pixels, 8, 2, 'nri_uniform').astype(int)
     n = len(codes) // CELL
     cells = codes.reshape(n, CELL, n, CELL).swapaxes(1, 2).reshape(n * n, -1)
@@ -59,7 +61,8 @@ FEATURES = {'hog': hog_features, 'lbp': lbp_features}
 
 
 def fit(features, labels, subjects):
-    """A linear SVM on standardised features (N x D), its C chosen by cross-validation over the people named.
+    """A linear SVM on standardised features (N x D), its C chosen by cross-validation over the
+    people named.
 
     Gives back a GridSearchCV, trained on everything with the best C; of equals the smallest.
     """
@@ -69,8 +72,8 @@ def fit(features, labels, subjects):
 
 
 def probabilities(model, features, n_classes):
-    """Softmax of the SVM's decision function, N x n_classes: the classes are ranked as by the SVM, but the
-    values are not calibrated. A class that was not in training has 0."""
+    """Softmax of the SVM's decision function, N x n_classes: the classes are ranked as by the SVM,
+    but the values are not calibrated. A class that was not in training has 0."""
     found = model.decision_function(features)
     if found.ndim == 1:  # of two classes it is one column: how far on the second's side
         found = np.stack([-found, found], axis=1)
@@ -85,26 +88,34 @@ def read_train(run):
     subjects = [row['subject'] for row in rows]
     people, expressions = len(set(subjects)), len(set(labels))
     if people < INNER or expressions < 2:
-        raise SystemExit(f'{fold_data.folder(run)}/train.csv has {people} people and {expressions} expressions, at '
-                         f'least {INNER} people and 2 expressions are needed: build the data set from more.')
+        raise SystemExit(
+            f'{fold_data.folder(run)}/train.csv has {people} people and {expressions} expressions, at '
+            f'least {INNER} people and 2 expressions are needed: build the data set from more.')
     return queries[:, 0], labels, subjects
 
 
 def run_fold(run):
-    """Trains and tests the baseline run['variant'] on its fold; writes its folder, gives back the result."""
+    """Trains and tests the baseline run['variant'] on its fold; writes its folder, gives back the
+    result."""
     feature = FEATURES[run['variant']]
     folder = run_folder.path(run['dataset'], run['variant'], run['fold'], run['seed'])
     faces, labels, subjects = read_train(run)
     model = fit(np.array([feature(face) for face in faces]), labels, subjects)
     rows, queries, _, truth = fold_data.read_part(run, 'test')
-    found = probabilities(model, np.array([feature(face) for face in queries[:, 0]]), len(run['classes']))
-    result = {**{name: run[name] for name in ('dataset', 'variant', 'fold', 'seed', 'iterations', 'data')},
-              'C': model.best_params_['linearsvc__C'], **evaluate.score(truth, found, run['classes'])}
+    found = probabilities(model, np.array([feature(face) for face in queries[:, 0]]),
+                          len(run['classes']))
+    result = {
+        **{
+            name: run[name]
+            for name in ('dataset', 'variant', 'fold', 'seed', 'iterations', 'data')
+        }, 'C': model.best_params_['linearsvc__C'], **evaluate.score(truth, found, run['classes'])
+    }
     folder.mkdir(parents=True, exist_ok=True)
     files.write(folder / 'run.json', json.dumps(run, indent=2) + '\n')
     files.write(folder / 'predictions.csv', evaluate.predictions(rows, found, run['classes']))
     plots.confusion(folder / 'confusion.png', truth, found.argmax(1), run['classes'])
-    files.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')  # last: it says that all is there
+    # last: it says that all is there
+    files.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')
     return result
 
 
@@ -119,13 +130,15 @@ def done(run):
 
 def main(words=None):
     words = sys.argv[1:] if words is None else words
-    parser = argparse.ArgumentParser(prog='python3 -m tools.baselines', description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(prog='python3 -m tools.baselines',
+                                     description=__doc__.split('\n')[0])
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
     parser.add_argument('--folds', default='',
                         help='for instance "0 1 2" or 0-4 (default: all that the data set has)')
     options = parser.parse_args(words)
     if datasets.of_people(options.dataset):
-        raise SystemExit(f'The classes of {options.dataset} are people: the baselines are for expressions.')
+        raise SystemExit(
+            f'The classes of {options.dataset} are people: the baselines are for expressions.')
     command = dict(command=shlex.join(['python3', '-m', 'tools.baselines', *words]),
                    versions=dict(python=platform.python_version(), numpy=np.__version__,
                                  sklearn=sklearn.__version__, skimage=skimage.__version__),
@@ -146,7 +159,8 @@ def main(words=None):
     except OSError as error:
         raise SystemExit(f'The baselines of {options.dataset} cannot be run: {error}.') from None
     except KeyboardInterrupt:
-        raise SystemExit('Interrupted: the same command goes on from here, what is done is kept.') from None
+        raise SystemExit(
+            'Interrupted: the same command goes on from here, what is done is kept.') from None
     for sentence in predictions.collect(options.dataset):
         print(sentence, file=sys.stderr)
     print(f'runs/{options.dataset}: {len(left)} runs made, {len(todo) - len(left)} were there.')

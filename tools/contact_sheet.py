@@ -1,11 +1,11 @@
-"""A sheet for looking at what was built: a row a person, a column a class, in each cell the pair X | Xr as it
-is in the LMDB.
+"""A sheet for looking at what was built: a row a person, a column a class, in each cell the pair X
+| Xr as it is in the LMDB.
 
     python3 -m tools.contact_sheet --dataset demo
 
-writes data/demo/contact_sheet.png. A cell shows the person's last frame of that class; it is white where
-there is none, and Xr is black where there is no reference. Where the classes are the people, or very many,
-the columns are a person's first pictures.
+writes data/demo/contact_sheet.png. A cell shows the person's last frame of that class; it is white
+where there is none, and Xr is black where there is no reference. Where the classes are the people,
+or very many, the columns are a person's first pictures.
 """
 import argparse
 import csv
@@ -29,7 +29,8 @@ MOST_CLASSES = 20  # beyond, a column a class would be too wide to look at
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Draw a sheet of the pairs of a data set that is built.')
+    parser = argparse.ArgumentParser(
+        description='Draw a sheet of the pairs of a data set that is built.')
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
     parser.add_argument('--people', default=12, help='rows, 1 to 100 (default: 12)')
     args = parser.parse_args()
@@ -46,8 +47,9 @@ def main():
 
 
 def cells(folder, most):
-    """(people, columns, {(person, column): pair}) of a built set, for up to `most` people, chosen evenly in
-    ascending order: names, and pairs of 2 x 66 x 66 uint8. SystemExit where a file of the build is damaged.
+    """(people, columns, {(person, column): pair}) of a built set, for up to `most` people, chosen
+    evenly in ascending order: names, and pairs of 2 x 66 x 66 uint8. SystemExit where a file of the
+    build is damaged.
     """
     classes = (folder / 'classes.txt').read_text(encoding='utf-8', errors='replace').splitlines()
     fold = folder / 'fold0'
@@ -89,7 +91,8 @@ def table(fold):
 
 
 def pairs(fold, chosen):
-    """{place: 2 x 66 x 66 uint8, X and Xr} for {place: row of table()}, read by key: nothing else is."""
+    """{place: 2 x 66 x 66 uint8, X and Xr} for {place: row of table()}, read by key: nothing else
+    is."""
     found = {}
     for part in ('train', 'test'):
         path = fold / f'{part}_lmdb'
@@ -102,15 +105,17 @@ def pairs(fold, chosen):
                     datum = caffe_pb2.Datum.FromString(txn.get(row['key'].encode(), b''))
                     found[place] = np.frombuffer(datum.data, np.uint8).reshape(2, SIZE, SIZE)
                 except (lmdb.Error, DecodeError, ValueError):
-                    raise SystemExit(pair_lmdb.damaged(path, f'no pair under {row["key"]}')) from None
+                    raise SystemExit(pair_lmdb.damaged(path,
+                                                       f'no pair under {row["key"]}')) from None
     return found
 
 
 def compose(people, columns, found):
-    """The sheet as an array, height x width uint8: a row a person, a column a class, X and Xr side by side,
-    white around them and where {(person, column): pair} has none."""
+    """The sheet as an array, height x width uint8: a row a person, a column a class, X and Xr side
+    by side, white around them and where {(person, column): pair} has none."""
     blank = np.full((2, SIZE, SIZE), 255, np.uint8)
-    tiles = np.array([[found.get((person, column), blank) for column in columns] for person in people])
+    tiles = np.array(
+        [[found.get((person, column), blank) for column in columns] for person in people])
     x, xr = np.moveaxis(np.pad(tiles, [(0, 0)] * 4 + [(0, LINE)], constant_values=255), 2, 0)
     tiles = np.concatenate([x, xr], -1)
     tiles = np.pad(tiles, [(0, 0), (0, 0), (0, GAP), (0, GAP - LINE)], constant_values=255)

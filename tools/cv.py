@@ -1,12 +1,14 @@
-"""Trains and tests every fold of every variant, several at once, and gathers all predictions in one CSV.
+"""Trains and tests every fold of every variant, several at once, and gathers all predictions in one
+CSV.
 
     python3 -m tools.cv --dataset demo --variants "cnn s1r1" --iters 360 --batch 32
 
-Each run is made by tools.train and tools.evaluate, in its usual folder. What they say goes to a file beside
-it, runs/<dataset>/<variant>/fold<F>_seed<S>.txt, predictions to runs/<dataset>/results.csv as runs finish.
-A run that fails stops no other. Ctrl-C makes those under way write a snapshot each and stop. The same command
-again does what is missing. Further options are those of tools.train. With --list it only prints the commands
-of all runs, one run a line, for a cluster (see cv.sbatch).
+Each run is made by tools.train and tools.evaluate, in its usual folder. What they say goes to a
+file beside it, runs/<dataset>/<variant>/fold<F>_seed<S>.txt, predictions to
+runs/<dataset>/results.csv as runs finish. A run that fails stops no other. Ctrl-C makes those under
+way write a snapshot each and stop. The same command again does what is missing. Further options are
+those of tools.train. With --list it only prints the commands of all runs, one run a line, for a
+cluster (see cv.sbatch).
 """
 import argparse
 import collections
@@ -30,16 +32,20 @@ from tools.core import arguments, caffe_process, gpu, predictions, request, run_
 
 POLL = 0.5  # seconds between two looks at a run
 QUIET = 60  # seconds between two lines of progress where there is no terminal
-ANY = ('command', 'versions', 'code', 'device')  # of run.json: no matter whether a run is the one asked for
+# of run.json: no matter whether a run is the one asked for
+ANY = ('command', 'versions', 'code', 'device')
 
-OWN = ('--dataset', '--variant', '--fold', '--seed', '--gpu')  # of tools.train: this program gives them
-Job = collections.namedtuple('Job', 'folder run name training')  # run: of request.read; the others: arguments
+# of tools.train: this program gives them
+OWN = ('--dataset', '--variant', '--fold', '--seed', '--gpu')
+# run: of request.read; the others: arguments
+Job = collections.namedtuple('Job', 'folder run name training')
 
 
 def main(words=None):
     stopped = []  # signals received
     for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if received != signal.SIGHUP or signal.getsignal(received) != signal.SIG_IGN:  # ignored under nohup
+        # ignored under nohup
+        if received != signal.SIGHUP or signal.getsignal(received) != signal.SIG_IGN:
             signal.signal(received, lambda number, frame: stopped.append(number))
     options, training = parse(words)
     jobs = plan(options.dataset, options.variants, options.seeds, options.folds, training)
@@ -59,30 +65,39 @@ def main(words=None):
         print('Stopped: the same command goes on from there.', file=sys.stderr)
         return 130
     if failed:
-        raise SystemExit(f'{len(failed)} of {len(jobs)} runs failed: the same command tries them again.')
+        raise SystemExit(
+            f'{len(failed)} of {len(jobs)} runs failed: the same command tries them again.')
     print(f'All {len(jobs)} runs are complete: runs/{options.dataset}/results.csv.')
     return 0
 
 
 def parse(words):
     """(options, arguments for tools.train) of a command line."""
-    parser = argparse.ArgumentParser(prog='python3 -m tools.cv', allow_abbrev=False,
-                                     description=__doc__.split('\n')[0],
-                                     epilog='Further options are those of tools.train, as --iters and --set.')
+    parser = argparse.ArgumentParser(
+        prog='python3 -m tools.cv', allow_abbrev=False, description=__doc__.split('\n')[0],
+        epilog='Further options are those of tools.train, as --iters and --set.')
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
-    parser.add_argument('--variants', default='cnn s1r1', help=f'of {" ".join(net.VARIANTS + net.PRETRAINED)} (%(default)s)')
-    parser.add_argument('--folds', default='', help='"0 1 2" or 0-4, for instance (default: all of the set)')
+    parser.add_argument('--variants', default='cnn s1r1',
+                        help=f'of {" ".join(net.VARIANTS + net.PRETRAINED)} (%(default)s)')
+    parser.add_argument('--folds', default='',
+                        help='"0 1 2" or 0-4, for instance (default: all of the set)')
     parser.add_argument('--seeds', default='1', help='"1 2 3", for instance (default: 1)')
-    parser.add_argument('--jobs', default='', help='runs at once (default: one a core, or one a GPU)')
-    parser.add_argument('--gpus', default='', help='IDs of the GPUs, as "0 1" (default: 0 where Caffe can use it)')
-    parser.add_argument('--list', action='store_true', help='print the commands of all runs instead')
+    parser.add_argument('--jobs', default='',
+                        help='runs at once (default: one a core, or one a GPU)')
+    parser.add_argument('--gpus', default='',
+                        help='IDs of the GPUs, as "0 1" (default: 0 where Caffe can use it)')
+    parser.add_argument('--list', action='store_true',
+                        help='print the commands of all runs instead')
     options, training = parser.parse_known_args(words)
     options.variants = options.variants.split()
     known = net.VARIANTS + net.PRETRAINED
     if not options.variants or not set(options.variants) <= set(known):
-        raise SystemExit(f'VARIANTS must be of {" ".join(known)}, not {" ".join(options.variants)!r}.')
+        raise SystemExit(
+            f'VARIANTS must be of {" ".join(known)}, not {" ".join(options.variants)!r}.')
     options.folds = arguments.folds(options.dataset, options.folds)
-    options.seeds = [arguments.number('SEEDS', seed, 0, 2 ** 31 - 1) for seed in options.seeds.split() or ['']]
+    options.seeds = [
+        arguments.number('SEEDS', seed, 0, 2**31 - 1) for seed in options.seeds.split() or ['']
+    ]
     options.gpus = [arguments.number('GPUS', gpu, 0, 1023) for gpu in options.gpus.split()]
     if not options.list:  # a list is for another machine
         options.gpus = [gpu.which(str(number)) for number in options.gpus] or [gpu.which('')]
@@ -94,11 +109,13 @@ def parse(words):
 def plan(dataset, variants, seeds, folds, training):
     """The Jobs, each once, checked as tools.train does; SystemExit for what cannot be trained."""
     given = [word.partition('=')[0] for word in training if word.startswith('--')]
-    if any(own.startswith(word) for own in OWN for word in given):  # argparse takes a name that is cut short
+    # argparse takes a name that is cut short
+    if any(own.startswith(word) for own in OWN for word in given):
         raise SystemExit('Give VARIANTS, FOLDS, SEEDS and GPUS, not VARIANT, FOLD, SEED and GPU.')
     run_of = {}  # the data of a fold are read once for all variants
     for seed, fold in itertools.product(seeds, folds):
-        _, run_of[seed, fold], _ = request.read([*name_of(dataset, variants[0], fold, seed), *training, '--gpu', 'none'])
+        _, run_of[seed, fold], _ = request.read(
+            [*name_of(dataset, variants[0], fold, seed), *training, '--gpu', 'none'])
     jobs = {}
     for variant, seed, fold in itertools.product(variants, seeds, folds):
         folder = run_folder.path(dataset, variant, fold, seed)
@@ -113,8 +130,8 @@ def name_of(dataset, variant, fold, seed):
 
 
 def commands(job, gpu):
-    """The command lines that make a run: its training and its test. gpu: its ID, None for the CPU, '' for 0 where
-    there is one."""
+    """The command lines that make a run: its training and its test. gpu: its ID, None for the CPU,
+    '' for 0 where there is one."""
     where = [] if gpu == '' else ['--gpu', 'none' if gpu is None else str(gpu)]
     return [['python3', '-m', 'tools.train', *job.name, *job.training, *where],
             ['python3', '-m', 'tools.evaluate', *job.name]]
@@ -126,13 +143,15 @@ def is_complete(job):
     if job.run['variant'] in net.PRETRAINED:
         last = snapshots.last(job.folder)
         with contextlib.suppress(SystemExit):  # tools.train will say it
-            earlier = run_folder.read(job.folder) if last and last.iteration == job.run['iterations'] else None
+            earlier = run_folder.read(
+                job.folder) if last and last.iteration == job.run['iterations'] else None
     return earlier is not None and all(earlier.get(name) == value for name, value in job.run.items()
                                        if name not in ANY)
 
 
 def work(dataset, jobs, gpus, stopped):
-    """Makes runs, as many at once as there are `gpus` (None: CPU); returns a sentence for each failure."""
+    """Makes runs, as many at once as there are `gpus` (None: CPU); returns a sentence for each
+    failure."""
     failed, ended, said = [], 0, time.monotonic()
     reached = {job.folder: iteration(job) for job in jobs}
     places = queue.SimpleQueue()  # lines of the screen, each with what trains there
@@ -184,7 +203,8 @@ def make(job, places, reached, stopped):
                 if code:
                     break
         lines = path.read_text(encoding='utf-8', errors='replace').split('\n')
-        last = next((line.strip() for line in reversed(lines) if line.strip()), f'exit code {code}.')
+        last = next((line.strip() for line in reversed(lines) if line.strip()),
+                    f'exit code {code}.')
         last = f'ended by signal {-code}, see {path}.' if code < 0 else last
     except OSError as error:
         code, last = 1, f'{error}.'
@@ -196,9 +216,11 @@ def make(job, places, reached, stopped):
 
 
 def follow(command, output, show, stopped):
-    """Runs a command to its end, `show` now and then; passes a signal on, once; returns its exit code."""
+    """Runs a command to its end, `show` now and then; passes a signal on, once; returns its exit
+    code."""
     # A session of its own: Ctrl-C reaches it once, by us. It does not outlive us either.
-    environment = {**caffe_process.environment(level=2), 'PYTHONUNBUFFERED': '1'}  # an error is the last line
+    # an error is the last line
+    environment = {**caffe_process.environment(level=2), 'PYTHONUNBUFFERED': '1'}
     process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *command], env=environment,
                                stdout=output, stderr=output, start_new_session=True)
     passed = False

@@ -1,4 +1,5 @@
-"""The data flow of a network, as a picture: `make drawing`. Layers are grouped by the part they belong to (en1, de1_r, …)."""
+"""The data flow of a network, as a picture: `make drawing`. Layers are grouped by the part they
+belong to (en1, de1_r, …)."""
 import argparse
 import re
 from pathlib import Path
@@ -7,23 +8,30 @@ import pydot
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-COLOURS = {r'en\d.*': '#CFE3F5', r'de\d?(_.*)?': '#FBE0C3', 'loss.*': '#F3CFCF'}  # encoders, decoders, losses
+# encoders, decoders, losses
+COLOURS = {r'en\d.*': '#CFE3F5', r'de\d?(_.*)?': '#FBE0C3', 'loss.*': '#F3CFCF'}
 
 
 def draw(network):
-    """A pydot graph of a NetParameter: a box a part, an arrow where a blob goes from one part to another."""
+    """A pydot graph of a NetParameter: a box a part, an arrow where a blob goes from one part to
+    another."""
     graph = pydot.Dot(graph_type='digraph', rankdir='LR', fontname='sans-serif', ranksep='0.35')
     part_of, maker, sizes = {}, {}, {}
     for layer in network.layer:
         part = layer.name.split('/')[0]
-        if part.startswith('silence') or any(rule.HasField('phase') and rule.phase == caffe_pb2.TEST for rule in layer.include):
+        if part.startswith('silence') or any(
+                rule.HasField('phase') and rule.phase == caffe_pb2.TEST for rule in layer.include):
             continue
         part_of[layer.name] = part
-        sizes.setdefault(part, []).append(layer.type if layer.type != 'Python' else layer.python_param.layer)
+        sizes.setdefault(
+            part, []).append(layer.type if layer.type != 'Python' else layer.python_param.layer)
     for part, types in sizes.items():
-        colour = next((colour for pattern, colour in COLOURS.items() if re.fullmatch(pattern, part)), '#FFFFFF')
-        graph.add_node(pydot.Node(part, label=part if len(types) > 1 else f'{part}\n{types[0]}', shape='box',
-                                  style='filled', fillcolor=colour, fontname='sans-serif'))
+        colour = next(
+            (colour for pattern, colour in COLOURS.items() if re.fullmatch(pattern, part)),
+            '#FFFFFF')
+        graph.add_node(
+            pydot.Node(part, label=part if len(types) > 1 else f'{part}\n{types[0]}', shape='box',
+                       style='filled', fillcolor=colour, fontname='sans-serif'))
     arrows = set()
     for layer in network.layer:
         if layer.name not in part_of:
@@ -33,8 +41,10 @@ def draw(network):
             switch = '/switch' in bottom
             if arrow[0] not in (None, arrow[1]) and (*arrow, switch) not in arrows:
                 arrows.add((*arrow, switch))
-                graph.add_edge(pydot.Edge(*arrow, style='dashed' if switch else 'solid', label='switches' if switch else '',
-                                          fontname='sans-serif', fontsize='10'))
+                graph.add_edge(
+                    pydot.Edge(*arrow, style='dashed' if switch else 'solid',
+                               label='switches' if switch else '', fontname='sans-serif',
+                               fontsize='10'))
         for top in layer.top:
             maker[top] = part_of[layer.name]
     return graph

@@ -1,4 +1,5 @@
-"""Test of a trained network on the people of its test fold, at its last iteration: `make evaluate`."""
+"""Test of a trained network on the people of its test fold, at its last iteration: `make
+evaluate`."""
 import argparse
 import csv
 import io
@@ -12,7 +13,8 @@ from tools.core import arguments, files, fold_data, network, plots, run_folder
 
 
 def evaluate(folder):
-    """Tests the run in `folder`; writes result.json, predictions.csv and the pictures there and gives back the result.
+    """Tests the run in `folder`; writes result.json, predictions.csv and the pictures there and
+    gives back the result.
 
     Raises SystemExit where the run or its test data is missing or damaged.
     """
@@ -23,36 +25,47 @@ def evaluate(folder):
                          'give its `make train` again to go on, then test it.')
     rows, queries, references, labels = fold_data.read_part(run, 'test')
     outputs = network.run(trained, queries)
-    result = {'dataset': run['dataset'], 'variant': run['variant'], 'fold': run['fold'], 'seed': run['seed'],
-              'iterations': iteration, **score(labels, outputs['prob'], run['classes'])}
+    result = {
+        'dataset': run['dataset'], 'variant': run['variant'],
+        'fold': run['fold'], 'seed': run['seed'], 'iterations': iteration, **score(
+            labels, outputs['prob'], run['classes'])
+    }
     files.write(folder / 'predictions.csv', predictions(rows, outputs['prob'], run['classes']))
     plots.confusion(folder / 'confusion.png', labels, outputs['prob'].argmax(1), run['classes'])
     plots.curves(folder / 'curves.png', folder / 'metrics.csv')
     if 'generated' in outputs:
         plots.faces(folder / 'faces.png', queries, references, outputs, labels, run['classes'])
-    files.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')  # last: it says that the test is complete
+    # last: it says that the test is complete
+    files.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')
     return result
 
 
 def score(labels, probabilities, classes):
-    """n, accuracy, balanced accuracy (mean recall) and recall per class, in [0, 1]; None for a class with no image."""
+    """n, accuracy, balanced accuracy (mean recall) and recall per class, in [0, 1]; None for a
+    class with no image."""
     predicted = probabilities.argmax(1)
-    recall = metrics.recall_score(labels, predicted, labels=range(len(classes)), average=None, zero_division=0)
+    recall = metrics.recall_score(labels, predicted, labels=range(len(classes)), average=None,
+                                  zero_division=0)
     present = np.isin(np.arange(len(classes)), labels)
-    return {'n': len(labels), 'accuracy': float(metrics.accuracy_score(labels, predicted)),
-            'balanced_accuracy': float(recall[present].mean()),
-            'recall': {name: float(r) if p else None for name, r, p in zip(classes, recall, present)},
-            'classes': list(classes)}
+    return {
+        'n': len(labels), 'accuracy': float(metrics.accuracy_score(
+            labels, predicted)), 'balanced_accuracy': float(recall[present].mean()),
+        'recall': {name: float(r) if p else None
+                   for name, r, p in zip(classes, recall, present)}, 'classes': list(classes)
+    }
 
 
 def predictions(rows, probabilities, classes):
-    """CSV text: a line a test image, its names, truth, prediction and the probability of each class."""
+    """CSV text: a line a test image, its names, truth, prediction and the probability of each
+    class."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator='\n')
     table.writerow(['subject', 'sequence', 'frame', 'truth', 'predicted', *classes])
     for row, p in zip(rows, probabilities):
-        table.writerow([row['subject'], row['sequence'], row['frame'], row['expression'], classes[p.argmax()],
-                        *(f'{value:.6f}' for value in p)])
+        table.writerow([
+            row['subject'], row['sequence'], row['frame'], row['expression'], classes[p.argmax()],
+            *(f'{value:.6f}' for value in p)
+        ])
     return text.getvalue()
 
 
@@ -65,8 +78,9 @@ def main():
         print(f'{folder}: pre-training, so there is nothing to test.')
         return
     result = evaluate(folder)
-    print(f'{folder}: accuracy {result["accuracy"]:.1%}, balanced accuracy {result["balanced_accuracy"]:.1%} '
-          f'on {result["n"]} images at iteration {result["iterations"]}')
+    print(
+        f'{folder}: accuracy {result["accuracy"]:.1%}, balanced accuracy {result["balanced_accuracy"]:.1%} '
+        f'on {result["n"]} images at iteration {result["iterations"]}')
 
 
 if __name__ == '__main__':

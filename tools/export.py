@@ -2,9 +2,9 @@
 
     python3 -m tools.export --run runs/demo/s1r1/fold3_seed1 --out model
 
-writes the folder model/: run.json without paths, deploy.prototxt, the last caffemodel with the layers of that
-network alone, in snapshots/, and result.json. It is a run folder for `make predict RUN=model` and for
-tools.predictor; no training goes on from it.
+writes the folder model/: run.json without paths, deploy.prototxt, the last caffemodel with the
+layers of that network alone, in snapshots/, and result.json. It is a run folder for `make predict
+RUN=model` and for tools.predictor; no training goes on from it.
 """
 import argparse
 import json
@@ -20,7 +20,8 @@ from tools.core import network, snapshots
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Copies out of a tested run what its use elsewhere needs.')
+    parser = argparse.ArgumentParser(
+        description='Copies out of a tested run what its use elsewhere needs.')
     parser.add_argument('--run', type=Path, help='folder of a tested run')
     parser.add_argument('--out', type=Path, help='folder to be made, in the checkout')
     options = parser.parse_args()
@@ -35,20 +36,24 @@ def main():
 def export(folder, out):
     """Writes the tested run in `folder` into the new folder `out`, both Paths.
 
-    SystemExit, and nothing is written, where `out` is there or lies outside of the working directory, or the
-    run is damaged, does not tell expressions, or was not tested at its last iteration.
+    SystemExit, and nothing is written, where `out` is there or lies outside of the working
+    directory, or the run is damaged, does not tell expressions, or was not tested at its last
+    iteration.
     """
     if os.path.lexists(out):
         raise SystemExit(f'{out} is there already: choose another OUT.')
     if Path.cwd() not in out.resolve().parents:  # in a container nobody would find it there
-        raise SystemExit(f'{out} is not in the checkout: choose an OUT in it, and move it afterwards.')
+        raise SystemExit(
+            f'{out} is not in the checkout: choose an OUT in it, and move it afterwards.')
     run = predictor.settings(folder)
     result, reached = read_result(folder)
     net, iteration = network.load(folder)
     if not iteration == reached == run.get('iterations'):
-        raise SystemExit(f'{folder} is at iteration {iteration} of {run.get("iterations")}, tested at '
-                         f'{reached}: give its `make train` again, which goes to the end and tests there.')
-    weights = {snapshot.iteration: snapshot.caffemodel for snapshot in snapshots.find(folder)}[iteration]
+        raise SystemExit(
+            f'{folder} is at iteration {iteration} of {run.get("iterations")}, tested at '
+            f'{reached}: give its `make train` again, which goes to the end and tests there.')
+    weights = {snapshot.iteration: snapshot.caffemodel
+               for snapshot in snapshots.find(folder)}[iteration]
     model = snapshots.parse(weights, caffe_pb2.NetParameter())
     partial = out.with_name(out.name + '.partial')
     shutil.rmtree(partial, ignore_errors=True)  # left by a kill
@@ -56,17 +61,20 @@ def export(folder, out):
         (partial / 'snapshots').mkdir(parents=True)
         (partial / 'snapshots' / weights.name).write_bytes(strip(model, net).SerializeToString())
         shutil.copyfile(folder / 'deploy.prototxt', partial / 'deploy.prototxt')
-        (partial / 'run.json').write_text(json.dumps(without_paths(run), indent=2) + '\n', encoding='utf-8')
+        (partial / 'run.json').write_text(
+            json.dumps(without_paths(run), indent=2) + '\n', encoding='utf-8')
         (partial / 'result.json').write_text(result, encoding='utf-8')
         partial.rename(out)
     except OSError as error:
-        raise SystemExit(f'{out} cannot be written ({error}): make room, or choose another OUT.') from None
+        raise SystemExit(
+            f'{out} cannot be written ({error}): make room, or choose another OUT.') from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_result(folder):
-    """The text of a run's result.json, and the iteration tested; SystemExit where it was not tested."""
+    """The text of a run's result.json, and the iteration tested; SystemExit where it was not
+    tested."""
     path = folder / 'result.json'
     try:
         text = path.read_text(encoding='utf-8')
@@ -79,9 +87,11 @@ def read_result(folder):
 
 
 def strip(model, net):
-    """Of a NetParameter, the names, types and weights of the layers that have weights in the Net `net`.
+    """Of a NetParameter, the names, types and weights of the layers that have weights in the Net
+    `net`.
 
-    What goes is the training network's description, with the paths of its data, and layers of training alone.
+    What goes is the training network's description, with the paths of its data, and layers of
+    training alone.
     """
     return caffe_pb2.NetParameter(name=model.name, layer=[
         caffe_pb2.LayerParameter(name=layer.name, type=layer.type, blobs=layer.blobs)
@@ -89,7 +99,8 @@ def strip(model, net):
 
 
 def without_paths(run):
-    """run.json's settings without the command line, and the files that they name by their names alone."""
+    """run.json's settings without the command line, and the files that they name by their names
+    alone."""
     run = {name: value for name, value in run.items() if name != 'command'}
     run['weights'] = [Path(path).name for path in run.get('weights', [])]
     return run

@@ -1,9 +1,11 @@
 """Takes what other networks start from out of pre-trained runs; `make pretrain` does it.
 
-    python3 -m tools.extract_weights runs/demo_people/generator/fold0_seed1 ... --out prototxt/pretrained
+    python3 -m tools.extract_weights runs/demo_people/generator/fold0_seed1 ... --out
+    prototxt/pretrained
 
-writes generator.caffemodel, En1 of a generator or an auto-encoder and De1,r of the former, and identity.caffemodel, En2: the
-weights alone. The layers that tell people apart, most of an identification CNN, stay behind.
+writes generator.caffemodel, En1 of a generator or an auto-encoder and De1,r of the former, and
+identity.caffemodel, En2: the weights alone. The layers that tell people apart, most of an
+identification CNN, stay behind.
 """
 import argparse
 from pathlib import Path
@@ -16,9 +18,11 @@ TAKEN = ('en1/', 'en2/', 'de1_r/')  # by name, as every network of the compariso
 
 
 def extract(folder):
-    """The NetParameter with the layers TAKEN of a run's last snapshot: names, types and weights. SystemExit without any."""
+    """The NetParameter with the layers TAKEN of a run's last snapshot: names, types and weights.
+    SystemExit without any."""
     snapshot = snapshots.last(folder)
-    model = snapshots.parse(snapshot.caffemodel, caffe_pb2.NetParameter()) if snapshot else caffe_pb2.NetParameter()
+    model = snapshots.parse(snapshot.caffemodel,
+                            caffe_pb2.NetParameter()) if snapshot else caffe_pb2.NetParameter()
     taken = [caffe_pb2.LayerParameter(name=layer.name, type=layer.type, blobs=layer.blobs)
              for layer in model.layer if layer.blobs and layer.name.startswith(TAKEN)]
     if not taken:
@@ -27,7 +31,8 @@ def extract(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog='python3 -m tools.extract_weights', description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(prog='python3 -m tools.extract_weights',
+                                     description=__doc__.split('\n')[0])
     parser.add_argument('folders', nargs='+', type=Path, metavar='RUN', help='of `make train`')
     parser.add_argument('--out', required=True, type=Path, help='the folder to write into')
     options = parser.parse_args()
@@ -38,7 +43,9 @@ def main():
             name = 'identity' if model.layer[0].name.startswith('en2/') else 'generator'
             files.write(options.out / f'{name}.caffemodel', model.SerializeToString())
     except OSError as error:
-        raise SystemExit(f'{options.out} cannot be written ({error}): make room, or choose another --out.') from None
+        raise SystemExit(
+            f'{options.out} cannot be written ({error}): make room, or choose another --out.'
+        ) from None
 
 
 if __name__ == '__main__':

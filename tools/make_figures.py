@@ -1,7 +1,7 @@
 """The paper's figures of what was trained on a data set, each as PNG and PDF: `make figures`.
 
-    figure4_depth       error against the depth of the expression, CNN and GCNet, over all folds that have
-                        both; its numbers are in figure4_depth.csv
+    figure4_depth       error against the depth of the expression, CNN and GCNet, over all folds
+                        that have both; its numbers are in figure4_depth.csv
     figure5_embedding   t-SNE of pixels and of the features of CNN and GCNet
     figure6_filters     learned filters
     figure7_faces       faces of the test people, generated references and reconstructions
@@ -28,12 +28,15 @@ from tools.figures import figure4_depth, figure5_embedding, figure6_filters, lea
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--dataset', default='demo', help='what was trained on (default: demo)')
-    parser.add_argument('--raw', help='folder of the set as its makers ship it, for Figure 4 (default: '
-                                      'data/raw/DATASET)')
-    parser.add_argument('--fold', help='of Figures 5 to 7 and the curves (default: the first with CNN and '
-                                       'GCNet)')
-    parser.add_argument('--folds', default='', help='of Figure 4 and the confusion matrices, for instance '
-                                                    '"0 1 2" or 0-4 (default: all that have the runs)')
+    parser.add_argument(
+        '--raw', help='folder of the set as its makers ship it, for Figure 4 (default: '
+        'data/raw/DATASET)')
+    parser.add_argument(
+        '--fold', help='of Figures 5 to 7 and the curves (default: the first with CNN and '
+        'GCNet)')
+    parser.add_argument(
+        '--folds', default='', help='of Figure 4 and the confusion matrices, for instance '
+        '"0 1 2" or 0-4 (default: all that have the runs)')
     parser.add_argument('--seed', default=1, help='of the runs (default: 1)')
     options = parser.parse_args()
     try:
@@ -46,14 +49,16 @@ def make(options):
     """Makes every figure that can be made; prints what each of the others needs."""
     dataset, seed = options.dataset, arguments.number('SEED', options.seed, 0, 2 ** 31 - 1)
     if datasets.of_people(dataset):
-        raise SystemExit(f'The classes of {dataset} are its people: the figures are of expressions.')
+        raise SystemExit(
+            f'The classes of {dataset} are its people: the figures are of expressions.')
     classes = predictions.classes_of(dataset)
     if classes is None:
         raise SystemExit(f'data/{dataset} is not built: run `make data DATASET={dataset}`.')
     tested, among = find(dataset, seed), arguments.folds(dataset, options.folds)
     if not tested:
-        raise SystemExit(f'No tested run of seed {seed} in runs/{dataset}: run `make train DATASET={dataset} '
-                         f'SEED={seed}` first.')
+        raise SystemExit(
+            f'No tested run of seed {seed} in runs/{dataset}: run `make train DATASET={dataset} '
+            f'SEED={seed}` first.')
     rival, both = choose({fold: tested.get(fold, {}) for fold in among})
     fold = arguments.number('FOLD', options.fold or (both or [*tested])[0], 0, FOLDS - 1)
     pooled = among if options.folds else both or [fold]
@@ -72,13 +77,18 @@ def make(options):
         'figure4_depth': ([command for one in pooled for command in lacking(one, 'cnn', rival)],
                           lambda path: draw_depth(path, dataset, raw, tested, pooled, classes)),
         'figure5_embedding': (lacking(fold, *pair), lambda path: draw_embedding(
-            path, dataset, fold, {variant: here[variant] for variant in pair}, classes)),
+            path, dataset, fold, {variant: here[variant]
+                                  for variant in pair}, classes)),
         'figure6_filters': (lacking(fold, gcnet), lambda path: figure6_filters.draw(
             path, figure6_filters.of(tested_run.load(here[gcnet], dataset, fold)))),
-        'figure7_faces': (lacking(fold, gcnet), lambda path: draw_faces(
-            path, dataset, fold, here[gcnet], classes)),
-        'learning_curves': ([] if trained else lacking(fold, *pair), lambda path: learning_curves.draw(
-            path, {variant: plots.read_metrics(here[variant] / 'metrics.csv') for variant in trained}))}
+        'figure7_faces': (lacking(
+            fold, gcnet), lambda path: draw_faces(path, dataset, fold, here[gcnet], classes)),
+        'learning_curves': ([] if trained else lacking(
+            fold, *pair), lambda path: learning_curves.draw(
+                path,
+                {variant: plots.read_metrics(here[variant] / 'metrics.csv')
+                 for variant in trained}))
+    }
     for variant in dict.fromkeys(variant for one in among for variant in tested.get(one, {})):
         folders = {one: tested[one][variant] for one in among if variant in tested.get(one, {})}
         figures_of[f'confusion_{variant}'] = [], functools.partial(draw_confusion, dataset=dataset,
@@ -101,8 +111,8 @@ def find(dataset, seed):
 
 
 def choose(tested):
-    """The GCNet to set against the CNN, and the folds that have both: S1R1 if it has any, else the next
-    variant that has. With no such fold, the first GCNet there is, and []."""
+    """The GCNet to set against the CNN, and the folds that have both: S1R1 if it has any, else the
+    next variant that has. With no such fold, the first GCNet there is, and []."""
     gcnets = [variant for variant in plots.VARIANTS if variant in GCNETS]
     for variant in gcnets:
         both = [fold for fold, of in tested.items() if {'cnn', variant} <= set(of)]
@@ -113,9 +123,9 @@ def choose(tested):
 
 
 def write_all(folder, figures_of):
-    """Writes each figure of {name: (commands that it waits for, function that draws it to a path and gives
-    back why it could not, or None)}. One that fails keeps no other from being made: SystemExit, with every
-    reason, comes at the end."""
+    """Writes each figure of {name: (commands that it waits for, function that draws it to a path
+    and gives back why it could not, or None)}. One that fails keeps no other from being made:
+    SystemExit, with every reason, comes at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     made, failed = [], {}
     for name, (commands, draw) in figures_of.items():
@@ -132,14 +142,17 @@ def write_all(folder, figures_of):
             print(f'No {name}: {why}.' if why else f'{folder / name}.png and .pdf')
             made += [] if why else [name]
     if failed:
-        raise SystemExit('\n'.join(f'No {", ".join(names)}: {reason}' for reason, names in failed.items()))
+        raise SystemExit('\n'.join(
+            f'No {", ".join(names)}: {reason}' for reason, names in failed.items()))
     if not made:
         raise SystemExit(f'No figure was made in {folder}: see above.')
 
 
 def draw_depth(path, dataset, raw, tested, folds, classes):
     """Figure 4, over these folds, of the variants that all of them have."""
-    variants = [variant for variant in plots.VARIANTS if all(variant in tested[fold] for fold in folds)]
+    variants = [
+        variant for variant in plots.VARIANTS if all(variant in tested[fold] for fold in folds)
+    ]
     partly = [variant for variant in plots.VARIANTS
               if variant not in variants and any(variant in tested[fold] for fold in folds)]
     if partly:
@@ -151,18 +164,20 @@ def draw_depth(path, dataset, raw, tested, folds, classes):
     except ValueError as error:
         return str(error)
     missed = {variant: np.zeros(len(rows), bool) for variant in variants}
-    for fold, variant in tqdm([(fold, variant) for fold in folds for variant in variants], 'figure 4',
-                              unit='net', ascii=True):
+    for fold, variant in tqdm([(fold, variant) for fold in folds for variant in variants],
+                              'figure 4', unit='net', ascii=True):
         own = np.flatnonzero([fold_of[row['subject']] == fold for row in rows])
         if len(own):
             net = tested_run.load(tested[fold][variant], dataset, fold)
-            missed[variant][own] = figure4_depth.wrong(net, [rows[i] for i in own], crops[own], classes)
+            missed[variant][own] = figure4_depth.wrong(net, [rows[i] for i in own], crops[own],
+                                                       classes)
     depths, people = zip(*((row['depth'], row['subject']) for row in rows))
     tables = {variant: figure4_depth.bins(depths, missed[variant], people) for variant in variants}
     files.write(path.with_suffix('.csv'), figure4_depth.text(tables))
     figure4_depth.draw(path, tables, known, len(classes))
-    print(f'Errors on {len(rows)} frames of {len(set(people))} people, folds {", ".join(map(str, folds))}: '
-          + ', '.join(f'{variant} {missed[variant].mean():.1%}' for variant in variants) + '.')
+    print(
+        f'Errors on {len(rows)} frames of {len(set(people))} people, folds {", ".join(map(str, folds))}: '
+        + ', '.join(f'{variant} {missed[variant].mean():.1%}' for variant in variants) + '.')
 
 
 def draw_embedding(path, dataset, fold, folders, classes):
@@ -170,7 +185,8 @@ def draw_embedding(path, dataset, fold, folders, classes):
     nets = {variant: tested_run.load(folder, dataset, fold) for variant, folder in folders.items()}
     _, queries, _, labels = fold_data.read_part(dict(dataset=dataset, fold=fold), 'test')
     spaces = {'pixels': queries.reshape(len(queries), -1)}
-    spaces.update((plots.name(variant), figure5_embedding.features(net, queries)) for variant, net in nets.items())
+    spaces.update((plots.name(variant), figure5_embedding.features(net, queries))
+                  for variant, net in nets.items())
     figure5_embedding.draw(path, spaces, labels, classes)
 
 
@@ -185,8 +201,11 @@ def draw_confusion(path, dataset, folders, classes):
     """The confusion matrix over the test people of {fold: folder} of one variant."""
     rows = []
     for fold, folder in folders.items():
-        rows += predictions.read_predictions(folder / 'predictions.csv', tested_run.check(folder, dataset, fold), classes)
-    labels, predicted = ([classes.index(row[name]) for row in rows] for name in ('truth', 'predicted'))
+        rows += predictions.read_predictions(folder / 'predictions.csv',
+                                             tested_run.check(folder, dataset, fold), classes)
+    labels, predicted = ([classes.index(row[name])
+                          for row in rows]
+                         for name in ('truth', 'predicted'))
     plots.confusion(path, labels, predicted, classes)
 
 

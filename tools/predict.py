@@ -1,16 +1,18 @@
-"""The expression of every face in pictures, a video or a webcam's, by a trained run: `make predict`.
+"""The expression of every face in pictures, a video or a webcam's, by a trained run: `make
+predict`.
 
-    python3 -m tools.predict photo.jpg [--run runs/demo/s1r1/fold3_seed1] [--format json] [--out FOLDER]
+    python3 -m tools.predict photo.jpg [--run runs/demo/s1r1/fold3_seed1] [--format json] [--out
+    FOLDER]
 
-IMAGE is a picture, a folder of pictures, or a video. A line a face goes to standard output, with --format
-json an object: image, frame (of a video, from 0), face (1 is the largest), points (left and right eye as
-seen, nose, corners of the mouth: x, y in pixels), expression, probabilities. A picture of the result goes to
-predictions/<name>.png: each face X, the reference X̂r that the network drew of it, where the two differ, and
-the probabilities; for a video the probabilities by frame. With --format json pictures are drawn only where
---out names a folder.
+IMAGE is a picture, a folder of pictures, or a video. A line a face goes to standard output, with
+--format json an object: image, frame (of a video, from 0), face (1 is the largest), points (left
+and right eye as seen, nose, corners of the mouth: x, y in pixels), expression, probabilities. A
+picture of the result goes to predictions/<name>.png: each face X, the reference X̂r that the
+network drew of it, where the two differ, and the probabilities; for a video the probabilities by
+frame. With --format json pictures are drawn only where --out names a folder.
 
-The exit code is 0 where at least one face was found. A picture in a folder that cannot be read is named on
-standard error and passed over.
+The exit code is 0 where at least one face was found. A picture in a folder that cannot be read is
+named on standard error and passed over.
 """
 import argparse
 import collections
@@ -37,24 +39,31 @@ VIDEOS = ('.avi', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.web
 BEGUN = 16  # pictures that are searched ahead of the network
 NO_FACE = 'no face found (it must be upright, all in the picture, and fill a twelfth of the longer side)'
 
-# frame: its number in a video, else None; found: as predictor.find gives it; reason: why it cannot be read
+# frame: its number in a video, else None; found: as predictor.find gives it; reason: why it cannot
+# be read
 Picture = collections.namedtuple('Picture', 'name frame found reason')
 
 
 def main():
     parser = argparse.ArgumentParser(description='The expression of every face in pictures.')
-    parser.add_argument('image', nargs='?', type=Path, help='a picture, a folder of pictures, or a video')
-    parser.add_argument('--run',
-                        help='folder of a trained run (default: the one that was tested last, else the model '
-                             'that comes with the project)')
-    parser.add_argument('--frequencies', action='store_true',
-                        help='multiply the probabilities with how frequent each class was in training, for a run trained with '
-                             '`balance`, which takes all for equally probable')
+    parser.add_argument('image', nargs='?', type=Path,
+                        help='a picture, a folder of pictures, or a video')
+    parser.add_argument(
+        '--run',
+        help='folder of a trained run (default: the one that was tested last, else the model '
+        'that comes with the project)')
+    parser.add_argument(
+        '--frequencies', action='store_true', help=
+        'multiply the probabilities with how frequent each class was in training, for a run trained with '
+        '`balance`, which takes all for equally probable')
     parser.add_argument('--format', choices=('text', 'json'), default='text',
                         help='of standard output (default: text)')
-    parser.add_argument('--out', type=Path, help='folder of the pictures drawn (default: predictions)')
-    parser.add_argument('--every', default=1, metavar='N', help='of a video, every Nth frame (default: 1)')
-    parser.add_argument('--webcam', metavar='N', help='take the pictures of webcam N instead, until Ctrl-C')
+    parser.add_argument('--out', type=Path,
+                        help='folder of the pictures drawn (default: predictions)')
+    parser.add_argument('--every', default=1, metavar='N',
+                        help='of a video, every Nth frame (default: 1)')
+    parser.add_argument('--webcam', metavar='N',
+                        help='take the pictures of webcam N instead, until Ctrl-C')
     parser.add_argument('--workers', default=workers.usable(), metavar='N',
                         help='processes that look for faces (default: one a core, %(default)s)')
     options = parser.parse_args()
@@ -98,7 +107,8 @@ def load(options):
 
 
 def predict(options):
-    """Predicts every picture or frame of options.image and returns 0; SystemExit where there is no face."""
+    """Predicts every picture or frame of options.image and returns 0; SystemExit where there is no
+    face."""
     paths = pictures(options.image)
     model = load(options)
     out = None
@@ -121,7 +131,9 @@ def predict(options):
                 if picture.frame is not None:
                     curve[picture.frame] = faces[0].probabilities if faces else {}
                 elif faces and out:
-                    drawn.append(pool.submit(draw_prediction.draw, places[picture.name], picture.name, faces))
+                    drawn.append(
+                        pool.submit(draw_prediction.draw, places[picture.name], picture.name,
+                                    faces))
             for done in drawn:
                 done.result()
         finally:
@@ -143,8 +155,9 @@ def watch(options):
     with quiet():
         camera = cv2.VideoCapture(number)
     if not camera.isOpened():
-        raise SystemExit(f'There is no webcam {number} here: plug one in, and where this runs in a container '
-                         f'give it /dev/video{number}.')
+        raise SystemExit(
+            f'There is no webcam {number} here: plug one in, and where this runs in a container '
+            f'give it /dev/video{number}.')
     model = load(options)
     try:
         for frame in itertools.count():
@@ -171,18 +184,22 @@ def pictures(image):
 
 
 def prepare(out, image):
-    """Makes the folder for drawings; SystemExit where it cannot be written, or the pictures lie there."""
+    """Makes the folder for drawings; SystemExit where it cannot be written, or the pictures lie
+    there."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
-        raise SystemExit(f'{out} cannot be written ({error.strerror}): choose another OUT.') from None
+        raise SystemExit(
+            f'{out} cannot be written ({error.strerror}): choose another OUT.') from None
     if out.samefile(image if image.is_dir() else image.parent):
-        raise SystemExit(f'{out} holds your own pictures, not to be overwritten: choose another OUT.')
+        raise SystemExit(
+            f'{out} holds your own pictures, not to be overwritten: choose another OUT.')
 
 
 def name_all(paths, out):
-    """Where each picture's drawing goes: named after it, with its ending where two differ by that alone."""
+    """Where each picture's drawing goes: named after it, with its ending where two differ by that
+    alone."""
     count = collections.Counter(path.stem for path in paths)
     return [out / f'{path.stem if count[path.stem] == 1 else path.name}.png' for path in paths]
 
@@ -214,7 +231,8 @@ def search(job):
     """The Picture of a job (name, frame, grey image, or None to read the file of that name)."""
     name, frame, image = job
     try:
-        return Picture(name, frame, predictor.find(read_grey(name) if image is None else image), None)
+        return Picture(name, frame, predictor.find(read_grey(name) if image is None else image),
+                       None)
     except ValueError as error:
         return Picture(name, frame, [], str(error))
     except cv2.error as error:
@@ -223,7 +241,8 @@ def search(job):
 
 @contextlib.contextmanager
 def quiet():
-    """Keeps off standard error what C libraries print about a damaged file; sys.stderr still goes there."""
+    """Keeps off standard error what C libraries print about a damaged file; sys.stderr still goes
+    there."""
     own = os.fdopen(os.dup(2), 'w', buffering=1, errors='backslashreplace')
     with own, open(os.devnull, 'w') as nothing:
         os.dup2(nothing.fileno(), 2)
@@ -235,7 +254,8 @@ def quiet():
 
 
 def recognised(model, searched):
-    """Yields (Picture, its Faces) in order; the network takes the faces of several pictures at once."""
+    """Yields (Picture, its Faces) in order; the network takes the faces of several pictures at
+    once."""
     waiting, count = [], 0
     for picture in searched:
         waiting.append(picture)
@@ -248,16 +268,22 @@ def recognised(model, searched):
 
 def tell(picture, faces, style):
     """Prints a line a face; what is wrong with a picture, on stderr."""
-    # Only the main thread prints; and Ctrl-C while tqdm takes its lock would end in a RuntimeError of tqdm's.
+    # Only the main thread prints; and Ctrl-C while tqdm takes its lock would end in a RuntimeError
+    # of tqdm's.
     write = functools.partial(tqdm.write, nolock=True)
     where = picture.name if picture.frame is None else f'{picture.name}, frame {picture.frame}'
     for number, face in enumerate(faces, 1):
         if style == 'json':
             frame = {} if picture.frame is None else {'frame': picture.frame}
-            write(json.dumps({
-                'image': picture.name, **frame, 'face': number, 'points': face.points.round(1).tolist(),
-                'expression': face.expression,
-                'probabilities': {name: round(value, 6) for name, value in face.probabilities.items()}}))
+            write(
+                json.dumps({
+                    'image': picture.name, **frame, 'face': number,
+                    'points': face.points.round(1).tolist(), 'expression': face.expression,
+                    'probabilities': {
+                        name: round(value, 6)
+                        for name, value in face.probabilities.items()
+                    }
+                }))
         else:
             first, *others = sorted(face.probabilities.items(), key=lambda pair: -pair[1])[:3]
             write(f'{where}, face {number}: {first[0]} {first[1]:.0%} '

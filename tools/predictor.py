@@ -1,4 +1,5 @@
-"""From pictures to expressions: faces are found, aligned as for training, and sent through a network."""
+"""From pictures to expressions: faces are found, aligned as for training, and sent through a
+network."""
 import collections
 from pathlib import Path
 
@@ -9,12 +10,14 @@ from data_prep import align, detect, pictures
 from prototxt import net
 from tools.core import class_balance, network, run_folder
 
-SHIPPED = Path('prototxt/trained')  # the model that comes with the project, an exported run (tools/export.py)
-LONGEST = 4096  # pixels: a longer picture is shrunk first; the smallest face that is found is 307 wide then
+# the model that comes with the project, an exported run (tools/export.py)
+SHIPPED = Path('prototxt/trained')
+# pixels: a longer picture is shrunk first; the smallest face that is found is 307 wide then
+LONGEST = 4096
 
-# points: 5 x 2 as those of align.five_points, in pixels of the picture; probabilities: {class: float};
-# face: X as the network saw it; reference: X̂r that it drew, None for a net without generator. Both are
-# 64 x 64; X is in [0, 1], X̂r is 0 or more.
+# points: 5 x 2 as those of align.five_points, in pixels of the picture; probabilities: {class:
+# float}; face: X as the network saw it; reference: X̂r that it drew, None for a net without
+# generator. Both are 64 x 64; X is in [0, 1], X̂r is 0 or more.
 Face = collections.namedtuple('Face', 'points expression probabilities face reference')
 
 
@@ -24,10 +27,11 @@ class Predictor:
         predictor = Predictor('runs/demo/s1r1/fold3_seed1')
         faces = predictor(cv2.imread('photo.jpg'))
 
-    folder: a run folder, or one with its run.json, deploy.prototxt and a caffemodel in snapshots/; by default
-    the run that was tested last, else the model that comes with the project. Raises SystemExit, saying why,
-    where that is no run, is damaged, or does not tell expressions in faces cropped as they are now. frequencies: a class
-    is as probable as it was frequent in training, where the run was trained with `balance` and so takes all for as frequent.
+    folder: a run folder, or one with its run.json, deploy.prototxt and a caffemodel in snapshots/;
+    by default the run that was tested last, else the model that comes with the project. Raises
+    SystemExit, saying why, where that is no run, is damaged, or does not tell expressions in faces
+    cropped as they are now. frequencies: a class is as probable as it was frequent in training,
+    where the run was trained with `balance` and so takes all for as frequent.
     """
 
     def __init__(self, folder=None, frequencies=False):
@@ -37,19 +41,21 @@ class Predictor:
         self.net, self.iteration = network.load(self.folder)
         shapes = {name: blob.data.shape[1:] for name, blob in self.net.blobs.items()}
         if shapes.get('prob') != (len(self.classes),):
-            raise SystemExit(f'{self.folder}: deploy.prototxt has {shapes.get("prob", ["no"])[0]} outputs '
-                             f'`prob`, run.json {len(self.classes)} classes: train again.')
+            raise SystemExit(
+                f'{self.folder}: deploy.prototxt has {shapes.get("prob", ["no"])[0]} outputs '
+                f'`prob`, run.json {len(self.classes)} classes: train again.')
         if shapes.get('query') != (1, net.CROP, net.CROP):
             raise SystemExit(f'{self.folder}: deploy.prototxt takes no `query` of 1 x {net.CROP} x '
                              f'{net.CROP}: train again.')
         if frequencies:
-            class_balance.with_frequencies(self.run, np.ones((1, len(self.classes))))  # says now what is wrong with them
+            # says now what is wrong with them
+            class_balance.with_frequencies(self.run, np.ones((1, len(self.classes))))
 
     def __call__(self, image):
         """The Faces of an image, the largest first; [] where none is found.
 
-        image: uint8, H x W (grey) or H x W x 3 (blue, green, red, as cv2.imread gives it); ValueError for any
-        other.
+        image: uint8, H x W (grey) or H x W x 3 (blue, green, red, as cv2.imread gives it);
+        ValueError for any other.
         """
         return self.batch([image])[0]
 
@@ -65,8 +71,10 @@ class Predictor:
         queries = network.centre(np.array(crops))
         outputs = network.run(self.net, queries)
         references = outputs['generated'][:, 0] if 'generated' in outputs else [None] * len(crops)
-        probabilities = class_balance.with_frequencies(self.run, outputs['prob']) if self.frequencies else outputs['prob']
-        rows = zip(probabilities, queries[:, 0], references)  # as many as there are crops, in their order
+        probabilities = class_balance.with_frequencies(
+            self.run, outputs['prob']) if self.frequencies else outputs['prob']
+        # as many as there are crops, in their order
+        rows = zip(probabilities, queries[:, 0], references)
         return [[self.face(points, *next(rows)) for points, _ in faces] for faces in found]
 
     def face(self, points, probabilities, query, reference):
@@ -75,33 +83,38 @@ class Predictor:
 
 
 def newest():
-    """Folder of the run that was tested last, of those that tell expressions, else of the model that comes
-    with the project; SystemExit if there is neither."""
+    """Folder of the run that was tested last, of those that tell expressions, else of the model
+    that comes with the project; SystemExit if there is neither."""
     results = [path for path in Path('runs').glob('*/*/fold*_seed*/result.json')
                if path.parts[-3] in net.VARIANTS]
     if results:
         return max(results, key=lambda path: path.stat().st_mtime).parent
     if (SHIPPED / 'run.json').is_file():
         return SHIPPED
-    raise SystemExit('There is no tested run in runs: `make demo` or `make train` makes one, or name a '
-                     'run folder.')
+    raise SystemExit(
+        'There is no tested run in runs: `make demo` or `make train` makes one, or name a '
+        'run folder.')
 
 
 def settings(folder):
-    """The run.json of a run folder; SystemExit if it does not tell expressions in faces cropped as now."""
+    """The run.json of a run folder; SystemExit if it does not tell expressions in faces cropped as
+    now."""
     if not folder.is_dir():
         raise SystemExit(f'{folder} is no run folder: name one that `make train` made, such as '
                          'runs/demo/s1r1/fold3_seed1.')
     run = run_folder.read(folder)
     if run.get('variant') not in net.VARIANTS:
-        raise SystemExit(f'{folder} tells no expressions: its variant is {run.get("variant")}, and not one '
-                         f'of {", ".join(net.VARIANTS)}.')
+        raise SystemExit(
+            f'{folder} tells no expressions: its variant is {run.get("variant")}, and not one '
+            f'of {", ".join(net.VARIANTS)}.')
     classes = run.get('classes')
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise SystemExit(f'{folder}/run.json has no list of classes: remove {folder} and train again.')
+        raise SystemExit(
+            f'{folder}/run.json has no list of classes: remove {folder} and train again.')
     if run.get('crop', network.ALIGNMENT) != network.ALIGNMENT:  # one that does not say is older
-        raise SystemExit(f'{folder} was trained on faces that were cropped in another way (see TARGET in '
-                         'data_prep/align.py): run `make data` and train again.')
+        raise SystemExit(
+            f'{folder} was trained on faces that were cropped in another way (see TARGET in '
+            'data_prep/align.py): run `make data` and train again.')
     return run
 
 
@@ -121,8 +134,8 @@ def grey(image):
 
 
 def find(image):
-    """[(5 x 2 points in pixels of the image, 66 x 66 uint8 crop)] of the faces in a grey uint8 image, the
-    largest first.
+    """[(5 x 2 points in pixels of the image, 66 x 66 uint8 crop)] of the faces in a grey uint8
+    image, the largest first.
 
     Faces whose five points do not all lie in the picture are left out.
     """

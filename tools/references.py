@@ -1,27 +1,29 @@
-"""Is the generated reference X̂r a reference? Measured on unseen people, for each tested GCNet of a data set.
+"""Is the generated reference X̂r a reference? Measured on unseen people, for each tested GCNet of a
+data set.
 
     python3 -m tools.references --dataset demo
 
-writes runs/<dataset>/references.md, to read as it is, and references.csv, the same values unrounded, a row a
-variant: shares and probabilities in [0, 1], and after each value, in _low and _high, its 95 % bootstrap
-interval over people; empty where there is none. The values:
+writes runs/<dataset>/references.md, to read as it is, and references.csv, the same values
+unrounded, a row a variant: shares and probabilities in [0, 1], and after each value, in _low and
+_high, its 95 % bootstrap interval over people; empty where there is none. The values:
 
-    distance_generated      mean ||X̂r - Xr||, L2 over 64 x 64 pixels in [0, 1]
-    distance_query          mean ||X - Xr||
-    generated_nearer        share of samples whose X̂r is nearer to Xr than X is
-    neutral_generated       mean probability of neutral that the network itself gives with X̂r as its query,
+    distance_generated      mean ||X̂r - Xr||, L2 over 64 x 64 pixels in [0, 1] distance_query
+    mean ||X - Xr|| generated_nearer        share of samples whose X̂r is nearer to Xr than X is
+    neutral_generated       mean probability of neutral that the network itself gives with X̂r as
+    its query,
                             over samples that are not neutral; empty where the set has no such class
-    neutral_query           the same with X
-    neutral_reference       the same with Xr
-    same_person_generated   share of samples whose X̂r has as nearest neighbour, L2 on pixels, one of the same
-                            person, among all different Xr of all people of the fold, in training or not.
-                            Any of the person's own is right, that of the sample's own sequence too
+    neutral_query           the same with X neutral_reference       the same with Xr
+    same_person_generated   share of samples whose X̂r has as nearest neighbour, L2 on pixels, one
+    of the same
+                            person, among all different Xr of all people of the fold, in training or
+                            not. Any of the person's own is right, that of the sample's own sequence
+                            too
     same_person_query       the same for X
     same_person_chance      the same for a neighbour drawn at random
 
-Samples are those of the test fold that have a reference other than their query: without one, Xr is all 0, and
-of a neutral face that is its own reference there is nothing to draw. Means are over all samples of a variant,
-its folds together, each by its mean over seeds, as in the tables.
+Samples are those of the test fold that have a reference other than their query: without one, Xr is
+all 0, and of a neutral face that is its own reference there is nothing to draw. Means are over all
+samples of a variant, its folds together, each by its mean over seeds, as in the tables.
 """
 import argparse
 import collections
@@ -45,17 +47,20 @@ MEASURES = ('distance_generated', 'distance_query', 'generated_nearer',
             'same_person_generated', 'same_person_query', 'same_person_chance')
 
 # Arrays with an entry a sample, then with one a true reference: M x pixels, and whose it is.
-Samples = collections.namedtuple('Samples', 'subjects images queries references labels faces people')
+Samples = collections.namedtuple('Samples',
+                                 'subjects images queries references labels faces people')
 
 
 def comparable(queries, references):
-    """Which of N pairs have a reference (all 0: none, see layers/augment.py), and not the query itself."""
+    """Which of N pairs have a reference (all 0: none, see layers/augment.py), and not the query
+    itself."""
     axes = tuple(range(1, queries.ndim))
     return references.any(axis=axes) & (queries != references).any(axis=axes)
 
 
 def gallery(references, subjects):
-    """(faces M x pixels, people M): the different references of each person, without those that are all 0."""
+    """(faces M x pixels, people M): the different references of each person, without those that are
+    all 0."""
     found = {(subject, face.tobytes()): face.ravel()
              for face, subject in zip(references, subjects) if face.any()}
     return np.array(list(found.values())), np.array([subject for subject, _ in found])
@@ -67,7 +72,8 @@ def distance(pictures, references):
 
 
 def same_person(pictures, subjects, faces, people):
-    """Whether the nearest of the faces (M x pixels, of people M) is the subject's, for each of N pictures."""
+    """Whether the nearest of the faces (M x pixels, of people M) is the subject's, for each of N
+    pictures."""
     neighbours = NearestNeighbors(n_neighbors=1, algorithm='brute').fit(faces.astype(float))
     pixels = pictures.reshape(len(pictures), -1).astype(float)
     return people[neighbours.kneighbors(pixels, return_distance=False)[:, 0]] == subjects
@@ -80,7 +86,8 @@ def chance(subjects, people):
 
 
 def read(dataset, fold):
-    """The Samples of a test fold, with the true references of all people; SystemExit where there are none."""
+    """The Samples of a test fold, with the true references of all people; SystemExit where there
+    are none."""
     run = dict(dataset=dataset, fold=fold)
     rows, queries, references, labels = fold_data.read_part(run, 'test')
     more_rows, _, more_references, _ = fold_data.read_part(run, 'train')
@@ -88,7 +95,8 @@ def read(dataset, fold):
                             [row['subject'] for row in [*rows, *more_rows]])
     chosen = comparable(queries, references)
     if not chosen.any():
-        raise SystemExit(f'{fold_data.folder(run)}/test_lmdb has no sample with a reference but its own query.')
+        raise SystemExit(
+            f'{fold_data.folder(run)}/test_lmdb has no sample with a reference but its own query.')
     subjects = np.array([row['subject'] for row in rows])
     images = np.array([f'{row["subject"]}/{row["sequence"]}/{row["frame"]}' for row in rows])
     return Samples(*(array[chosen] for array in (subjects, images, queries, references, labels)),
@@ -98,23 +106,27 @@ def read(dataset, fold):
 def measure(net, samples, neutral):
     """{name of MEASURES: N values} of a network, nan where a sample has none.
 
-    neutral: the label of that class, or None. SystemExit where what the network draws is not finite.
+    neutral: the label of that class, or None. SystemExit where what the network draws is not
+    finite.
     """
     outputs = network.run(net, samples.queries, ['generated'])
     generated = outputs['generated']
     if not np.isfinite(generated).all():
-        raise SystemExit('The network draws pixels that are not finite: train it again with a smaller LR.')
+        raise SystemExit(
+            'The network draws pixels that are not finite: train it again with a smaller LR.')
     found = {name: np.full(len(generated), np.nan) for name in MEASURES}
     found['distance_generated'] = distance(generated, samples.references)
     found['distance_query'] = distance(samples.queries, samples.references)
-    found['generated_nearer'] = np.less(found['distance_generated'], found['distance_query']).astype(float)
+    found['generated_nearer'] = np.less(found['distance_generated'],
+                                        found['distance_query']).astype(float)
     if neutral is not None:
         chosen = samples.labels != neutral
         for name, prob in (('neutral_generated', network.run(net, generated, [])['prob']),
                            ('neutral_query', outputs['prob']),
                            ('neutral_reference', network.run(net, samples.references, [])['prob'])):
             found[name][chosen] = prob[chosen, neutral]
-    for name, pictures in (('same_person_generated', generated), ('same_person_query', samples.queries)):
+    for name, pictures in (('same_person_generated', generated), ('same_person_query',
+                                                                  samples.queries)):
         found[name][:] = same_person(pictures, samples.subjects, samples.faces, samples.people)
     found['same_person_chance'] = chance(samples.subjects, samples.people)
     return found
@@ -125,13 +137,16 @@ def tested(dataset):
     folders = [folder for variant in GCNETS
                for folder in sorted(Path('runs', dataset, variant).glob('fold*_seed*'))]
     complete = [(folder, predictions.complete(folder)) for folder in folders]
-    return sorted(((folder, run) for folder, run in complete if run), key=lambda pair: pair[1]['fold'])
+    return sorted(((folder, run) for folder, run in complete if run),
+                  key=lambda pair: pair[1]['fold'])
 
 
 def collect(dataset, found):
-    """({variant: rows}, sentences) of what `tested` found: rows as in tools/tables, with MEASURES as values.
+    """({variant: rows}, sentences) of what `tested` found: rows as in tools/tables, with MEASURES
+    as values.
 
-    There is a sentence for each run that is left out, because it is damaged or not of the data as built here.
+    There is a sentence for each run that is left out, because it is damaged or not of the data as
+    built here.
     """
     classes = predictions.classes_of(dataset) or []
     neutral = classes.index(NEUTRAL) if NEUTRAL in classes else None
@@ -145,15 +160,20 @@ def collect(dataset, found):
         except SystemExit as error:
             left_out.append(f'{error} {folder} is left out of the references.')
             continue
-        which = {name: np.full(len(samples.images), run[name]) for name in ('fold', 'seed', 'iterations')}
-        parts[run['variant']].append(dict(subject=samples.subjects, image=samples.images, **which, **values))
+        which = {
+            name: np.full(len(samples.images), run[name])
+            for name in ('fold', 'seed', 'iterations')
+        }
+        parts[run['variant']].append(
+            dict(subject=samples.subjects, image=samples.images, **which, **values))
     rows = {variant: {name: np.concatenate([part[name] for part in parts[variant]])
                       for name in parts[variant][0]} for variant in GCNETS if variant in parts}
     return rows, left_out
 
 
 def estimate(rows, name):
-    """{name: mean over the samples that have a value, name_low and name_high: its interval}, None without."""
+    """{name: mean over the samples that have a value, name_low and name_high: its interval}, None
+    without."""
     found = dict.fromkeys([name, f'{name}_low', f'{name}_high'])
     own = tables.take(rows, ~np.isnan(rows[name]))
     if len(own[name]):
@@ -186,39 +206,49 @@ def cell(line, name, scale=100, form='.1f'):
 def distance_table(lines):
     """How near to the true reference the generated one is, and the query."""
     shown = ('people', 'images', 'folds', 'seeds', 'iterations')
-    return tables.Table('Distance from the true reference', [
-        {'variant': tables.title(line['variant']), 'generated': cell(line, 'distance_generated', 1, '.2f'),
-         'query': cell(line, 'distance_query', 1, '.2f'),
-         'generated nearer, %': cell(line, 'generated_nearer'),
-         **{name: line[name] for name in shown}} for line in lines], [
-        'generated, query: L2 distance of the generated reference X̂r, and of the query X, from the true '
-        'reference Xr, over 64 x 64 pixels in [0, 1], mean.',
-        'generated nearer: share of the images whose X̂r is nearer to Xr than X is. A network that copies X '
-        'has 0.',
-        f'In brackets, here and below: 95 % percentile interval of {tables.DRAWS:,} bootstrap draws of '
-        f'people with replacement, seed {tables.SEED}.',
-        'people, images: of the test folds, without the images that have no reference or are it themselves. '
-        'Of several seeds an image counts by its mean. Nobody is in training and test of a fold.'])
+    return tables.Table(
+        'Distance from the true reference', [{
+            'variant': tables.title(line['variant']), 'generated': cell(
+                line, 'distance_generated', 1, '.2f'), 'query': cell(
+                    line, 'distance_query', 1, '.2f'), 'generated nearer, %': cell(
+                        line, 'generated_nearer'), **{name: line[name]
+                                                      for name in shown}
+        }
+                                             for line in lines],
+        [
+            'generated, query: L2 distance of the generated reference X̂r, and of the query X, from the true '
+            'reference Xr, over 64 x 64 pixels in [0, 1], mean.',
+            'generated nearer: share of the images whose X̂r is nearer to Xr than X is. A network that copies X '
+            'has 0.',
+            f'In brackets, here and below: 95 % percentile interval of {tables.DRAWS:,} bootstrap draws of '
+            f'people with replacement, seed {tables.SEED}.',
+            'people, images: of the test folds, without the images that have no reference or are it themselves. '
+            'Of several seeds an image counts by its mean. Nobody is in training and test of a fold.'
+        ])
 
 
 def neutral_table(lines):
     """What the classifier says of generated reference, query and true reference."""
-    return tables.Table('Probability of neutral, %', [
-        {'variant': tables.title(line['variant']), 'generated': cell(line, 'neutral_generated'),
-         'query': cell(line, 'neutral_query'), 'true': cell(line, 'neutral_reference')} for line in lines], [
+    return tables.Table('Probability of neutral, %', [{
+        'variant': tables.title(line['variant']), 'generated': cell(line, 'neutral_generated'),
+        'query': cell(line, 'neutral_query'), 'true': cell(line, 'neutral_reference')
+    } for line in lines], [
         'What the network itself says with X̂r (generated), X (query) or Xr (true) as its query, mean over '
-        'the images that are not neutral.'])
+        'the images that are not neutral.'
+    ])
 
 
 def identity_table(lines):
     """Whose true reference is the nearest."""
-    return tables.Table('The nearest true reference is the same person\'s, %', [
-        {'variant': tables.title(line['variant']), 'generated': cell(line, 'same_person_generated'),
-         'query': cell(line, 'same_person_query'), 'chance': f'{100 * line["same_person_chance"]:.1f}'}
-        for line in lines], [
+    return tables.Table('The nearest true reference is the same person\'s, %', [{
+        'variant': tables.title(
+            line['variant']), 'generated': cell(line, 'same_person_generated'), 'query': cell(
+                line, 'same_person_query'), 'chance': f'{100 * line["same_person_chance"]:.1f}'
+    } for line in lines], [
         'generated, query: share of the images of which X̂r, or X, is nearest (L2 on pixels) to an Xr of the '
         'same person, among those of all training and test people. A mean face fails here.',
-        'chance: that share for an Xr drawn at random.'])
+        'chance: that share for an Xr drawn at random.'
+    ])
 
 
 def as_csv(lines):
@@ -231,7 +261,8 @@ def as_csv(lines):
 
 
 def make(dataset):
-    """Writes references.csv and references.md of a data set and prints the latter, or why there are none."""
+    """Writes references.csv and references.md of a data set and prints the latter, or why there are
+    none."""
     found = tested(dataset)
     if not found:
         print(f'No references: runs/{dataset} has no tested GCNet.')
@@ -247,7 +278,8 @@ def make(dataset):
     if any(line['neutral_generated'] is not None for line in lines):
         shown.insert(1, neutral_table(lines))
     made = f'Made by `python3 -m tools.references --dataset {dataset}` from the networks in runs/{dataset}.'
-    text = '\n'.join([f'# Generated references on {dataset}', '', made, '', *map(tables.markdown, shown)])
+    text = '\n'.join(
+        [f'# Generated references on {dataset}', '', made, '', *map(tables.markdown, shown)])
     folder = Path('runs', dataset)
     files.write(folder / 'references.csv', as_csv(lines))
     files.write(folder / 'references.md', text)
@@ -256,7 +288,8 @@ def make(dataset):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog='python3 -m tools.references', description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(prog='python3 -m tools.references',
+                                     description=__doc__.split('\n')[0])
     parser.add_argument('--dataset', default='demo', help='what was tested (default: demo)')
     dataset = parser.parse_args().dataset
     try:

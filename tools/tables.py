@@ -1,14 +1,16 @@
-"""The tables of a data set, from every prediction in runs/<dataset>/results.csv, beside the paper's figures.
+"""The tables of a data set, from every prediction in runs/<dataset>/results.csv, beside the paper's
+figures.
 
     python3 -m tools.tables --dataset demo
 
-writes runs/<dataset>/tables.md, to read as it is, and tables.csv, the same values unrounded, one a line. With --frequencies,
-tables_frequencies.md and .csv: what the same networks say once the frequencies of the classes, which the setting `balance` takes
-out of their probabilities, are back in, so that accuracy is asked of them and not balanced accuracy.
+writes runs/<dataset>/tables.md, to read as it is, and tables.csv, the same values unrounded, one a
+line. With --frequencies, tables_frequencies.md and .csv: what the same networks say once the
+frequencies of the classes, which the setting `balance` takes out of their probabilities, are back
+in, so that accuracy is asked of them and not balanced accuracy.
 
 Rows here are a dict of arrays of one length, an entry a tested image of a run: variant, fold, seed,
-iterations, subject, image (subject/sequence/frame), truth, and value, 1 or 0: whether the image counts. For
-an accuracy those count that were recognised, for an error the others.
+iterations, subject, image (subject/sequence/frame), truth, and value, 1 or 0: whether the image
+counts. For an accuracy those count that were recognised, for an error the others.
 """
 import argparse
 import collections
@@ -31,15 +33,17 @@ PAPER = Path(__file__).with_name('core') / 'paper.csv'  # the authors' own rows 
 DEPTH = Path('data/raw/demo/depth.csv')        # known of the drawn faces alone
 DRAWS, SEED = 10000, 1                         # of the bootstrap
 BLOCK = 10 ** 6                                # numbers drawn at once: bounds the memory
-LEAST = 10                                     # people who differ: below, the normal approximation is poor
+# people who differ: below, the normal approximation is poor
+LEAST = 10
 NOT_RUN = 'not run'
 
-Table = collections.namedtuple('Table', 'title rows notes')  # rows: a dict a line, all with the same keys
+# rows: a dict a line, all with the same keys
+Table = collections.namedtuple('Table', 'title rows notes')
 
 
 def read(dataset, frequencies=False):
-    """The rows of all runs of a data set, and its classes; SystemExit where there are no good ones. frequencies: as
-    with_frequencies predicts."""
+    """The rows of all runs of a data set, and its classes; SystemExit where there are no good ones.
+    frequencies: as with_frequencies predicts."""
     found = predictions.read(Path('runs', dataset, 'results.csv'))
     if frequencies:
         found['predicted'] = with_frequencies(dataset, found)
@@ -51,8 +55,8 @@ def read(dataset, frequencies=False):
 
 
 def with_frequencies(dataset, found):
-    """The class that each row of predictions.read calls for with the classes' frequencies back in, see class_balance.with_frequencies;
-    SystemExit where the run.json of a row is missing."""
+    """The class that each row of predictions.read calls for with the classes' frequencies back in,
+    see class_balance.with_frequencies; SystemExit where the run.json of a row is missing."""
     classes = np.array(found['classes'])
     predicted = found['predicted'].astype(classes.dtype)  # as wide as the longest name
     for variant, fold, seed in sorted(set(zip(*(found[name].tolist() for name in ('variant', 'fold', 'seed'))))):
@@ -68,7 +72,8 @@ def take(rows, mask):
 
 
 def weights(rows):
-    """The weight of each row of one variant: 1 / seeds run on its fold, so that every image counts once."""
+    """The weight of each row of one variant: 1 / seeds run on its fold, so that every image counts
+    once."""
     seeds = collections.Counter(fold for fold, _ in runs_of(rows))
     return np.array([1 / seeds[fold] for fold in rows['fold']])
 
@@ -94,7 +99,8 @@ def recalls(rows, classes):
 
 
 def common(rows, variant, base):
-    """The rows of two variants in the folds and seeds that both have; SystemExit if their images differ."""
+    """The rows of two variants in the folds and seeds that both have; SystemExit if their images
+    differ."""
     a, b = (take(rows, rows['variant'] == name) for name in (variant, base))
     both = runs_of(a) & runs_of(b)
     a, b = (take(rows, np.array([run in both for run in zip(rows['fold'], rows['seed'])], bool))
@@ -106,7 +112,8 @@ def common(rows, variant, base):
 
 
 def by_person(rows, by_class=False):
-    """(sums of values, numbers of images) of one variant, weighted: arrays, an element a person, or people x true classes."""
+    """(sums of values, numbers of images) of one variant, weighted: arrays, an element a person, or
+    people x true classes."""
     people, index = np.unique(rows['subject'], return_inverse=True)
     shape = [len(people)]
     if by_class:
@@ -120,7 +127,8 @@ def by_person(rows, by_class=False):
 def bootstrap(gain, total, draws=DRAWS, seed=SEED):
     """The 95 % percentile interval of sum(gain) / sum(total), the people drawn with replacement.
 
-    gain, total: arrays, an element a person; or people x classes, for the mean over the classes that were drawn.
+    gain, total: arrays, an element a person; or people x classes, for the mean over the classes
+    that were drawn.
     """
     random = np.random.default_rng(seed)
     block = max(1, BLOCK // gain.size)
@@ -134,7 +142,8 @@ def bootstrap(gain, total, draws=DRAWS, seed=SEED):
 
 
 def signed_rank(differences):
-    """(p, people who differ) of Wilcoxon's signed-rank test, two-sided; p None with fewer than LEAST of them.
+    """(p, people who differ) of Wilcoxon's signed-rank test, two-sided; p None with fewer than
+    LEAST of them.
 
     People without a difference are left out, as Wilcoxon did. Ties get mean ranks: hence the normal
     approximation.
@@ -148,7 +157,8 @@ def signed_rank(differences):
 
 
 def difference(rows, variant, base):
-    """A line of a table: mean value of a variant minus another's, on the folds and seeds that both have."""
+    """A line of a table: mean value of a variant minus another's, on the folds and seeds that both
+    have."""
     line = dict.fromkeys(['difference', 'low', 'high', 'p', 'differing', 'people', 'folds', 'seeds'])
     if not {variant, base} <= set(rows['variant']):
         return {**line, 'difference': NOT_RUN}
@@ -165,8 +175,8 @@ def difference(rows, variant, base):
 
 
 def balanced_difference(rows, variant, base):
-    """Of a line of a table: the balanced accuracy of a variant minus another's, in points, on the folds and seeds that both
-    have, and its interval; None for each without."""
+    """Of a line of a table: the balanced accuracy of a variant minus another's, in points, on the
+    folds and seeds that both have, and its interval; None for each without."""
     line = dict.fromkeys(['balanced difference', 'its low', 'its high'])
     a, b = common(rows, variant, base)
     if not len(a['value']):
@@ -180,8 +190,8 @@ def balanced_difference(rows, variant, base):
 
 
 def share(rows, variant, base):
-    """Of a line of a table: the values of a variant in % of another's, on the folds and seeds that both have, and its interval;
-    None for each without."""
+    """Of a line of a table: the values of a variant in % of another's, on the folds and seeds that
+    both have, and its interval; None for each without."""
     line = dict.fromkeys(["of the CNN's", 'from', 'to'])
     a, b = common(rows, variant, base)
     if b['value'].any():
@@ -253,11 +263,15 @@ COMPARED = [
 
 def baseline_table(rows, variants):
     """Every variant against the CNN."""
-    lines = [{'variant': title(variant), **difference(rows, variant, 'cnn'), **balanced_difference(rows, variant, 'cnn')}
-             for variant in variants if variant != 'cnn']
+    lines = [{
+        'variant': title(variant), **difference(rows, variant, 'cnn'), **balanced_difference(
+            rows, variant, 'cnn')
+    } for variant in variants if variant != 'cnn']
     return Table('Difference from the CNN, points', lines, [
         'difference: of the shares of all images, on the folds and seeds that both have (folds, seeds).',
-        'balanced difference: of the balanced accuracies, its low and high as low and high.', *COMPARED])
+        'balanced difference: of the balanced accuracies, its low and high as low and high.',
+        *COMPARED
+    ])
 
 
 def parts_table(rows):
@@ -268,12 +282,16 @@ def parts_table(rows):
                       'what differs': parts(base, variant), **difference(rows, variant, base)})
     return Table('What contrast (S) and reconstruction (R) bring to GCNet, points', lines, [
         'The columns are those of the table before, without the balanced difference; each pair on the folds and seeds that both '
-        'have.'])
+        'have.'
+    ])
 
 
 def parts(base, variant):
     """In words what the second of two GCNets (s0r0 to s1r1) has more than the first, or less."""
-    signs = {name: int(variant[i]) - int(base[i]) for name, i in (('contrast', 1), ('reconstruction', 3))}
+    signs = {
+        name: int(variant[i]) - int(base[i])
+        for name, i in (('contrast', 1), ('reconstruction', 3))
+    }
     return ', '.join(f'{"+" if sign > 0 else "-"} {name}' for name, sign in signs.items() if sign)
 
 
@@ -290,12 +308,16 @@ def recall_table(rows, variants, classes):
 
 
 def depth_table(rows, variants):
-    """Error on weak expressions, those in the lowest third of the known depth, and on the others; the paper's
-    Figure 4 shows such faces. SystemExit where an image has no depth."""
-    depth_of = {'/'.join(map(str, names)): value for names, value in figure4_depth.read_depths(DEPTH).items()}
+    """Error on weak expressions, those in the lowest third of the known depth, and on the others;
+    the paper's Figure 4 shows such faces. SystemExit where an image has no depth."""
+    depth_of = {
+        '/'.join(map(str, names)): value
+        for names, value in figure4_depth.read_depths(DEPTH).items()
+    }
     unknown = [image for image in rows['image'] if image not in depth_of]
     if unknown:
-        raise SystemExit(f'{DEPTH} has no depth of {unknown[0]}: the results are of other drawn faces.')
+        raise SystemExit(
+            f'{DEPTH} has no depth of {unknown[0]}: the results are of other drawn faces.')
     third = np.quantile([depth_of[image] for image in set(rows['image'])], 1 / 3)
     weak = np.array([depth_of[image] <= third for image in rows['image']])
     errors = {**rows, 'value': 1 - rows['value']}
@@ -304,16 +326,20 @@ def depth_table(rows, variants):
         own = rows['variant'] == variant
         compared = {} if variant == 'cnn' else {**difference(take(errors, weak), variant, 'cnn'),
                                                 **share(take(errors, weak), variant, 'cnn')}
-        lines.append({'variant': title(variant),
-                      'error, weak': mean(take(errors, own & weak)) if own.any() else NOT_RUN,
-                      'error, others': mean(take(errors, own & ~weak)),
-                      'images, weak': len(set(rows['image'][own & weak])) if own.any() else None,
-                      **{name: compared.get(name)
-                         for name in ('difference', 'low', 'high', "of the CNN's", 'from', 'to', 'people', 'folds', 'seeds')}})
+        lines.append({
+            'variant': title(variant),
+            'error, weak': mean(take(errors, own & weak)) if own.any() else NOT_RUN,
+            'error, others': mean(take(errors, own & ~weak)),
+            'images, weak': len(set(rows['image'][own & weak])) if own.any() else None, **{
+                name: compared.get(name)
+                for name in ('difference', 'low', 'high', "of the CNN's", 'from', 'to', 'people', 'folds', 'seeds')
+            }
+        })
     return Table('Error on weak expressions (lowest third of depth), %', lines, [
         f'weak: drawn with a depth of at most {third:.3f}, a third of the tested images; others: all above.',
         'difference, low, high: error on weak expressions minus the CNN\'s, as above; below 0 is better.',
-        "of the CNN's, from, to: the same errors in % of the CNN's, and the interval; the paper has \"approximately twice less\"."])
+        "of the CNN's, from, to: the same errors in % of the CNN's, and the interval; the paper has \"approximately twice less\"."
+    ])
 
 
 def cell(column, value):
@@ -333,13 +359,20 @@ def markdown(table):
     """A Table as Markdown that is aligned as plain text too."""
     columns = list(table.rows[0])
     lines = [columns] + [[cell(name, row[name]) for name in columns] for row in table.rows]
-    left = [i for i, name in enumerate(columns) if name in ('variant', 'difference of', 'what differs')]
+    left = [
+        i for i, name in enumerate(columns) if name in ('variant', 'difference of', 'what differs')
+    ]
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(columns))]
-    text = ['| ' + ' | '.join(value.ljust(width) if i in left else value.rjust(width)
-                              for i, (value, width) in enumerate(zip(line, widths))) + ' |' for line in lines]
+    text = [
+        '| ' + ' | '.join(
+            value.ljust(width) if i in left else value.rjust(width)
+            for i, (value, width) in enumerate(zip(line, widths))) + ' |'
+        for line in lines
+    ]
     text.insert(1, '| ' + ' | '.join('-' * width if i in left else '-' * (width - 1) + ':'
                                      for i, width in enumerate(widths)) + ' |')
-    return '\n'.join([f'## {table.title}', '', *text, '', *(f'- {note}' for note in table.notes), ''])
+    return '\n'.join(
+        [f'## {table.title}', '', *text, '', *(f'- {note}' for note in table.notes), ''])
 
 
 def as_csv(tables):
@@ -356,26 +389,34 @@ def as_csv(tables):
 
 
 def make(dataset, frequencies=False):
-    """The Tables of a data set, from its results; SystemExit where there are none. frequencies: see read."""
+    """The Tables of a data set, from its results; SystemExit where there are none. frequencies: see
+    read."""
     rows, classes = read(dataset, frequencies)
     variants = [*NAMES, *sorted(set(rows['variant']) - set(NAMES))]
-    tables = [accuracy_table(dataset, rows, variants), baseline_table(rows, variants), parts_table(rows),
-              recall_table(rows, variants, classes)]
+    tables = [
+        accuracy_table(dataset, rows, variants),
+        baseline_table(rows, variants),
+        parts_table(rows),
+        recall_table(rows, variants, classes)
+    ]
     if dataset == 'demo' and DEPTH.is_file():
         tables.append(depth_table(rows, variants))
     return tables
 
 
 def main():
-    parser = argparse.ArgumentParser(prog='python3 -m tools.tables', description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(prog='python3 -m tools.tables',
+                                     description=__doc__.split('\n')[0])
     parser.add_argument('--dataset', default='demo', help='what was tested (default: demo)')
-    parser.add_argument('--frequencies', action='store_true',
-                        help="with the classes' frequencies back in what was trained with `balance`")
+    parser.add_argument(
+        '--frequencies', action='store_true',
+        help="with the classes' frequencies back in what was trained with `balance`")
     options = parser.parse_args()
     tables = make(options.dataset, options.frequencies)
     path = Path('runs', options.dataset, 'tables' + '_frequencies' * options.frequencies)
-    made = (f'Made by `python3 -m tools.tables --dataset {options.dataset}{" --frequencies" * options.frequencies}` '
-            f'from runs/{options.dataset}/results.csv.')
+    made = (
+        f'Made by `python3 -m tools.tables --dataset {options.dataset}{" --frequencies" * options.frequencies}` '
+        f'from runs/{options.dataset}/results.csv.')
     if options.frequencies:
         made += ' Networks trained with `balance`: their probabilities times the frequency of each class in training.'
     text = '\n'.join([f'# Results on {options.dataset}', '', made, '', *map(markdown, tables)])

@@ -1,11 +1,13 @@
-"""Trains one variant on one fold with `caffe train`, in a run folder of its own; the same command resumes.
+"""Trains one variant on one fold with `caffe train`, in a run folder of its own; the same command
+resumes.
 
     python3 -m tools.train --dataset demo --variant s1r1 --fold 3
 
-writes runs/demo/s1r1/fold3_seed1/: net.prototxt, deploy.prototxt, solver.prototxt, run.json (settings),
-log.txt (Caffe's own), metrics.csv (losses by iteration), snapshots/ (the last two). At the end batch norm's averages
-are taken once more (tools/core/batchnorm_averages.py). Ctrl-C makes Caffe write a snapshot and stop. After a resume Caffe reads the
-training data from its first record again, but with other random numbers.
+writes runs/demo/s1r1/fold3_seed1/: net.prototxt, deploy.prototxt, solver.prototxt, run.json
+(settings), log.txt (Caffe's own), metrics.csv (losses by iteration), snapshots/ (the last two). At
+the end batch norm's averages are taken once more (tools/core/batchnorm_averages.py). Ctrl-C makes
+Caffe write a snapshot and stop. After a resume Caffe reads the training data from its first record
+again, but with other random numbers.
 """
 import contextlib
 import csv
@@ -24,10 +26,21 @@ from google.protobuf import text_format
 from tqdm import tqdm
 
 from prototxt import net
-from tools.core import caffe_log, caffe_process, class_balance, files, fold_data, request, run_folder, snapshots
+from tools.core import (
+    caffe_log,
+    caffe_process,
+    class_balance,
+    files,
+    fold_data,
+    request,
+    run_folder,
+    snapshots,
+)
 
 KEPT = 2  # snapshots
-COPIED = 10  # what Gen,r of a copy of X weighs with pixel_scale=relative, in the mean: on the demo set the scale is then 1
+# what Gen,r of a copy of X weighs with pixel_scale=relative, in the mean: on the demo set the scale
+# is then 1
+COPIED = 10
 QUIET = 30  # seconds between two lines of progress where there is no terminal
 # What Caffe counts by and where it runs: may change when a run goes on.
 LENGTH = ('max_iter', 'test_iter', 'test_interval', 'display', 'snapshot', 'solver_mode')
@@ -36,7 +49,8 @@ LENGTH = ('max_iter', 'test_iter', 'test_interval', 'display', 'snapshot', 'solv
 def main(words=None):
     stopped = []  # signals received
     for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if received != signal.SIGHUP or signal.getsignal(received) != signal.SIG_IGN:  # ignored under nohup
+        # ignored under nohup
+        if received != signal.SIGHUP or signal.getsignal(received) != signal.SIG_IGN:
             signal.signal(received, lambda number, frame: stopped.append(number))
     folder, run, gpu = request.read(sys.argv[1:] if words is None else words)
     try:
@@ -47,7 +61,8 @@ def main(words=None):
 
 
 def lock(folder):
-    """The open lock file of a run, beside its folder; SystemExit where another process trains it."""
+    """The open lock file of a run, beside its folder; SystemExit where another process trains
+    it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     held = open(folder.with_name(f'.{folder.name}.lock'), 'w')
     try:
@@ -59,7 +74,8 @@ def lock(folder):
 
 
 def train(folder, run, gpu, held, stopped):
-    """Trains until run['iterations'] or a signal, returns the exit code; held: the lock, for Caffe too."""
+    """Trains until run['iterations'] or a signal, returns the exit code; held: the lock, for Caffe
+    too."""
     start = resume(folder, run)
     if start and start.iteration == run['iterations']:
         if run_folder.read(folder).get('averaged_at') == start.iteration:
@@ -68,7 +84,10 @@ def train(folder, run, gpu, held, stopped):
         return finish(folder, run, gpu, stopped)
     run['begun'] = start.iteration if start else 0
     texts = prototxts(folder, run)
-    command = ['caffe', 'train', '-solver', str(folder / 'solver.prototxt'), '-sigint_effect', 'stop']
+    command = [
+        'caffe', 'train', '-solver',
+        str(folder / 'solver.prototxt'), '-sigint_effect', 'stop'
+    ]
     if start:
         command += ['-snapshot', str(start.solverstate)]
     elif run['weights']:
@@ -80,8 +99,9 @@ def train(folder, run, gpu, held, stopped):
     with open(folder / 'log.txt', 'ab') as log:
         offset = log.tell()
         # A session of its own: Ctrl-C reaches Caffe once, by us. It does not outlive us either.
-        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *command], env=caffe_process.environment(),
-                                   stdout=log, stderr=log, start_new_session=True, pass_fds=[held.fileno()])
+        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *command],
+                                   env=caffe_process.environment(), stdout=log, stderr=log,
+                                   start_new_session=True, pass_fds=[held.fileno()])
     print(f'{folder}: iteration {run["begun"]} to {run["iterations"]}.', flush=True)
     try:
         watch(folder, run, process, offset, metrics, stopped)
@@ -98,9 +118,11 @@ def finish(folder, run, gpu, stopped):
     log = folder / 'log.txt'
     with open(log, 'ab') as output:
         offset = output.tell()
-        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', sys.executable, '-m', 'tools.core.batchnorm_averages', str(folder),
-                                    *([] if gpu is None else [str(gpu)])], env=caffe_process.environment(level=2),
-                                   stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen([
+            'setpriv', '--pdeathsig', 'KILL', sys.executable, '-m', 'tools.core.batchnorm_averages',
+            str(folder), *([] if gpu is None else [str(gpu)])
+        ], env=caffe_process.environment(level=2), stdout=output, stderr=output,
+                                   start_new_session=True)
     print("Taking batch norm's averages for the last weights.", flush=True)
     try:
         while process.poll() is None and not stopped:
@@ -123,8 +145,16 @@ def finish(folder, run, gpu, stopped):
 
 def prototxts(folder, run):
     """{name: text} of the three prototxt files of a run that begins at iteration run['begun']."""
-    solver = {name: value for name, value in run['settings'].items() if name in request.SOLVER_SETTINGS}
-    network = {name: value for name, value in run['settings'].items() if name not in (*solver, 'balance')}
+    solver = {
+        name: value
+        for name, value in run['settings'].items()
+        if name in request.SOLVER_SETTINGS
+    }
+    network = {
+        name: value
+        for name, value in run['settings'].items()
+        if name not in (*solver, 'balance')
+    }
     if run['settings'].get('balance', 0) != 0:
         network['score_offsets'] = class_balance.offsets(run)
     if network.get('pixel_scale') == 'relative':
@@ -137,17 +167,28 @@ def prototxts(folder, run):
     # Ten tests; fewer in a short run, which they would make a third longer.
     interval = max(1, run['iterations'] // min(10, max(1, run['iterations'] // 100)))
     # About 200 rows in metrics.csv, of which every test is one.
-    display = max(d for d in range(1, min(100, max(1, run['iterations'] // 200)) + 1) if interval % d == 0)
+    display = max(d for d in range(1,
+                                   min(100, max(1, run['iterations'] // 200)) + 1)
+                  if interval % d == 0)
     try:
         texts = {
-            'net.prototxt': net.train_val(run['variant'], classes, root / 'train_lmdb', root / 'test_lmdb',
-                                          batch_size=run['batch'], test_batch_size=1,  # every image once
-                                          seed=seed, **network),
+            'net.prototxt': net.train_val(
+                run['variant'],
+                classes,
+                root / 'train_lmdb',
+                root / 'test_lmdb',
+                # every image once
+                batch_size=run['batch'],
+                test_batch_size=1,
+                seed=seed,
+                **network),
             'deploy.prototxt': net.deploy(run['variant'], classes, **network),
             'solver.prototxt': net.solver(
-                folder / 'net.prototxt', folder / 'snapshots' / run['variant'], max_iter=run['iterations'],
-                base_lr=run['base_lr'], test_iter=run['n_test'], test_interval=interval,
-                display=display, snapshot=max(50, run['iterations'] // 10), seed=seed, mode=run['device'], **solver)}
+                folder / 'net.prototxt', folder / 'snapshots' / run['variant'],
+                max_iter=run['iterations'], base_lr=run['base_lr'],
+                test_iter=run['n_test'], test_interval=interval, display=display, snapshot=max(
+                    50, run['iterations'] // 10), seed=seed, mode=run['device'], **solver)
+        }
         text_format.Parse(texts['solver.prototxt'], caffe_pb2.SolverParameter())
     except (TypeError, ValueError, text_format.ParseError) as error:
         raise SystemExit(f'These settings make no network: {run["settings"]} ({error}).') from None
@@ -155,16 +196,24 @@ def prototxts(folder, run):
 
 
 def resume(folder, run):
-    """The snapshot to go on from, None to start; SystemExit where the run was trained with other settings."""
+    """The snapshot to go on from, None to start; SystemExit where the run was trained with other
+    settings."""
     start = snapshots.last(folder)
     if start is None:
         return None
     earlier = run_folder.read(folder)
-    changed = [f'{name} was {earlier.get(name)}, now {run[name]}'
-               for name in ('base_lr', 'batch', 'weights', 'settings', 'classes', 'n_train', 'n_test', 'data')
-               if earlier.get(name) != run[name]]
+    changed = [
+        f'{name} was {earlier.get(name)}, now {run[name]}' for name in ('base_lr', 'batch',
+                                                                        'weights', 'settings',
+                                                                        'classes', 'n_train',
+                                                                        'n_test', 'data')
+        if earlier.get(name) != run[name]
+    ]
     texts = prototxts(folder, {**run, 'begun': earlier.get('begun', 0)})
-    then = {name: (folder / name).read_text(encoding='utf-8') for name in ('net.prototxt', 'solver.prototxt')}
+    then = {
+        name: (folder / name).read_text(encoding='utf-8')
+        for name in ('net.prototxt', 'solver.prototxt')
+    }
     if not changed and (then['net.prototxt'] != texts['net.prototxt']
                         or course(then['solver.prototxt']) != course(texts['solver.prototxt'])):
         changed = ['prototxt/net.py now writes another network or solver']
@@ -185,7 +234,8 @@ def course(text):
 
 
 def prepare(folder, run, texts):
-    """Writes the run's files, removes what is later than its beginning; returns the rows of metrics.csv."""
+    """Writes the run's files, removes what is later than its beginning; returns the rows of
+    metrics.csv."""
     (folder / 'snapshots').mkdir(parents=True, exist_ok=True)
     remove_after(folder, run['begun'])
     if run['begun'] == 0:
@@ -231,11 +281,13 @@ def read_metrics(folder):
 
 
 def missed(folder, metrics, end):
-    """The rows before iteration `end` that Caffe's log has and metrics, which ends earlier, has not: shown just before a kill."""
+    """The rows before iteration `end` that Caffe's log has and metrics, which ends earlier, has
+    not: shown just before a kill."""
     last, seconds = (metrics[-1]['iteration'], metrics[-1]['seconds']) if metrics else (-1, 0.0)
     try:
         with open(folder / 'log.txt', encoding='utf-8', errors='replace') as log:
-            logged = {row['iteration']: row for row in caffe_log.rows(log)}  # of an iteration done twice, the later
+            # of an iteration done twice, the later
+            logged = {row['iteration']: row for row in caffe_log.rows(log)}
     except FileNotFoundError:
         return []
     return [{'iteration': iteration, 'seconds': seconds, **logged[iteration]}
@@ -243,7 +295,8 @@ def missed(folder, metrics, end):
 
 
 def write_metrics(folder, metrics):
-    """Writes metrics.csv: iteration, seconds (of training, starts included), lr, loss, each output so far."""
+    """Writes metrics.csv: iteration, seconds (of training, starts included), lr, loss, each output
+    so far."""
     columns = dict.fromkeys(['iteration', 'seconds', 'lr', 'loss'])
     for row in metrics:
         columns.update(dict.fromkeys(row))
@@ -255,7 +308,8 @@ def write_metrics(folder, metrics):
 
 
 def watch(folder, run, process, offset, metrics, stopped):
-    """Follows Caffe's log to its end: progress, metrics.csv, snapshots; SystemExit if the loss is nan."""
+    """Follows Caffe's log to its end: progress, metrics.csv, snapshots; SystemExit if the loss is
+    nan."""
     before = metrics[-1]['seconds'] if metrics else 0
     clock = time.monotonic()
     sound = run['begun']  # the last iteration with a finite loss
@@ -287,7 +341,8 @@ def advise(folder, run, row):
 
 
 def follow(path, offset, process, stopped):
-    """Yields the lines that Caffe adds to its log, until it ends; passes the first signal on to it, once."""
+    """Yields the lines that Caffe adds to its log, until it ends; passes the first signal on to it,
+    once."""
     rest, passed = '', False
     with open(path, encoding='utf-8', errors='replace') as file:
         file.seek(offset)
@@ -296,7 +351,8 @@ def follow(path, offset, process, stopped):
             if stopped and not passed:
                 process.send_signal(signal.SIGINT)
                 passed = True
-                tqdm.write('Stopping: Caffe ends its iteration and writes a snapshot.', file=sys.stderr)
+                tqdm.write('Stopping: Caffe ends its iteration and writes a snapshot.',
+                           file=sys.stderr)
             *lines, rest = (rest + file.read()).split('\n')
             yield from lines
             if ended:
@@ -306,10 +362,12 @@ def follow(path, offset, process, stopped):
 
 @contextlib.contextmanager
 def progress(begun, total):
-    """Yields a function that shows a row of caffe_log: a bar on a terminal, else a line now and then."""
+    """Yields a function that shows a row of caffe_log: a bar on a terminal, else a line now and
+    then."""
     terminal = sys.stderr.isatty()
-    with open(os.devnull, 'w') as nowhere, tqdm(total=total, initial=begun, unit='iteration', ascii=True,
-                                                file=sys.stderr if terminal else nowhere) as bar:
+    with open(os.devnull,
+              'w') as nowhere, tqdm(total=total, initial=begun, unit='iteration', ascii=True,
+                                    file=sys.stderr if terminal else nowhere) as bar:
         said, lr = -math.inf, math.nan
 
         def show(row):
@@ -335,9 +393,11 @@ def tell(folder, run, code, offset, stopped):
         return 130
     log = folder / 'log.txt'
     if code < 0 and -code != signal.SIGABRT:
-        raise SystemExit(f'Caffe was ended by signal {-code} (memory full?): start again to go on; {log}.')
+        raise SystemExit(
+            f'Caffe was ended by signal {-code} (memory full?): start again to go on; {log}.')
     why = reason(log, offset)
-    if why is None and code:  # `caffe` does not print what a Python layer raised at its set-up, pycaffe does
+    # `caffe` does not print what a Python layer raised at its set-up, pycaffe does
+    if why is None and code:
         caffe_process.blob_shapes((folder / 'net.prototxt').read_text(encoding='utf-8'))
     why = why or ('no whole snapshot at the end' if code == 0 else f'exit code {code}')
     raise SystemExit(f'Caffe stopped: {why.rstrip(".")}; see {log}.')

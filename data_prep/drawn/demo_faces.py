@@ -1,6 +1,8 @@
-"""The demo data set: drawn faces on disk as CK+ lies on disk, with the known depth of each expression.
+"""The demo data set: drawn faces on disk as CK+ lies on disk, with the known depth of each
+expression.
 
-    python3 -m data_prep.drawn.demo_faces --out data/raw/demo [--people 100] [--seed 1] [--jobs N] [--sheet PNG]
+    python3 -m data_prep.drawn.demo_faces --out data/raw/demo [--people 100] [--seed 1] [--jobs N]
+    [--sheet PNG]
 
 Each person shows seven expressions, one a sequence, from neutral to a peak.
 """
@@ -26,9 +28,11 @@ PEAK_RANGE = (0.42, 1.0)    # depth of the last frame of a sequence
 IDENTITY_STRENGTH = 1.0      # spread of the features that look like an expression at rest
 
 LENGTH_RANGE = (6, 10)       # frames in a sequence, both ends included
-DRAWING = 1                  # number of the drawing: raise it when the same parameters give other pictures
+# number of the drawing: raise it when the same parameters give other pictures
+DRAWING = 1
 
-# Expression: (CK+ code, [(action unit, intensity at full depth, how often it takes part)]), by EMFACS.
+# Expression: (CK+ code, [(action unit, intensity at full depth, how often it takes part)]), by
+# EMFACS.
 EXPRESSIONS = {
     'anger': (1, [(4, 1.0, 1), (5, 0.5, 0.7), (7, 0.9, 1), (23, 0.8, 1), (24, 0.8, 0.7)]),
     'contempt': (2, [(12, 0.45, 1), (14, 1.0, 1)]),
@@ -37,7 +41,8 @@ EXPRESSIONS = {
                  (25, 0.7, 1), (26, 0.4, 0.7)]),
     'happy': (5, [(6, 0.9, 1), (12, 1.0, 1), (25, 0.9, 0.7)]),
     'sadness': (6, [(1, 0.9, 1), (4, 0.7, 1), (15, 1.0, 1), (17, 0.7, 0.6)]),
-    'surprise': (7, [(1, 1.0, 1), (2, 1.0, 1), (5, 0.8, 1), (25, 0.6, 1), (26, 0.9, 1), (27, 0.8, 0.5)]),
+    'surprise': (7, [(1, 1.0, 1), (2, 1.0, 1), (5, 0.8, 1), (25, 0.6, 1), (26, 0.9, 1),
+                     (27, 0.8, 0.5)]),
 }
 
 
@@ -63,7 +68,8 @@ def random_identity(rng):
     who.jaw_square, who.chin_point = rng.uniform(0.62, 1.0), rng.uniform(0.85, 1.1)
     who.skull_height = around(92, 4)
     # at rest these look a little like an expression
-    who.brow_height, who.brow_tilt, who.brow_arch = resting(1, 2.0), resting(1, 2.2), resting(4, 1.5)
+    who.brow_height, who.brow_tilt, who.brow_arch = resting(1, 2.0), resting(1, 2.2), resting(
+        4, 1.5)
     who.lid_upper, who.lid_lower = resting(6.0, 0.8), resting(4.2, 0.5)
     who.mouth_curve, who.mouth_half = resting(0.5, 1.8), resting(24, 2.2)
     who.lip_upper, who.lip_lower = max(2, resting(5.0, 1.2)), max(3, resting(7.5, 1.5))
@@ -71,7 +77,8 @@ def random_identity(rng):
     who.brow_gap, who.brow_length = around(1, 1.5), around(0, 2)
     who.brow_thick, who.brow_alpha = rng.uniform(3.5, 8.5), rng.uniform(0.55, 0.95)
     who.eye_apart, who.eye_width, who.eye_tilt = around(30, 1.2), around(1, 0.06), around(1, 1.3)
-    who.iris, who.iris_grey, who.lash = around(6.3, 0.3), rng.uniform(25, 110), rng.uniform(1.4, 3.0)
+    who.iris, who.iris_grey, who.lash = around(6.3, 0.3), rng.uniform(25, 110), rng.uniform(
+        1.4, 3.0)
     who.socket = rng.uniform(0.4, 1.6)
     who.nose_y, who.nose_half = around(36, 2.2), around(13, 1.8)
     who.mouth_y = who.nose_y + around(33, 1.5)
@@ -82,9 +89,11 @@ def random_identity(rng):
     random_hair(who, rng)
     who.glasses = None
     if rng.random() < 0.18:
-        who.glasses = (rng.uniform(19, 23), rng.uniform(13, 18), rng.uniform(15, 90), rng.uniform(1.5, 3.2))
+        who.glasses = (rng.uniform(19, 23), rng.uniform(13, 18), rng.uniform(
+            15, 90), rng.uniform(1.5, 3.2))
     who.hair_texture = texture(rng, 1.0, 6.0, 0.16)
-    who.skin_texture = texture(rng, 5.0, 5.0, 0.025) * texture(rng, 0.8, 0.8, 0.012 + 0.02 * rng.random())
+    who.skin_texture = texture(rng, 5.0, 5.0, 0.025) * texture(rng, 0.8, 0.8,
+                                                               0.012 + 0.02 * rng.random())
     return who
 
 
@@ -93,19 +102,21 @@ def random_hair(who, rng):
     style = rng.choice(['bald', 'short', 'receding', 'fringe', 'parted', 'long', 'bob', 'curly'],
                        p=[0.06, 0.22, 0.1, 0.12, 0.12, 0.18, 0.1, 0.1])
     dark = who.tone < 140
-    who.hair_grey = rng.uniform(15, 50) if dark else rng.choice([rng.uniform(20, 60), rng.uniform(60, 175)])
+    who.hair_grey = rng.uniform(15, 50) if dark else rng.choice(
+        [rng.uniform(20, 60), rng.uniform(60, 175)])
     who.brow_grey = min(who.hair_grey, who.tone * 0.6) * 0.85
     who.hair_length, who.hair_volume, who.sideburn = 0.0, rng.uniform(2, 8), rng.uniform(-12, 8)
     high = rng.uniform(-72, -60)
     across = np.array([-0.75, -0.4, 0, 0.4, 0.75])
-    line = {'bald': None,
-            'short': [high + 16, high + 1, high, high + 1, high + 16],
-            'receding': [high + 2, high - 8, high + 2, high - 8, high + 2],
-            'fringe': high + 22 + rng.uniform(-3, 3, 5),
-            'parted': np.array([high + 24, high + 8, high - 2, high - 8, high + 14])[::rng.choice([-1, 1])],
-            'long': [high + 22, high + 4, high - 6, high + 4, high + 22],
-            'bob': [high + 28, high + 18, high + 17, high + 18, high + 28],
-            'curly': high + np.array([14, 3, 2, 3, 14]) + rng.uniform(-4, 4, 5)}[style]
+    line = {
+        'bald': None, 'short': [high + 16, high + 1, high, high + 1, high + 16], 'receding': [
+            high + 2, high - 8, high + 2, high - 8, high + 2
+        ], 'fringe': high + 22 + rng.uniform(-3, 3, 5), 'parted': np.array(
+            [high + 24, high + 8, high - 2, high - 8, high + 14])[::rng.choice([-1, 1])], 'long': [
+                high + 22, high + 4, high - 6, high + 4, high + 22
+            ], 'bob': [high + 28, high + 18, high + 17, high + 18, high + 28],
+        'curly': high + np.array([14, 3, 2, 3, 14]) + rng.uniform(-4, 4, 5)
+    }[style]
     who.hairline = None if line is None else list(zip(across, line))
     if style in ('long', 'bob', 'curly'):
         who.hair_length = {'long': rng.uniform(110, 160), 'bob': rng.uniform(60, 85),
@@ -147,13 +158,16 @@ def random_light(rng):
 
 def random_poses(length, rng):
     """A head that starts somewhere near frontal and drifts a little: one pose a frame."""
-    spread = np.array([0.10, 0.07, 0.05, 0.03, 4, 3])      # yaw, pitch, roll (radians), scale, shift (pixels)
+    # yaw, pitch, roll (radians), scale, shift (pixels)
+    spread = np.array([0.10, 0.07, 0.05, 0.03, 4, 3])
     start = spread * np.clip(rng.standard_normal(6), -2, 2)
     end = start + 0.5 * spread * np.clip(rng.standard_normal(6), -2, 2)
     poses = []
     for way in np.linspace(0, 1, length):
-        yaw, pitch, roll, scale, x, y = start + way * (end - start) + 0.05 * spread * rng.standard_normal(6)
-        poses.append(SimpleNamespace(yaw=yaw, pitch=pitch, roll=roll, scale=1 + scale, shift=(x, y)))
+        yaw, pitch, roll, scale, x, y = start + way * (
+            end - start) + 0.05 * spread * rng.standard_normal(6)
+        poses.append(SimpleNamespace(yaw=yaw, pitch=pitch, roll=roll, scale=1 + scale,
+                                     shift=(x, y)))
     return poses
 
 
@@ -198,7 +212,8 @@ def write_person(task):
 def write_set(out, people, seed, jobs):
     """Draws the set into `out` (Path): beside it first, renamed when complete.
 
-    A set that was made by the same parameters is left alone; SystemExit where `out` is anything else.
+    A set that was made by the same parameters is left alone; SystemExit where `out` is anything
+    else.
     """
     made_by = {'people': people, 'seed': seed, 'peak_range': list(PEAK_RANGE),
                'identity_strength': IDENTITY_STRENGTH, 'drawing': DRAWING}
@@ -210,13 +225,15 @@ def write_set(out, people, seed, jobs):
         if same:
             print('%s is there, made by the same parameters.' % out)
             return
-        raise SystemExit('%s exists and was not made with --people %d --seed %d by this program: remove it '
-                         'or give another --out.' % (out, people, seed))
+        raise SystemExit(
+            '%s exists and was not made with --people %d --seed %d by this program: remove it '
+            'or give another --out.' % (out, people, seed))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         beside = tempfile.mkdtemp(prefix=out.name + '.part', dir=str(out.parent))
     except OSError as error:
-        raise SystemExit('--out %s cannot be written (%s): give a folder that can.' % (out, error.strerror))
+        raise SystemExit(
+            '--out %s cannot be written (%s): give a folder that can.' % (out, error.strerror))
     try:
         tasks = [(beside, seed, person) for person in range(1, people + 1)]
         # Ctrl-C is the parent's to answer
@@ -231,7 +248,8 @@ def write_set(out, people, seed, jobs):
         os.chmod(beside, 0o755)
         os.rename(beside, out)
     except OSError as error:
-        raise SystemExit('--out %s cannot be written (%s): free space there or give another.' % (out, error))
+        raise SystemExit(
+            '--out %s cannot be written (%s): free space there or give another.' % (out, error))
     except KeyboardInterrupt:
         raise SystemExit('Interrupted: %s was not made.' % out)
     finally:
@@ -239,7 +257,8 @@ def write_set(out, people, seed, jobs):
 
 
 def write_sheet(folder, file, people=8):
-    """A contact sheet (PNG) of a set: a row a person, columns neutral and the last frame of each expression.
+    """A contact sheet (PNG) of a set: a row a person, columns neutral and the last frame of each
+    expression.
 
     Shows those people whose expressions are deepest on average.
     """
@@ -252,18 +271,21 @@ def write_sheet(folder, file, people=8):
         for row in csv.DictReader(table):
             depths.setdefault(row['subject'], []).append(float(row['depth']))
     subjects = sorted(sorted(depths, key=lambda subject: -np.mean(depths[subject]))[:people])
-    figure, axes = pyplot.subplots(len(subjects), 8, figsize=(8, 1.2 * len(subjects) + 0.2), squeeze=False)
+    figure, axes = pyplot.subplots(len(subjects), 8, figsize=(8, 1.2 * len(subjects) + 0.2),
+                                   squeeze=False)
     for name, axis in zip(['neutral'] + sorted(EXPRESSIONS), axes[0]):
         axis.set_title(name, fontsize=9)
     for row, subject in zip(axes, subjects):
         pictures = {}
         for label in sorted((folder / 'Emotion' / subject).glob('*/*_emotion.txt')):
             name = names[int(float(label.read_text()))]
-            frames = sorted((folder / 'cohn-kanade-images' / subject / label.parent.name).glob('*.png'))
+            frames = sorted(
+                (folder / 'cohn-kanade-images' / subject / label.parent.name).glob('*.png'))
             pictures.setdefault('neutral', frames[0])
             pictures[name] = frames[-1]
         for axis, name in zip(row, ['neutral'] + sorted(EXPRESSIONS)):
-            axis.imshow(cv2.imread(str(pictures[name]), cv2.IMREAD_GRAYSCALE), cmap='gray', vmin=0, vmax=255)
+            axis.imshow(cv2.imread(str(pictures[name]), cv2.IMREAD_GRAYSCALE), cmap='gray', vmin=0,
+                        vmax=255)
             axis.set_xticks([])
             axis.set_yticks([])
         row[0].set_ylabel(subject, fontsize=8)
@@ -271,17 +293,21 @@ def write_sheet(folder, file, people=8):
     try:
         figure.savefig(str(file), dpi=120, format='png')
     except OSError as error:
-        raise SystemExit('--sheet %s cannot be written (%s): give another file.' % (file, error.strerror))
+        raise SystemExit(
+            '--sheet %s cannot be written (%s): give another file.' % (file, error.strerror))
     pyplot.close(figure)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--out', type=Path, required=True, help='folder to make, e.g. data/raw/demo')
+    parser.add_argument('--out', type=Path, required=True,
+                        help='folder to make, e.g. data/raw/demo')
     parser.add_argument('--people', type=int, default=100, help='1..999 (default 100)')
     parser.add_argument('--seed', type=int, default=1, help='0 or more (default 1)')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='processes (default: all cores)')
-    parser.add_argument('--sheet', type=Path, help='also write a contact sheet of the set to this PNG')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(),
+                        help='processes (default: all cores)')
+    parser.add_argument('--sheet', type=Path,
+                        help='also write a contact sheet of the set to this PNG')
     options = parser.parse_args()
     if not 1 <= options.people <= 999:
         raise SystemExit('--people %d: give a number from 1 to 999.' % options.people)

@@ -1,8 +1,8 @@
 """Draws one grey face from an identity, action units (FACS), a head pose and a light.
 
-Face coordinates: x to the right in the image, y down, origin between the eyes, the pupils 60 units apart.
-Action units are an array `aus` of shape (28, 2): aus[number, side], intensity 0..1, side 0 is left in
-the image.
+Face coordinates: x to the right in the image, y down, origin between the eyes, the pupils 60 units
+apart. Action units are an array `aus` of shape (28, 2): aus[number, side], intensity 0..1, side 0
+is left in the image.
 """
 import functools
 import itertools
@@ -21,7 +21,8 @@ ANGLE = np.linspace(0, 2 * np.pi, 20, endpoint=False)
 
 @functools.lru_cache(maxsize=None)
 def spline_weights(count, closed, steps, derivative=0):
-    """The cubic spline through `count` points is linear in them: its (count * steps, count) weights."""
+    """The cubic spline through `count` points is linear in them: its (count * steps, count)
+    weights."""
     weights = np.eye(count)
     if closed:
         weights = np.vstack([weights, weights[:1]])
@@ -38,7 +39,8 @@ def curve(points, closed=False, steps=6):
 def ellipse(x, y, across, down, tilt=0.0):
     """Points of an ellipse with half axes `across` and `down`, turned by `tilt` radians."""
     dx, dy = across * np.cos(ANGLE), down * np.sin(ANGLE)
-    return np.stack([x + dx * np.cos(tilt) - dy * np.sin(tilt), y + dx * np.sin(tilt) + dy * np.cos(tilt)], 1)
+    return np.stack(
+        [x + dx * np.cos(tilt) - dy * np.sin(tilt), y + dx * np.sin(tilt) + dy * np.cos(tilt)], 1)
 
 
 @functools.lru_cache(maxsize=None)
@@ -48,7 +50,8 @@ def thickness(count, taper):
 
 
 def ribbon(points, width, taper=0.6):
-    """A stroke along the curve through points, `width` wide in the middle, thinner to its ends: a polygon."""
+    """A stroke along the curve through points, `width` wide in the middle, thinner to its ends: a
+    polygon."""
     line = curve(points)
     x, y = (spline_weights(len(points), False, 6, 1) @ np.asarray(points, float)).T
     half = width / 2 * thickness(len(line), taper) / (np.sqrt(x * x + y * y) + 1e-9)
@@ -57,16 +60,19 @@ def ribbon(points, width, taper=0.6):
 
 
 def camera(pose):
-    """(matrix (3, 2), offset (2,)) that turns, scales and shifts (x, y, z) of a head into pixels."""
+    """(matrix (3, 2), offset (2,)) that turns, scales and shifts (x, y, z) of a head into
+    pixels."""
     yaw, pitch, roll = np.cos(pose.yaw), np.cos(pose.pitch), UNIT * pose.scale * np.cos(pose.roll)
-    turned, nodded, leaned = np.sin(pose.yaw), np.sin(pose.pitch), UNIT * pose.scale * np.sin(pose.roll)
+    turned, nodded, leaned = np.sin(pose.yaw), np.sin(
+        pose.pitch), UNIT * pose.scale * np.sin(pose.roll)
     head = np.array([[yaw, -turned * nodded], [0, pitch], [turned, yaw * nodded]])
     offset = np.array([pose.shift[0] + WIDTH / 2, pose.shift[1] + HEIGHT * 0.44])
     return head @ np.array([[roll, leaned], [-leaned, roll]]), offset
 
 
 def project(points, view, relief=0.0):
-    """Face coordinates (n, 2) to pixels, by `view` of camera(); `relief` lifts them off an ellipsoid head."""
+    """Face coordinates (n, 2) to pixels, by `view` of camera(); `relief` lifts them off an
+    ellipsoid head."""
     points = np.asarray(points, float)
     square = (points - [0, 5]) ** 2 @ [1 / 78 ** 2, 1 / 130 ** 2]
     z = 62 * np.sqrt(np.maximum(0, 1 - square)) + (relief - 45)
@@ -82,10 +88,13 @@ def brow_points(who, aus, side):
     t = np.linspace(0, 1, 5)
     begin = 12 + who.brow_gap
     x = begin + min(40 + who.brow_length, 0.84 * who.face_half - begin) * t
-    y = -22 - who.brow_height - who.brow_arch * np.sin(np.pi * t ** 1.3) + who.brow_tilt * (1 - 1.6 * t)
+    y = -22 - who.brow_height - who.brow_arch * np.sin(
+        np.pi * t**1.3) + who.brow_tilt * (1 - 1.6 * t)
     y += 3 * t ** 2
-    lower = au[4] * (1 - 0.8 * min(1, au[1]))          # frontalis wins against the corrugator where both pull
-    y += -10 * au[1] * (1 - t) ** 1.2 - 10 * au[2] * np.sin(np.pi * (0.15 + 0.7 * t)) * (0.4 + 0.6 * t)
+    # frontalis wins against the corrugator where both pull
+    lower = au[4] * (1 - 0.8 * min(1, au[1]))
+    y += -10 * au[1] * (1 - t)**1.2 - 10 * au[2] * np.sin(np.pi *
+                                                          (0.15 + 0.7 * t)) * (0.4 + 0.6 * t)
     y += lower * (10 - 6 * t) + 3 * au[4] * t + 2.5 * au[9] * (1 - t) + 1.0 * au[6] * t
     x -= au[4] * 5 * (1 - t)
     return np.stack([sign * x, y], 1)
@@ -95,10 +104,12 @@ def eye_points(who, aus, side):
     """Six points of an eye: outer corner, 2 of the upper lid, inner corner, 2 of the lower lid."""
     sign, au = (-1, 1)[side], aus[:, side]
     half = 14.5 * who.eye_width
-    upper = who.lid_upper + 4.5 * au[5] - 1.8 * au[7] - 1.0 * au[6] - 1.8 * au[9] - 1.0 * au[4] * (1 - au[5])
+    upper = who.lid_upper + 4.5 * au[5] - 1.8 * au[7] - 1.0 * au[6] - 1.8 * au[9] - 1.0 * au[4] * (
+        1 - au[5])
     lower = who.lid_lower + 0.8 * au[5] - 2.4 * au[7] - 2.8 * au[6] - 1.8 * au[9]
     upper, lower = max(upper, 1.2), max(lower, 0.6)
-    droop = 1.5 * au[1] * au[4]                         # sad lids: the outer half of the upper lid hangs
+    # sad lids: the outer half of the upper lid hangs
+    droop = 1.5 * au[1] * au[4]
     x = who.eye_apart + half * np.array([1, 0.36, -0.36, -1, -0.36, 0.36])
     y = np.array([-who.eye_tilt, -upper + droop - 0.4 * who.eye_tilt, -upper, 1.5, lower, lower])
     return np.stack([sign * x, y], 1)
@@ -108,24 +119,26 @@ def mouth_points(who, aus):
     """Outer (12, 2) and inner (8, 2) lip points in the order of the 68-point scheme."""
     mid = aus.mean(1)
     jaw = 12 * mid[26] + 24 * mid[27]
-    gap = max(0, 3.2 * mid[25] + 4.5 * mid[16] + 2.5 * mid[10] + 5.5 * mid[12] * mid[25] + 0.85 * jaw
-              - 4 * mid[17] - 4 * mid[24])
+    gap = max(
+        0, 3.2 * mid[25] + 4.5 * mid[16] + 2.5 * mid[10] + 5.5 * mid[12] * mid[25] + 0.85 * jaw -
+        4 * mid[17] - 4 * mid[24])
     top = who.mouth_y - 4.5 * mid[10] - 3 * mid[9] - 2.5 * mid[17] - 2.0 * mid[12] - 0.10 * jaw
     bottom = top + gap
     press = np.clip(1 - 0.6 * mid[24] - 0.35 * mid[23], 0.25, 1)
     thick_top = who.lip_upper * press * (1 - 0.3 * mid[12] - 0.2 * mid[20] - 0.15 * mid[27])
-    thick_low = who.lip_lower * press * (1 - 0.2 * mid[12] - 0.2 * mid[20] + 0.25 * mid[17] - 0.2 * mid[16])
+    thick_low = who.lip_lower * press * (1 - 0.2 * mid[12] - 0.2 * mid[20] + 0.25 * mid[17] -
+                                         0.2 * mid[16])
     outer, inner = np.zeros((12, 2)), np.zeros((8, 2))
     for side, sign in enumerate((-1, 1)):
         au = aus[:, side]
         half = (who.mouth_half + 9 * au[12] + 8 * au[20] + 4 * au[14] + 1.5 * au[15]
                 - 4 * mid[24] - 3 * mid[23] - 2.5 * mid[17] - 2.5 * mid[26] - 5 * mid[27])
-        corner = (who.mouth_y - who.mouth_curve - 11 * au[12] + 8 * au[15] + 2.5 * au[20] - 4.5 * au[14]
-                  + 0.4 * jaw - 1.0 * au[10])
+        corner = (who.mouth_y - who.mouth_curve - 11 * au[12] + 8 * au[15] + 2.5 * au[20] -
+                  4.5 * au[14] + 0.4 * jaw - 1.0 * au[10])
         power = 1.8 + 1.0 * au[15]
 
         def at(fraction, middle, corner=corner, half=half, power=power, sign=sign):
-            return np.array([sign * half * fraction, middle + (corner - middle) * fraction ** power])
+            return np.array([sign * half * fraction, middle + (corner - middle) * fraction**power])
         order = (0, 1, 2, 3, 11, 10, 9) if side == 0 else (6, 5, 4, 3, 7, 8, 9)
         up = np.array([0, thick_top])
         low = np.array([0, thick_low])
@@ -133,8 +146,13 @@ def mouth_points(who, aus):
                               at(0, top) - 0.85 * up, at(0.7, bottom) + 0.6 * low,
                               at(0.36, bottom) + 0.95 * low, at(0, bottom) + low]
         order = (0, 1, 2, 7, 6) if side == 0 else (4, 3, 2, 5, 6)
-        inner[list(order)] = [at(0.93, (top + bottom) / 2), at(0.5, top), at(0, top), at(0.5, bottom),
-                              at(0, bottom)]
+        inner[list(order)] = [
+            at(0.93, (top + bottom) / 2),
+            at(0.5, top),
+            at(0, top),
+            at(0.5, bottom),
+            at(0, bottom)
+        ]
     return outer, inner
 
 
@@ -144,7 +162,8 @@ def nose_points(who, aus):
     wide = who.nose_half + 1.8 * aus[9] + 1.2 * aus[12] + 1.0 * aus[10]
     tip = who.nose_y - 1.2 * lift.mean() * 0.5
     bridge = np.stack([np.zeros(4), np.linspace(-1, tip, 4)], 1)
-    base = tip + np.array([8, 10.5, 11.5, 10.5, 8]) - lift[[0, 0, 0, 1, 1]] * np.array([1, 0.7, 0.4, 0.7, 1])
+    base = tip + np.array([8, 10.5, 11.5, 10.5, 8
+                           ]) - lift[[0, 0, 0, 1, 1]] * np.array([1, 0.7, 0.4, 0.7, 1])
     across = np.array([-wide[0], -0.5 * wide[0], 0, 0.5 * wide[1], wide[1]])
     return bridge, np.stack([across, base], 1)
 
@@ -156,16 +175,19 @@ def jaw_points(who, aus):
     angle = np.linspace(0, np.pi, 17)
     x = -who.face_half * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** who.jaw_square
     down = np.sin(angle) ** who.chin_point
-    return np.stack([x * (1 - 0.03 * mid[27] * down), -8 + (who.chin_y + 8) * down + drop * down ** 2], 1)
+    return np.stack(
+        [x * (1 - 0.03 * mid[27] * down), -8 + (who.chin_y + 8) * down + drop * down**2], 1)
 
 
 def geometry(who, aus):
-    """All features of one face in face coordinates, as a namespace of arrays; pairs are (left, right)."""
+    """All features of one face in face coordinates, as a namespace of arrays; pairs are (left,
+    right)."""
     outer, inner = mouth_points(who, aus)
     bridge, base = nose_points(who, aus)
-    return SimpleNamespace(jaw=jaw_points(who, aus), brows=[brow_points(who, aus, s) for s in (0, 1)],
-                           eyes=[eye_points(who, aus, s) for s in (0, 1)], bridge=bridge, base=base,
-                           outer=outer, inner=inner)
+    return SimpleNamespace(jaw=jaw_points(who, aus), brows=[
+        brow_points(who, aus, s) for s in (0, 1)
+    ], eyes=[eye_points(who, aus, s) for s in (0, 1)], bridge=bridge, base=base, outer=outer,
+                           inner=inner)
 
 
 def landmarks(shape, pose):
@@ -186,7 +208,8 @@ def cover(page, points, sigma, relief, clip=None):
     """
     strokes = points if isinstance(points, tuple) else (points,)
     sigma *= UNIT * page.pose.scale
-    coarse = 1 if sigma < 2 else 2 if sigma < 4 else 4        # a soft mask is drawn small and enlarged: quick
+    # a soft mask is drawn small and enlarged: quick
+    coarse = 1 if sigma < 2 else 2 if sigma < 4 else 4
     pixels = project(np.concatenate(strokes), page.view, relief)
     (left, top), (right, bottom) = pixels.min(0) - 3 * sigma - 1, pixels.max(0) + 3 * sigma + 2
     left, top = max(0, int(left)), max(0, int(top))
@@ -209,10 +232,12 @@ def cover(page, points, sigma, relief, clip=None):
 
 
 def fill(mask, pixels, lengths):
-    """Fills antialiased polygons, sub-pixel exact, into a uint8 mask; pixels holds one after the other."""
+    """Fills antialiased polygons, sub-pixel exact, into a uint8 mask; pixels holds one after the
+    other."""
     pixels = np.rint(pixels * 16).astype(np.int32)
     ends = itertools.accumulate(lengths)
-    cv2.fillPoly(mask, [pixels[end - length:end] for end, length in zip(ends, lengths)], 255, cv2.LINE_AA, 4)
+    cv2.fillPoly(mask, [pixels[end - length:end] for end, length in zip(ends, lengths)], 255,
+                 cv2.LINE_AA, 4)
 
 
 def paint(page, points, grey, sigma=0.0, alpha=1.0, relief=0.0, clip=None):
@@ -238,7 +263,8 @@ def on_page(page, texture):
     turn = np.array([[cos, -sin], [sin, cos]])
     matrix = np.column_stack([turn, centre - turn @ middle])
     size = page.canvas.shape[::-1]
-    return cv2.warpAffine(texture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return cv2.warpAffine(texture, matrix, size, flags=cv2.INTER_LINEAR,
+                          borderMode=cv2.BORDER_REFLECT)
 
 
 # ---------------------------------------------------------------- parts of the picture
@@ -256,20 +282,24 @@ def draw_behind(page, shape, who):
     """Hair behind the head, neck, clothes, ears."""
     if who.hair_length > 0:
         wide = who.face_half + who.hair_volume + 6
-        points = [[-wide * 0.8, -70], [0, -who.skull_height - 12 - who.hair_volume], [wide * 0.8, -70],
-                  [wide + 4, 0], [wide + 3, who.hair_length], [0, who.hair_length + 12],
-                  [-wide - 3, who.hair_length], [-wide - 4, 0]]
+        points = [[-wide * 0.8, -70], [0, -who.skull_height - 12 - who.hair_volume],
+                  [wide * 0.8, -70], [wide + 4, 0], [wide + 3, who.hair_length],
+                  [0, who.hair_length + 12], [-wide - 3, who.hair_length], [-wide - 4, 0]]
         paint(page, curve(points, closed=True), page.hair * np.float32(0.8), 1.2)
     neck = who.face_half * 0.68
     chin = shape.jaw[8, 1]
-    paint(page, [[-neck, 40], [neck, 40], [neck, 135], [neck + 12, 170], [-neck - 12, 170], [-neck, 135]],
+    paint(page,
+          [[-neck, 40], [neck, 40], [neck, 135], [neck + 12, 170], [-neck - 12, 170], [-neck, 135]],
           who.tone * 0.82, 1)
     shade(page, ellipse(0, chin - 4, neck * 1.1, 20), -0.35, 7)
-    paint(page, curve([[-130, 185], [-95, 138], [-neck - 2, 122], [0, 140 + who.collar], [neck + 2, 122],
-                       [95, 138], [130, 185], [0, 220]], closed=True), who.cloth, 0.8)
+    paint(
+        page,
+        curve([[-130, 185], [-95, 138], [-neck - 2, 122], [0, 140 + who.collar], [neck + 2, 122],
+               [95, 138], [130, 185], [0, 220]], closed=True), who.cloth, 0.8)
     if who.hair_length < 25:
         for sign in (-1, 1):
-            paint(page, ellipse(sign * (who.face_half + 3), 10, 8, 17, sign * 0.15), who.tone * 0.9, 0.5)
+            paint(page, ellipse(sign * (who.face_half + 3), 10, 8, 17, sign * 0.15), who.tone * 0.9,
+                  0.5)
             shade(page, ellipse(sign * (who.face_half + 4), 10, 4, 10, sign * 0.15), -0.3, 2)
 
 
@@ -289,20 +319,24 @@ def draw_skin(page, shape, who, aus):
         shade(page, ellipse(sign * 14, -6, 6, 10), -0.18 * who.socket, 4)
         shade(page, ribbon([[sign * 9, -2], [sign * 8, 15], [sign * 11, wing[2, 1] - 6]], 7),
               -0.26 + 0.2 * lit, 2.5, 6)
-        shade(page, ellipse(sign * (who.face_half - 4), 45, 10, 45), -0.14 + 0.1 * lit, 8, clip=head)
+        shade(page, ellipse(sign * (who.face_half - 4), 45, 10, 45), -0.14 + 0.1 * lit, 8,
+              clip=head)
         puff = 0.6 * au[6] + 0.5 * au[12]
         shade(page, ellipse(sign * 40, 34 - 6 * puff, 15, 11), 0.07 + 0.16 * puff, 6)
         # lower lid: bag, furrow of a raised cheek
         low = eye[[0, 5, 4, 3]] + [0, 3.5]
-        shade(page, ribbon(low + [0, 2], 3), -0.10 - 0.14 * who.age - 0.3 * au[6] - 0.15 * au[7], 1.2)
+        shade(page, ribbon(low + [0, 2], 3), -0.10 - 0.14 * who.age - 0.3 * au[6] - 0.15 * au[7],
+              1.2)
         # nasolabial fold
         fold = (0.10 + 0.22 * who.age + 0.5 * au[12] + 0.45 * au[10] + 0.5 * au[9] + 0.1 * au[6]
                 + 0.15 * au[20])
         beside = corner + [sign * (6 + 3 * au[12]), -2]
         start = wing[0 if side == 0 else 4] + [sign * 2, -4]
         middle = (start + beside) / 2 + [sign * (3 + 2 * au[12]), -2]
-        shade(page, ribbon([start, middle, beside, beside + [sign * 0.5, 7]], 4), -0.65 * min(0.7, fold), 1.6)
-        shade(page, ribbon([start + [sign * 5, 0], middle + [sign * 6, 0], beside + [sign * 5, -2]], 6),
+        shade(page, ribbon([start, middle, beside, beside + [sign * 0.5, 7]], 4),
+              -0.65 * min(0.7, fold), 1.6)
+        shade(page,
+              ribbon([start + [sign * 5, 0], middle + [sign * 6, 0], beside + [sign * 5, -2]], 6),
               0.25 * min(0.7, fold), 2.5)
         # corners of the mouth: dimple (14), pulled down (15), stretched (20)
         shade(page, ellipse(*corner, 4, 3), -0.18 - 0.2 * au[12], 1.6)
@@ -312,12 +346,16 @@ def draw_skin(page, shape, who, aus):
                   -0.65 * au[14], 1.1)
             shade(page, ellipse(dent[0] + sign * 7, dent[1] - 1, 5, 7), 0.22 * au[14], 2.5)
         droop = 0.12 * who.age + 0.55 * au[15] + 0.2 * au[20]
-        shade(page, ribbon([corner + [sign, 1], corner + [sign * 4, 8], corner + [sign * 4, 16]], 4),
-              -droop, 1.5)
+        shade(page, ribbon([corner + [sign, 1], corner + [sign * 4, 8], corner + [sign * 4, 16]],
+                           4), -droop, 1.5)
         # crow's feet
-        feet = [eye[0] + [[sign * 4, 1 + 4 * tilt], [sign * 9, 1 + 8 * tilt], [sign * 15, 1 + 15 * tilt]]
-                for tilt in (-0.5, 0.0, 0.5)]
-        shade(page, tuple(ribbon(foot, 1.6) for foot in feet), -0.45 * min(1, 0.25 * who.age + au[6]), 0.5)
+        feet = [
+            eye[0] +
+            [[sign * 4, 1 + 4 * tilt], [sign * 9, 1 + 8 * tilt], [sign * 15, 1 + 15 * tilt]]
+            for tilt in (-0.5, 0.0, 0.5)
+        ]
+        shade(page, tuple(ribbon(foot, 1.6) for foot in feet),
+              -0.45 * min(1, 0.25 * who.age + au[6]), 0.5)
         # frown: furrow beside the inner end of the brow
         frown = 0.12 * who.age + au[4]
         inner = brow[0]
@@ -326,8 +364,10 @@ def draw_skin(page, shape, who, aus):
               -0.6 * min(1, frown), 0.8)
         shade(page, ellipse(sign * 10, inner[1] + 9, 8, 5), -0.25 * au[4] - 0.1 * au[9], 3)
         # wrinkled nose
-        lines = [[3, 9], [8, 5], [13, 7]], [[3, 15], [8, 11], [13, 13]], [[1, -4], [6, -1], [10, -5]]
-        shade(page, tuple(ribbon(np.array(line) * [sign, 1], 2.0) for line in lines), -0.5 * au[9], 0.8, 6)
+        lines = [[3, 9], [8, 5], [13, 7]], [[3, 15], [8, 11], [13, 13]], [[1, -4], [6, -1],
+                                                                          [10, -5]]
+        shade(page, tuple(ribbon(np.array(line) * [sign, 1], 2.0) for line in lines), -0.5 * au[9],
+              0.8, 6)
         # forehead: lines over the inner (1) and the outer (2) brow
         rows = [brow * [0.95, 0.5] + [0, brow[:, 1].mean() * 0.5 - rise] for rise in (15, 24, 33)]
         shade(page, tuple(ribbon([[0, row[0, 1] + 1], row[0], row[1]], 2.6, 0.3) for row in rows),
@@ -342,13 +382,16 @@ def draw_skin(page, shape, who, aus):
     boss = (under + chin) / 2
     shade(page, ellipse(0, under, 13, 3), -0.25 - 0.2 * mid[17], 2.2)
     shade(page, ellipse(0, boss + 2, 12, 8), 0.08 + 0.16 * mid[17], 4)
-    dents = [ellipse(x, boss + y, 1.6, 1.6) for x, y in ((-7, -1), (0, 2), (7, -1), (-3, 5), (4, 6))]
+    dents = [
+        ellipse(x, boss + y, 1.6, 1.6) for x, y in ((-7, -1), (0, 2), (7, -1), (-3, 5), (4, 6))
+    ]
     shade(page, tuple(dents), -0.4 * mid[17], 1.3)
     above, below = wing[2, 1] + 3, shape.outer[3, 1]
     shade(page, [[-2, above], [2, above], [3, below], [-3, below]], -0.12, 1.2)
     shade(page, ellipse(0, -45, 30, 14), 0.05, 9)
     if who.moles:
-        shade(page, tuple(ellipse(x, y, size, size) for x, y, size in who.moles), -0.55, 0.4, clip=head)
+        shade(page, tuple(ellipse(x, y, size, size) for x, y, size in who.moles), -0.55, 0.4,
+              clip=head)
 
 
 def draw_nose(page, shape, who):
@@ -358,8 +401,12 @@ def draw_nose(page, shape, who):
     shade(page, ellipse(0, base[2, 1] + 2, abs(base[4, 0]) * 0.9, 2.5), -0.25, 2, 6)
     for side, sign in enumerate((-1, 1)):
         wing = base[0 if side == 0 else 4]
-        shade(page, ribbon([wing + [-sign * 1.5, -9], wing + [sign * 1.0, -4], wing + [-sign * 1, 1],
-                            wing + [-sign * 5, 1.5]], 2.2), -0.45, 0.8, 6)
+        shade(
+            page,
+            ribbon([
+                wing + [-sign * 1.5, -9], wing + [sign * 1.0, -4], wing + [-sign * 1, 1],
+                wing + [-sign * 5, 1.5]
+            ], 2.2), -0.45, 0.8, 6)
         hole = base[1 if side == 0 else 3]
         paint(page, ellipse(hole[0] * 1.05, hole[1] - 0.5, 0.26 * who.nose_half, 1.7, sign * -0.25),
               who.tone * 0.28, 0.6, 0.85, 8)
@@ -407,16 +454,19 @@ def draw_mouth(page, shape, who, aus):
     lip = who.tone * who.lip_tone
     if gap > 0.3:
         paint(page, hole, 22, 0.3)
-        show = np.clip(0.45 + 0.55 * mid[12] + 0.5 * mid[10] + 0.2 * mid[20] - 0.5 * mid[27] - 0.2 * mid[26],
-                       0, 1)
+        show = np.clip(
+            0.45 + 0.55 * mid[12] + 0.5 * mid[10] + 0.2 * mid[20] - 0.5 * mid[27] - 0.2 * mid[26],
+            0, 1)
         edge = curve(inner[:5])
         height = min(gap * 0.75, 8 * show)
         paint(page, np.vstack([edge, edge[::-1] + [0, height]]), who.teeth, 0.5, 0.95, clip=hole)
         if gap > 10:
-            paint(page, ellipse(0, inner[6, 1] - 1, 0.5 * who.mouth_half, gap * 0.28), 75, 1.5, clip=hole)
+            paint(page, ellipse(0, inner[6, 1] - 1, 0.5 * who.mouth_half, gap * 0.28), 75, 1.5,
+                  clip=hole)
         if mid[16] > 0.05:
             edge = curve(inner[[0, 7, 6, 5, 4]])
-            paint(page, np.vstack([edge, edge[::-1] - [0, gap * 0.4]]), who.teeth * 0.9, 0.5, 0.9, clip=hole)
+            paint(page, np.vstack([edge, edge[::-1] - [0, gap * 0.4]]), who.teeth * 0.9, 0.5, 0.9,
+                  clip=hole)
     paint(page, upper, lip * 0.86, 0.6, 0.9)
     paint(page, lower, lip, 0.7, 0.85)
     shade(page, ellipse(0, (outer[9, 1] + inner[6, 1]) / 2, who.mouth_half * 0.4, 1.6), 0.2, 1.3)
@@ -431,8 +481,9 @@ def draw_beard(page, shape, who):
     half = who.mouth_half
     full = who.beard == 'full'
     if full or who.beard == 'stubble':
-        inside = np.array([[jaw[14, 0] * 0.93, 30], [half + 15, 48], [half + 2, under + 4], [0, under + 1],
-                           [-half - 2, under + 4], [-half - 15, 48], [jaw[2, 0] * 0.93, 30]])
+        inside = np.array([[jaw[14, 0] * 0.93, 30], [half + 15, 48], [half + 2, under + 4],
+                           [0, under + 1], [-half - 2, under + 4], [-half - 15, 48],
+                           [jaw[2, 0] * 0.93, 30]])
         grown = jaw[1:16] * [1.02, 1] + [0, 6 if full else 0]
         paint(page, np.vstack([curve(grown), curve(inside)]), page.hair, 2.5, 0.8 if full else 0.3)
     if who.beard == 'goatee':
@@ -441,9 +492,12 @@ def draw_beard(page, shape, who):
                            [-17, jaw[8, 1] - 10]], closed=True), page.hair, 1.8, 0.85)
     if who.beard in ('goatee', 'moustache', 'full'):
         left, right = shape.outer[0], shape.outer[6]
-        paint(page, curve([left + [-3, 1], [-half * 0.5, under + 2], [0, under + 3], [half * 0.5, under + 2],
-                           right + [3, 1], shape.outer[5] + [0, 1], [0, top + 1], shape.outer[1] + [0, 1]],
-                          closed=True), page.hair, 1.0, 0.85)
+        paint(
+            page,
+            curve([
+                left + [-3, 1], [-half * 0.5, under + 2], [0, under + 3], [half * 0.5, under + 2],
+                right + [3, 1], shape.outer[5] + [0, 1], [0, top + 1], shape.outer[1] + [0, 1]
+            ], closed=True), page.hair, 1.0, 0.85)
 
 
 def draw_hair(page, shape, who):
@@ -491,7 +545,7 @@ def lamp(page):
     x, y = x * shrink, y * shrink
     z = np.sqrt(1 - x ** 2 - y ** 2)
     light = page.light
-    facing = (light.side * x - light.height * y + z) / np.sqrt(light.side ** 2 + light.height ** 2 + 1)
+    facing = (light.side * x - light.height * y + z) / np.sqrt(light.side**2 + light.height**2 + 1)
     factor = light.ambient + (1.15 - light.ambient) * np.clip(facing, 0, None)
     return cv2.resize(factor.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
 

@@ -1,11 +1,13 @@
-"""AffectNet's manually annotated part, as its makers shipped it in 2017 (archives unpacked side by side):
+"""AffectNet's manually annotated part, as its makers shipped it in 2017 (archives unpacked side by
+side):
 
-    Manually_Annotated_file_lists/training.csv      a row a picture, with COLUMNS; the second may lack the
-    Manually_Annotated_file_lists/validation.csv    header, and both may lie beside the pictures' folder
-    Manually_Annotated_Images/689/<hash>.jpg        the pictures, also in a folder Manually_Annotated
+    Manually_Annotated_file_lists/training.csv      a row a picture, with COLUMNS; the second may
+    lack the Manually_Annotated_file_lists/validation.csv    header, and both may lie beside the
+    pictures' folder Manually_Annotated_Images/689/<hash>.jpg        the pictures, also in a folder
+    Manually_Annotated
 
-The expressions in the order of their numbers are those of the makers' paper (Mollahosseini, Hasani and
-Mahoor, "AffectNet", 2017). Columns and folders were read off programs that use the set, such as
+The expressions in the order of their numbers are those of the makers' paper (Mollahosseini, Hasani
+and Mahoor, "AffectNet", 2017). Columns and folders were read off programs that use the set, such as
 sb-ai-lab/EmotiEffLib.
 """
 import csv
@@ -18,25 +20,33 @@ from tqdm import tqdm
 from data_prep.align import five_points
 from data_prep.sets.layout import wrong_folder
 
-COLUMNS = ['subDirectory_filePath', 'face_x', 'face_y', 'face_width', 'face_height', 'facial_landmarks',
-           'expression', 'valence', 'arousal']
+COLUMNS = [
+    'subDirectory_filePath', 'face_x', 'face_y', 'face_width', 'face_height', 'facial_landmarks',
+    'expression', 'valence', 'arousal'
+]
 # By AffectNet's number; the last three (none, uncertain, no face) are no expression.
-EXPRESSIONS = {'0': 'neutral', '1': 'happy', '2': 'sadness', '3': 'surprise', '4': 'fear', '5': 'disgust',
-               '6': 'anger', '7': 'contempt', '8': None, '9': None, '10': None}
+EXPRESSIONS = {
+    '0': 'neutral', '1': 'happy', '2': 'sadness', '3': 'surprise', '4': 'fear', '5': 'disgust',
+    '6': 'anger', '7': 'contempt', '8': None, '9': None, '10': None
+}
 # The test part first: a picture that is in both lists is left out of the training.
 LISTS = {'validation.csv': 'test', 'training.csv': 'train'}
 IMAGES = 'Manually_Annotated_Images'
 
 
 def read(raw, classes, frames=None):
-    """A row a picture with an expression in folder `raw`: subject = sequence = the file's name without its
-    ending, reference None, split as the makers have it, their validation part as the test. The argument
-    frames is not used.
+    """A row a picture with an expression in folder `raw`: subject = sequence = the file's name
+    without its ending, reference None, split as the makers have it, their validation part as the
+    test. The argument frames is not used.
 
-    Returns (rows, points, report) as ckplus.read does, rows by name; the points (float32) come from the set's
-    own 68 landmarks. Pictures are not opened here. Raises SystemExit where raw is not AffectNet.
+    Returns (rows, points, report) as ckplus.read does, rows by name; the points (float32) come from
+    the set's own 68 landmarks. Pictures are not opened here. Raises SystemExit where raw is not
+    AffectNet.
     """
-    lists = {name: find(raw, ('', 'Manually_Annotated_file_lists'), name, os.path.isfile) for name in LISTS}
+    lists = {
+        name: find(raw, ('', 'Manually_Annotated_file_lists'), name, os.path.isfile)
+        for name in LISTS
+    }
     images = find(raw, ('', 'Manually_Annotated'), IMAGES, os.path.isdir)
     rows, points = {}, {}
     report = {'unit': 'images', 'found': 0, 'unlabelled': [], 'left_out': []}
@@ -58,16 +68,19 @@ def read(raw, classes, frames=None):
                 shown = path if path.isprintable() else ascii(path)[1:-1]
                 report['left_out'].append((shown[:120] or name, f'{error} in {name}, line {line}'))
                 continue
-            rows[subject] = {'subject': subject, 'sequence': subject, 'frame': 1, 'expression': expression,
-                             'path': image, 'reference': None, 'split': split}
+            rows[subject] = {
+                'subject': subject, 'sequence': subject, 'frame': 1, 'expression': expression,
+                'path': image, 'reference': None, 'split': split
+            }
             points[image] = five
-    # The names are hashes: folds.ascending would look for numbers in them, with a gigabyte of sort keys.
+    # The names are hashes: folds.ascending would look for numbers in them, with a gigabyte of sort
+    # keys.
     return [rows[subject] for subject in sorted(rows)], points, report
 
 
 def find(raw, folders, name, test):
-    """Path, relative to raw, of `name` in the first of the `folders` that has it and where `test` is true,
-    such as os.path.isfile; SystemExit where none is."""
+    """Path, relative to raw, of `name` in the first of the `folders` that has it and where `test`
+    is true, such as os.path.isfile; SystemExit where none is."""
     for folder in folders:
         if test(os.path.join(raw, folder, name)):
             return os.path.join(folder, name)
@@ -75,8 +88,8 @@ def find(raw, folders, name, test):
 
 
 def read_list(path, wanted=('subDirectory_filePath', 'facial_landmarks', 'expression')):
-    """Yields (line, [text of each wanted column]), the text '' where the row has none, of a list with a
-    header or without; SystemExit where a column is missing.
+    """Yields (line, [text of each wanted column]), the text '' where the row has none, of a list
+    with a header or without; SystemExit where a column is missing.
     """
     with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
         text = file.readline(10000)
@@ -100,17 +113,19 @@ def read_list(path, wanted=('subDirectory_filePath', 'facial_landmarks', 'expres
 
 
 def read_expression(number, classes):
-    """The name for one of AffectNet's numbers, as text; None where it stands for none; else ValueError."""
+    """The name for one of AffectNet's numbers, as text; None where it stands for none; else
+    ValueError."""
     if number not in EXPRESSIONS or EXPRESSIONS[number] not in (None, *classes):
         raise ValueError(f'label outside the set: {number[:40]!r}')
     return EXPRESSIONS[number]
 
 
 def read_face(raw, images, path, landmarks):
-    """(path relative to raw, 5 x 2 points as float32) of a row; ValueError with the reason where there is no
-    such picture or not its landmarks."""
+    """(path relative to raw, 5 x 2 points as float32) of a row; ValueError with the reason where
+    there is no such picture or not its landmarks."""
     if not path.isprintable():  # such a name breaks a line, or cannot be written as text at all
-        raise ValueError(f'the name holds characters that cannot be printed: {ascii(path[:80])[1:-1]}')
+        raise ValueError(
+            f'the name holds characters that cannot be printed: {ascii(path[:80])[1:-1]}')
     if os.path.isabs(path) or '..' in path.split('/'):
         raise ValueError(f'path leaves the folder of the images: {path[:80]}')
     try:

@@ -1,8 +1,10 @@
-"""CK+, the extended Cohn-Kanade set, on disk as its makers ship it (their archives unpacked side by side):
+"""CK+, the extended Cohn-Kanade set, on disk as its makers ship it (their archives unpacked side by
+side):
 
-    cohn-kanade-images/S005/001/S005_001_00000011.png     every frame, neutral to peak, 8-bit grey or colour
-    Landmarks/S005/001/S005_001_00000011_landmarks.txt    every frame, 68 lines of x y in pixels
-    Emotion/S005/001/S005_001_00000011_emotion.txt        327 of the 593 sequences, one number, at the peak
+    cohn-kanade-images/S005/001/S005_001_00000011.png     every frame, neutral to peak, 8-bit grey
+    or colour Landmarks/S005/001/S005_001_00000011_landmarks.txt    every frame, 68 lines of x y in
+    pixels Emotion/S005/001/S005_001_00000011_emotion.txt        327 of the 593 sequences, one
+    number, at the peak
 """
 import math
 import os
@@ -20,15 +22,16 @@ ENDING = {IMAGES: '.png', LANDMARKS: '_landmarks.txt', EMOTION: '_emotion.txt'}
 
 
 def read(raw, classes, frames=3):
-    """The pairs of CK+ in folder `raw`: query = each of the last `frames` frames (None: of all but the first) of a
-    labelled sequence, reference = its first frame; where `classes` has neutral, the first frame is a query as well
-    (Section 4 of the paper).
+    """The pairs of CK+ in folder `raw`: query = each of the last `frames` frames (None: of all but
+    the first) of a labelled sequence, reference = its first frame; where `classes` has neutral, the
+    first frame is a query as well (Section 4 of the paper).
 
-    Returns (rows, points, report):
-        rows    a dict a query: subject, sequence, frame (int), expression, path, reference (both paths
+    Returns (rows, points, report): rows    a dict a query: subject, sequence, frame (int),
+        expression, path, reference (both paths
                 relative to raw), sorted by subject, sequence, frame
         points  {path: 5 x 2 array}, the five points of every picture in rows, see align.five_points
-        report  {'unit': 'sequences', 'found': number, 'unlabelled': [sequence], 'left_out': [(sequence, reason)]}
+        report  {'unit': 'sequences', 'found': number, 'unlabelled': [sequence], 'left_out':
+        [(sequence, reason)]}
     Pictures are not opened here. Raises SystemExit where raw is not CK+.
     """
     check_layout(raw)
@@ -43,8 +46,8 @@ def read(raw, classes, frames=3):
 
 
 def collect(sequences, report, read_one):
-    """(rows, points) of all (subject, sequence): read_one gives those of one, or raises ValueError with the
-    reason why it is left out, which goes to report['left_out']."""
+    """(rows, points) of all (subject, sequence): read_one gives those of one, or raises ValueError
+    with the reason why it is left out, which goes to report['left_out']."""
     rows, points = [], {}
     for subject, sequence in sequences:
         try:
@@ -58,13 +61,15 @@ def collect(sequences, report, read_one):
 
 
 def check_layout(raw):
-    """SystemExit, saying what was expected and what is there, unless raw holds CK+'s three folders."""
+    """SystemExit, saying what was expected and what is there, unless raw holds CK+'s three
+    folders."""
     if not all(os.path.isdir(os.path.join(raw, part)) for part in (IMAGES, LANDMARKS, EMOTION)):
         raise wrong_folder(raw, f'the folders {IMAGES}, {LANDMARKS} and {EMOTION} of CK+')
 
 
 def list_sequences(raw, part):
-    """(subject, sequence) of every S###/### in one of the three folders; anything else is passed over."""
+    """(subject, sequence) of every S###/### in one of the three folders; anything else is passed
+    over."""
     folder = os.path.join(raw, part)
     for subject in os.listdir(folder):
         if re.fullmatch(r'S\d+', subject) and os.path.isdir(os.path.join(folder, subject)):
@@ -84,7 +89,8 @@ def list_frames(raw, part, subject, sequence):
 
 
 def read_sequence(raw, subject, sequence, labels, classes, frames):
-    """(rows, points) of one labelled sequence as in read(); ValueError with the reason where it has none."""
+    """(rows, points) of one labelled sequence as in read(); ValueError with the reason where it has
+    none."""
     if len(labels) > 1:
         raise ValueError(f'several emotion files: {len(labels)}')
     (peak, label_path), = labels.items()
@@ -95,7 +101,8 @@ def read_sequence(raw, subject, sequence, labels, classes, frames):
     landmarks = list_frames(raw, LANDMARKS, subject, sequence)
     if not images:
         raise ValueError('no images')
-    # A frame lost from one folder is still named by another: the next best must not slip into its place.
+    # A frame lost from one folder is still named by another: the next best must not slip into its
+    # place.
     numbers = sorted(number for number in {*images, *landmarks, peak} if number <= peak)
     if len(numbers) <= (frames or 1):
         raise ValueError(f'too few frames: {len(numbers)}, at least {(frames or 1) + 1} needed')
@@ -110,24 +117,29 @@ def read_sequence(raw, subject, sequence, labels, classes, frames):
     queries = [(number, expression) for number in last]
     if 'neutral' in classes:
         queries.insert(0, (first, 'neutral'))
-    return [{'subject': subject, 'sequence': sequence, 'frame': number, 'expression': name,
-             'path': images[number], 'reference': images[first]} for number, name in queries], points
+    return [{
+        'subject': subject, 'sequence': sequence, 'frame': number, 'expression': name,
+        'path': images[number], 'reference': images[first]
+    } for number, name in queries], points
 
 
 def read_expression(raw, path):
-    """The name of the expression in an emotion file, one number such as 3.0000000e+00; else ValueError."""
+    """The name of the expression in an emotion file, one number such as 3.0000000e+00; else
+    ValueError."""
     text = read_text(raw, path)
     try:
         number = float(text)
     except ValueError:
         raise ValueError(f'emotion is no number: {path} holds {text.strip()[:40]!r}') from None
     if number not in range(len(EXPRESSIONS)):
-        raise ValueError(f'label outside the set: {text.strip()[:40]} in {path}, not 0..{len(EXPRESSIONS) - 1}')
+        raise ValueError(
+            f'label outside the set: {text.strip()[:40]} in {path}, not 0..{len(EXPRESSIONS) - 1}')
     return EXPRESSIONS[int(number)]
 
 
 def read_landmarks(raw, path):
-    """68 x 2 array of x, y in pixels; ValueError with file and line where the file holds anything else."""
+    """68 x 2 array of x, y in pixels; ValueError with file and line where the file holds anything
+    else."""
     points = []
     for line, text in enumerate(read_text(raw, path).splitlines(), 1):
         if not text.strip():
@@ -138,7 +150,9 @@ def read_landmarks(raw, path):
             raise ValueError(f'landmarks damaged: {path}, line {line}: expected x y, '
                              f'got {text.strip()[:40]!r}') from None
         if not (math.isfinite(x) and math.isfinite(y)):
-            raise ValueError(f'landmarks damaged: {path}, line {line}: {text.strip()[:40]!r} is no place in a picture')
+            raise ValueError(
+                f'landmarks damaged: {path}, line {line}: {text.strip()[:40]!r} is no place in a picture'
+            )
         points.append((x, y))
     if len(points) != 68:
         raise ValueError(f'landmarks damaged: {path} has {len(points)} points, expected 68')

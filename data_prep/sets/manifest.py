@@ -1,9 +1,10 @@
-"""Any pictures, listed in a CSV: RAW is a folder that holds manifest.csv, UTF-8, with a line a picture
+"""Any pictures, listed in a CSV: RAW is a folder that holds manifest.csv, UTF-8, with a line a
+picture
 
     path,subject,expression[,split][,reference]
 
-in any order of columns; further columns are passed over. path and reference are relative to that folder and
-written with /. split is train or test, where the set has a split of its own.
+in any order of columns; further columns are passed over. path and reference are relative to that
+folder and written with /. split is train or test, where the set has a split of its own.
 """
 import csv
 import functools
@@ -17,20 +18,23 @@ from data_prep.sets.layout import wrong_folder
 NAME = 'manifest.csv'
 NEEDED = ['path', 'subject', 'expression']
 COLUMNS = NEEDED + ['split', 'reference']
-LONGEST = 480  # bytes of subject and path together, which become part of a key: LMDB's have 511 at most
+# bytes of subject and path together, which become part of a key: LMDB's have 511 at most
+LONGEST = 480
 
 
 def read(raw, classes=None, frames=None):
-    """A row a picture of manifest.csv in folder `raw`. The classes are those found, in lower case, two at the
-    least; the arguments classes and frames are not used.
+    """A row a picture of manifest.csv in folder `raw`. The classes are those found, in lower case,
+    two at the least; the arguments classes and frames are not used.
 
-    The reference is the row's own; else the person's neutral picture (expression `neutral`), of several the
-    first in the file that can be used, which then is its own reference; else None. Sequence = the path
-    without its ending and with - for /, numbered where another picture has that name already.
+    The reference is the row's own; else the person's neutral picture (expression `neutral`), of
+    several the first in the file that can be used, which then is its own reference; else None.
+    Sequence = the path without its ending and with - for /, numbered where another picture has that
+    name already.
 
-    Returns (rows, points, report) as described in datasets.py, with split where that column is filled in;
-    points are None, yet to be detected. Pictures are not opened here. A line that cannot be used is left out.
-    SystemExit where the CSV is missing or cannot be read, or gives fewer than two classes.
+    Returns (rows, points, report) as described in datasets.py, with split where that column is
+    filled in; points are None, yet to be detected. Pictures are not opened here. A line that cannot
+    be used is left out. SystemExit where the CSV is missing or cannot be read, or gives fewer than
+    two classes.
     """
     table = read_table(raw)
     rows, first_line, neutral, sequences = [], {}, {}, set()
@@ -58,16 +62,18 @@ def read(raw, classes=None, frames=None):
     if len(found) < 2:
         left_out = report['left_out']
         first = f', first: {left_out[0][1]}' if left_out else ''
-        raise SystemExit(f'{os.path.join(raw, NAME)} must give at least 2 expressions and gives {len(found)} '
-                         f'({"".join(found) or "none"}): of {len(table)} lines '
-                         f'{len(report["unlabelled"])} are unlabelled and {len(left_out)} left out{first}.')
-    return sorted(rows, key=lambda row: (ascending(row['subject']), ascending(row['sequence']))), None, report
+        raise SystemExit(
+            f'{os.path.join(raw, NAME)} must give at least 2 expressions and gives {len(found)} '
+            f'({"".join(found) or "none"}): of {len(table)} lines '
+            f'{len(report["unlabelled"])} are unlabelled and {len(left_out)} left out{first}.')
+    return sorted(rows, key=lambda row:
+                  (ascending(row['subject']), ascending(row['sequence']))), None, report
 
 
 def read_table(raw):
-    """[(line, {column: text})] of the lines in raw/manifest.csv that are not blank, without the spaces around
-    a text; the dict is empty where a line has not as many cells as the first. SystemExit, with the line,
-    where the file cannot be read or lacks a column.
+    """[(line, {column: text})] of the lines in raw/manifest.csv that are not blank, without the
+    spaces around a text; the dict is empty where a line has not as many cells as the first.
+    SystemExit, with the line, where the file cannot be read or lacks a column.
     """
     file = os.path.join(raw, NAME)
     if not os.path.exists(file):
@@ -80,7 +86,8 @@ def read_table(raw):
         raise SystemExit(f'{file} cannot be read ({error.strerror}).') from None
     except UnicodeDecodeError as error:
         line = len(data[:error.start + 1].splitlines())
-        raise SystemExit(f'{file}, line {line}: this is not UTF-8: save the table as CSV in UTF-8.') from None
+        raise SystemExit(
+            f'{file}, line {line}: this is not UTF-8: save the table as CSV in UTF-8.') from None
     line, lines = 1, []
     reader = csv.reader(io.StringIO(text, newline=''), strict=True)
     try:
@@ -88,26 +95,29 @@ def read_table(raw):
             lines.append((line, [cell.strip() for cell in cells]))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise SystemExit(f'{file}, line {line}: the row that begins here cannot be read ({error}): close '
-                         'every quote and save the table as CSV in UTF-8.') from None
+        raise SystemExit(
+            f'{file}, line {line}: the row that begins here cannot be read ({error}): close '
+            'every quote and save the table as CSV in UTF-8.') from None
     header = [name.lower() for name in lines.pop(0)[1]] if lines else []
     for name in COLUMNS:
         if header.count(name) > 1 or name in NEEDED and name not in header:
-            raise SystemExit(f'{file}, line 1: expected {",".join(NEEDED)}, and split and reference if '
-                             f'wanted, once each, got {",".join(header)[:120]!r}.')
+            raise SystemExit(
+                f'{file}, line 1: expected {",".join(NEEDED)}, and split and reference if '
+                f'wanted, once each, got {",".join(header)[:120]!r}.')
     return [(line, dict(zip(header, cells)) if len(cells) == len(header) else {})
             for line, cells in lines if any(cells)]
 
 
 def read_row(raw, where, cells, own_split, first_line):
-    """The row, yet without a sequence, that the cells at `where` give; reference None where it has none of
-    its own. own_split: whether the set has a split; first_line: {path: line} of the rows so far. ValueError
-    with the reason where the row cannot be used.
+    """The row, yet without a sequence, that the cells at `where` give; reference None where it has
+    none of its own. own_split: whether the set has a split; first_line: {path: line} of the rows so
+    far. ValueError with the reason where the row cannot be used.
     """
     if not cells:
         raise ValueError(f'more or fewer cells than columns: {where}')
     path, subject, expression, split, reference = (cells.get(name, '') for name in COLUMNS)
-    if not f'{path}{subject}{expression}{split}{reference}'.isprintable():  # it would break a line of a file
+    # it would break a line of a file
+    if not f'{path}{subject}{expression}{split}{reference}'.isprintable():
         raise ValueError(f'the name holds characters that cannot be printed: {where}')
     if not subject:
         raise ValueError(f'no subject: {where}')
@@ -116,7 +126,8 @@ def read_row(raw, where, cells, own_split, first_line):
                          f'no split: {where}')
     path = inside(raw, where, path, 'image')
     if path in first_line:
-        raise ValueError(f'path is there already: {where}: {path}, first in line {first_line[path]}')
+        raise ValueError(
+            f'path is there already: {where}: {path}, first in line {first_line[path]}')
     if len(f'{subject}{path}'.encode()) > LONGEST:
         raise ValueError(f'path and subject together are too long: {where}')
     reference = inside(raw, where, reference, 'reference') if reference else None
@@ -132,8 +143,8 @@ def top_of(raw):
 
 
 def inside(raw, where, path, what):
-    """`path` in its normal form, for a file in folder raw; ValueError with the reason for any other. `what`
-    it is: image or reference."""
+    """`path` in its normal form, for a file in folder raw; ValueError with the reason for any
+    other. `what` it is: image or reference."""
     name = 'path' if what == 'image' else what
     if not path:
         raise ValueError(f'no path: {where}')
@@ -142,7 +153,8 @@ def inside(raw, where, path, what):
     normal = os.path.normpath(path)
     file = os.path.join(raw, normal)
     top = top_of(raw)
-    if os.path.isabs(path) or normal.startswith('../') or not os.path.realpath(file).startswith(top):
+    if os.path.isabs(path) or normal.startswith(
+            '../') or not os.path.realpath(file).startswith(top):
         raise ValueError(f'{name} leaves the folder: {where}: {path}')
     if not os.path.isfile(file):
         raise ValueError(f'{what} is missing: {where}: {path}')

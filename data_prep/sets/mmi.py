@@ -1,18 +1,19 @@
 """The MMI Facial Expression Database, on disk as its makers ship it: a folder a session,
 
-    Sessions/1767/session.xml     <track view="0">: 0 frontal, 1 profile, 2 dual view, both side by side
-    Sessions/1767/S053-001.avi    the video; S053 is the person
-    Sessions/1767/S053-001.xml    <Metatag Name="Emotion" Value="4">: 1 to 6 as EXPRESSIONS; others are no
-                                  basic expression; what was recorded for action units has no such label
+    Sessions/1767/session.xml     <track view="0">: 0 frontal, 1 profile, 2 dual view, both side by
+    side Sessions/1767/S053-001.avi    the video; S053 is the person Sessions/1767/S053-001.xml
+    <Metatag Name="Emotion" Value="4">: 1 to 6 as EXPRESSIONS; others are no
+                                  basic expression; what was recorded for action units has no such
+                                  label
     Sessions/1767/S053-001-oao_aucs.xml     action units; not used
 
-The makers' manual is not public. The layout was read from programs on GitHub that read the set, by Yuedong
-Chen (folders, labels, which way the videos lie) and by others who look up `view` and `Emotion` in the XML.
-They agree that the frontal videos of 720 x 576 show the head lying on its side, to be turned clockwise, and
-that the few of 640 x 480 are upright.
+The makers' manual is not public. The layout was read from programs on GitHub that read the set, by
+Yuedong Chen (folders, labels, which way the videos lie) and by others who look up `view` and
+`Emotion` in the XML. They agree that the frontal videos of 720 x 576 show the head lying on its
+side, to be turned clockwise, and that the few of 640 x 480 are upright.
 
-A video goes from neutral over the expression to neutral, and the makers do not say where the peak is. It is
-taken from peaks.csv beside Sessions, where somebody wrote one,
+A video goes from neutral over the expression to neutral, and the makers do not say where the peak
+is. It is taken from peaks.csv beside Sessions, where somebody wrote one,
 
     session,frame
     1767,31
@@ -31,24 +32,26 @@ from data_prep.folds import ascending, columns_of
 from data_prep.sets.layout import visible, wrong_folder
 
 SESSIONS, SESSION, PEAKS = 'Sessions', 'session.xml', 'peaks.csv'
-EXPRESSIONS = ('anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise')  # by MMI's number, 1 to 6
+# by MMI's number, 1 to 6
+EXPRESSIONS = ('anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
 VIEWS = {'0': 'frontal view', '1': 'profile view', '2': 'dual view'}
 ON_ITS_SIDE = 576  # height in pixels of the videos that are to be turned
-STEADY = 5         # frames of the median over time, against a bad detection, also in the first or last frame
+# frames of the median over time, against a bad detection, also in the first or last frame
+STEADY = 5
 
 
 def read(raw, classes, frames, detected):
-    """The pairs of MMI in folder `raw`, of the sessions with a frontal video and an expression: query = each
-    of the `frames` frames around the peak, inside the video and after its first frame (None: every frame
-    after the first up to the peak), reference = the first frame.
+    """The pairs of MMI in folder `raw`, of the sessions with a frontal video and an expression:
+    query = each of the `frames` frames around the peak, inside the video and after its first frame
+    (None: every frame after the first up to the peak), reference = the first frame.
 
-    detected(paths) gives ({path: 5 x 2 points}, {path: reason}, ...) of pictures; it is called once, with
-    every frame of the videos that have no row in peaks.csv. A picture's path ends in #31 for frame 31 of the
-    video, or in #31@clockwise where it is to be turned, see pictures.py.
+    detected(paths) gives ({path: 5 x 2 points}, {path: reason}, ...) of pictures; it is called
+    once, with every frame of the videos that have no row in peaks.csv. A picture's path ends in #31
+    for frame 31 of the video, or in #31@clockwise where it is to be turned, see pictures.py.
 
-    Returns (rows, None, report) as ckplus.read does, sequence = the session; None stands for points yet to be
-    detected. report['note'] says where the peaks are from. SystemExit where raw is not MMI, or peaks.csv is
-    not as above.
+    Returns (rows, None, report) as ckplus.read does, sequence = the session; None stands for points
+    yet to be detected. report['note'] says where the peaks are from. SystemExit where raw is not
+    MMI, or peaks.csv is not as above.
     """
     sessions = list_sessions(raw)
     given = read_peaks(raw, sessions)
@@ -81,22 +84,28 @@ def read(raw, classes, frames, detected):
                 report['left_out'].append((name_of(session), str(error)))
                 continue
             by_rule += 1
-        rows += [{'subject': sequence['subject'], 'sequence': session, 'frame': number,
-                  'expression': sequence['expression'], 'path': sequence['paths'][number],
-                  'reference': sequence['paths'][0]} for number in queries(sequence['peak'], length, frames)]
-    report['note'] = (f'Peak frames: {by_hand} from {PEAKS}, {by_rule} by the landmark rule (the frame whose '
-                      "five points lie farthest from the first frame's).")
+        rows += [{
+            'subject': sequence['subject'], 'sequence': session, 'frame': number,
+            'expression': sequence['expression'], 'path': sequence['paths'][number],
+            'reference': sequence['paths'][0]
+        } for number in queries(sequence['peak'], length, frames)]
+    report['note'] = (
+        f'Peak frames: {by_hand} from {PEAKS}, {by_rule} by the landmark rule (the frame whose '
+        "five points lie farthest from the first frame's).")
     report['left_out'].sort(key=lambda item: ascending(item[0]))
     return sorted(rows, key=lambda row: (ascending(row['subject']), ascending(row['sequence']),
                                          row['frame'])), None, report
 
 
 def list_sessions(raw):
-    """The names of the folders in Sessions; SystemExit, saying what was expected and what is there, where
-    there are none."""
+    """The names of the folders in Sessions; SystemExit, saying what was expected and what is there,
+    where there are none."""
     folder = os.path.join(raw, SESSIONS)
-    sessions = [name for name in filter(visible, os.listdir(folder) if os.path.isdir(folder) else [])
-                if os.path.isdir(os.path.join(folder, name))]
+    sessions = [
+        name for name in filter(visible,
+                                os.listdir(folder) if os.path.isdir(folder) else [])
+        if os.path.isdir(os.path.join(folder, name))
+    ]
     if not sessions:
         raise wrong_folder(raw, f'the folder {SESSIONS} of MMI, with a folder a session')
     return sorted(sessions, key=ascending)
@@ -108,8 +117,9 @@ def name_of(session):
 
 
 def read_session(raw, session, classes, frames):
-    """A dict of a session: session, subject, expression, paths (of every frame of its frontal video, from 0);
-    None where it has no label. ValueError with the reason where it cannot be used."""
+    """A dict of a session: session, subject, expression, paths (of every frame of its frontal
+    video, from 0); None where it has no label. ValueError with the reason where it cannot be
+    used."""
     if not session.isprintable():
         raise ValueError('the name holds characters that cannot be printed')
     folder = os.path.join(SESSIONS, session)
@@ -139,8 +149,8 @@ def read_session(raw, session, classes, frames):
 
 
 def read_emotion(raw, folder):
-    """The emotion's number as text, from the XML beside session.xml; None where there is none. ValueError
-    where an XML is damaged, or two disagree."""
+    """The emotion's number as text, from the XML beside session.xml; None where there is none.
+    ValueError where an XML is damaged, or two disagree."""
     values = set()
     for name in files(raw, folder, '.xml'):
         if name != SESSION and not name.endswith('-oao_aucs.xml'):
@@ -154,9 +164,11 @@ def read_emotion(raw, folder):
 
 
 def frontal_video(raw, folder):
-    """The file name of the frontal video of a session; ValueError where there is none, or more than one.
+    """The file name of the frontal video of a session; ValueError where there is none, or more than
+    one.
 
-    A session has one video as a rule, and one view in session.xml: then the track need not name the file.
+    A session has one video as a rule, and one view in session.xml: then the track need not name the
+    file.
     """
     tracks = list(read_xml(raw, os.path.join(folder, SESSION)).iterfind('.//{*}track[@view]'))
     videos = files(raw, folder, '.avi')
@@ -175,14 +187,15 @@ def frontal_video(raw, folder):
 
 
 def files(raw, folder, ending):
-    """The names of the files in a folder that end so, sorted; those not to be printed are passed over."""
+    """The names of the files in a folder that end so, sorted; those not to be printed are passed
+    over."""
     names = filter(str.isprintable, filter(visible, os.listdir(os.path.join(raw, folder))))
     return sorted(name for name in names if name.endswith(ending))
 
 
 def read_xml(raw, path):
-    """The root element of an XML file. ValueError where it cannot be read, is damaged, or declares a document
-    type: nothing here needs one, and entities declared there can grow without bound."""
+    """The root element of an XML file. ValueError where it cannot be read, is damaged, or declares
+    a document type: nothing here needs one, and entities declared there can grow without bound."""
     try:
         with open(os.path.join(raw, path), 'rb') as file:
             data = file.read()
@@ -192,13 +205,14 @@ def read_xml(raw, path):
         raise ValueError(f'XML declares a document type: {path}')
     try:
         return ET.fromstring(data)
-    except (ET.ParseError, LookupError, ValueError) as error:  # the last two: an encoding that is not known
+    # the last two: an encoding that is not known
+    except (ET.ParseError, LookupError, ValueError) as error:
         raise ValueError(f'XML is damaged: {path}: {error}') from None
 
 
 def read_peaks(raw, sessions):
-    """{session: (frame, line)} of peaks.csv; {} where there is none. SystemExit, with the line, unless each
-    row gives one of the sessions, once, and a frame after the first."""
+    """{session: (frame, line)} of peaks.csv; {} where there is none. SystemExit, with the line,
+    unless each row gives one of the sessions, once, and a frame after the first."""
     peaks, path = {}, os.path.join(raw, PEAKS)
     if not os.path.exists(path):
         return peaks
@@ -217,21 +231,24 @@ def read_peaks(raw, sessions):
 
 
 def given_peak(raw, peak, length):
-    """The frame of an entry of read_peaks; SystemExit where a video of `length` frames has no such frame."""
+    """The frame of an entry of read_peaks; SystemExit where a video of `length` frames has no such
+    frame."""
     frame, line = peak
     if frame >= length:
-        raise SystemExit(f'{os.path.join(raw, PEAKS)}, line {line}: frame {frame} is not in the video, whose '
-                         f'last frame is {length - 1}.')
+        raise SystemExit(
+            f'{os.path.join(raw, PEAKS)}, line {line}: frame {frame} is not in the video, whose '
+            f'last frame is {length - 1}.')
     return frame
 
 
 def peak_of(paths, points, failures):
-    """The number of the frame whose five points, aligned, lie farthest from those of the first frame: the
-    largest sum of squared distances, after a median over STEADY frames of each coordinate. Where several lie
-    equally far, as the median makes of a short peak, the middle one counts.
+    """The number of the frame whose five points, aligned, lie farthest from those of the first
+    frame: the largest sum of squared distances, after a median over STEADY frames of each
+    coordinate. Where several lie equally far, as the median makes of a short peak, the middle one
+    counts.
 
-    paths: of every frame; points, failures: {path: 5 x 2 points} and {path: reason}. Frames without a face
-    are passed over; ValueError where the first has none, or all others.
+    paths: of every frame; points, failures: {path: 5 x 2 points} and {path: reason}. Frames without
+    a face are passed over; ValueError where the first has none, or all others.
     """
     numbers, aligned = [], []
     for number, path in enumerate(paths):

@@ -1,18 +1,21 @@
-"""Oulu-CASIA NIR&VIS, of which the paper takes visible light (VL) under normal illumination (Strong):
+"""Oulu-CASIA NIR&VIS, of which the paper takes visible light (VL) under normal illumination
+(Strong):
 
-    VL/Strong/P001/Anger/000.jpeg, 001.jpeg, …     320 x 240, neutral to peak; 480 sequences of 80 people
+    VL/Strong/P001/Anger/000.jpeg, 001.jpeg, …     320 x 240, neutral to peak; 480 sequences of 80
+    people
 
-The makers' archive of original pictures puts VL into OriginalImg, or B_OriginalImg/OriginalImg. The cropped
-pictures that they ship as well (VL_Acropped) are not read. Numbers: Zhao et al., Facial expression
-recognition from near-infrared videos, 2011. Folders: oulu_casia_utils.py of github.com/varshanth/
-AuVi_Buddy_-_A_Synergy_of_FER-MER, a program that reads the set as it is shipped.
+The makers' archive of original pictures puts VL into OriginalImg, or B_OriginalImg/OriginalImg. The
+cropped pictures that they ship as well (VL_Acropped) are not read. Numbers: Zhao et al., Facial
+expression recognition from near-infrared videos, 2011. Folders: oulu_casia_utils.py of
+github.com/varshanth/ AuVi_Buddy_-_A_Synergy_of_FER-MER, a program that reads the set as it is
+shipped.
 """
 import glob
 import os
 import re
 
-from data_prep.sets import ckplus
 from data_prep.folds import ascending
+from data_prep.sets import ckplus
 from data_prep.sets.layout import visible, wrong_folder
 
 EXPRESSIONS = {'Anger': 'anger', 'Disgust': 'disgust', 'Fear': 'fear', 'Happiness': 'happy',
@@ -22,11 +25,13 @@ EXPECTED = f'{PLACE} of Oulu-CASIA, with P001/Anger/000.jpeg and so on, itself o
 
 
 def read(raw, classes, frames=3):
-    """The pairs of Oulu-CASIA in folder `raw`: query = each of the last `frames` frames of a sequence (None:
-    all frames after the first), reference = its first frame; sequence = the expression.
+    """The pairs of Oulu-CASIA in folder `raw`: query = each of the last `frames` frames of a
+    sequence (None: all frames after the first), reference = its first frame; sequence = the
+    expression.
 
-    Returns (rows, points, report) as described in datasets.py; points are None, yet to be detected. Pictures
-    are not opened here. Raises SystemExit where raw does not hold the set, or more than one copy of it.
+    Returns (rows, points, report) as described in datasets.py; points are None, yet to be detected.
+    Pictures are not opened here. Raises SystemExit where raw does not hold the set, or more than
+    one copy of it.
     """
     place = find(raw)
     sequences = list_sequences(raw, place)
@@ -39,8 +44,8 @@ def read(raw, classes, frames=3):
 
 
 def find(raw):
-    """VL/Strong, relative to raw, which holds it, or holds it one or two folders down; SystemExit unless it
-    is there once."""
+    """VL/Strong, relative to raw, which holds it, or holds it one or two folders down; SystemExit
+    unless it is there once."""
     levels = ('', '*', os.path.join('*', '*'))
     found = [os.path.relpath(path, raw) for level in levels
              for path in sorted(glob.glob(os.path.join(glob.escape(raw), level, PLACE, '')))]
@@ -48,14 +53,15 @@ def find(raw):
     if not places:
         raise wrong_folder(raw, EXPECTED)
     if len(places) > 1:
-        raise SystemExit(f'{raw} holds {PLACE} {len(places)} times, in {" and ".join(places)}: RAW must name '
-                         'a folder that holds it once.')
+        raise SystemExit(
+            f'{raw} holds {PLACE} {len(places)} times, in {" and ".join(places)}: RAW must name '
+            'a folder that holds it once.')
     return places[0]
 
 
 def list_sequences(raw, place):
-    """[(subject, folder)] of every folder in a P###; anything else is passed over. Characters beyond ASCII,
-    which only a folder can have that is none of the set's, are escaped."""
+    """[(subject, folder)] of every folder in a P###; anything else is passed over. Characters
+    beyond ASCII, which only a folder can have that is none of the set's, are escaped."""
     root = os.path.join(raw, place)
     subjects = [name for name in os.listdir(root) if re.fullmatch('P[0-9]+', name)
                 and os.path.isdir(os.path.join(root, name))]
@@ -78,7 +84,9 @@ def read_sequence(raw, place, subject, folder, classes, frames):
     needed = (1 if frames is None else frames) + 1
     if len(numbers) < needed:
         raise ValueError(f'too few frames: {len(numbers)}, at least {needed} needed')
-    first, *paths = [os.path.join(place, subject, folder, f'{number:03d}.jpeg') for number in numbers]
+    first, *paths = [
+        os.path.join(place, subject, folder, f'{number:03d}.jpeg') for number in numbers
+    ]
     queries = list(enumerate(paths, 1))[-(frames or len(paths)):]
     return [{'subject': subject, 'sequence': expression, 'frame': number, 'expression': expression,
              'path': path, 'reference': first} for number, path in queries]

@@ -1,16 +1,17 @@
-"""The people of a set in CK+'s layout, for pre-training without a set of its own: the label is the person."""
-from data_prep.sets import ckplus
+"""The people of a set in CK+'s layout, for pre-training without a set of its own: the label is the
+person."""
 from data_prep.align import five_points
+from data_prep.sets import ckplus
 
 STEP = 2  # of two neighbouring frames, nearly the same, one is taken
 
 
 def read(raw, classes=None, frames=None):
-    """Every second frame, from the first, of each sequence that ckplus.read can use: expression = subject,
-    reference = the sequence's first frame. The arguments classes and frames are not used.
+    """Every second frame, from the first, of each sequence that ckplus.read can use: expression =
+    subject, reference = the sequence's first frame. The arguments classes and frames are not used.
 
-    Returns (rows, points, report) as ckplus.read does. Its people are those of ckplus.read, so that both have
-    the same folds. Raises SystemExit where raw is not CK+.
+    Returns (rows, points, report) as ckplus.read does. Its people are those of ckplus.read, so that
+    both have the same folds. Raises SystemExit where raw is not CK+.
     """
     labelled, _, report = ckplus.read(raw, ckplus.EXPRESSIONS[1:])
     sequences = sorted({(row['subject'], row['sequence']) for row in labelled})
@@ -30,6 +31,8 @@ def read_sequence(raw, subject, sequence):
             raise ValueError(f'image or landmarks are missing: frame {number}')
         path = images[number]
         points[path] = five_points(ckplus.read_landmarks(raw, landmarks[number]))
-        rows.append({'subject': subject, 'sequence': sequence, 'frame': number, 'expression': subject,
-                     'path': path, 'reference': images[numbers[0]]})
+        rows.append({
+            'subject': subject, 'sequence': sequence, 'frame': number, 'expression': subject,
+            'path': path, 'reference': images[numbers[0]]
+        })
     return rows, points

@@ -3,11 +3,11 @@
     docker/enter python3 -m pip install --target runs/torch torch==2.8.0     (once)
     docker/enter env PYTHONPATH=.:runs/torch python3 -m tools.bench.compare_torch
 
-First the two networks are compared, with the same weights on the same batch: losses and gradients. Then they
-train in processes of their own, with 1 and 2 threads, and two processes with a thread each at once, as in a
-sweep. Caffe reads and augments its batches; PyTorch is given one batch that lies ready. Unpooling is by
-scatter_add: where windows overlap and one place is the maximum of several, values add up as in
-layers/unpool.py; PyTorch's own max_unpool2d keeps one of them.
+First the two networks are compared, with the same weights on the same batch: losses and gradients.
+Then they train in processes of their own, with 1 and 2 threads, and two processes with a thread
+each at once, as in a sweep. Caffe reads and augments its batches; PyTorch is given one batch that
+lies ready. Unpooling is by scatter_add: where windows overlap and one place is the maximum of
+several, values add up as in layers/unpool.py; PyTorch's own max_unpool2d keeps one of them.
 """
 import argparse
 import statistics
@@ -23,32 +23,37 @@ from google.protobuf import text_format
 from tqdm import tqdm
 
 from prototxt import net
-from tools.bench import measure as bench, network_speed
+from tools.bench import measure as bench
+from tools.bench import network_speed
 
 try:
     import torch
 except ImportError:
-    raise SystemExit('PyTorch is not here, and nothing else needs it: `docker/enter python3 -m pip install '
-                     '--target runs/torch torch==2.8.0`, then `docker/enter env PYTHONPATH=.:runs/torch '
-                     'python3 -m tools.bench.compare_torch`.') from None
+    raise SystemExit(
+        'PyTorch is not here, and nothing else needs it: `docker/enter python3 -m pip install '
+        '--target runs/torch torch==2.8.0`, then `docker/enter env PYTHONPATH=.:runs/torch '
+        'python3 -m tools.bench.compare_torch`.') from None
 from torch import nn
 from torch.nn import functional as F
 
 VARIANT = 's1r1'
 POOLS = ((5, 1), (3, 0), (3, 0))  # size and pad
-# Relative differences of losses, outputs and gradients. Of two values that differ by rounding alone either
-# may be a window's maximum: then a value is unpooled elsewhere, which single outputs and gradients show.
+# Relative differences of losses, outputs and gradients. Of two values that differ by rounding alone
+# either may be a window's maximum: then a value is unpooled elsewhere, which single outputs and
+# gradients show.
 ALIKE = (1e-3, 0.05, 0.1)
 SETTINGS = ((1, 1), (2, 1), (1, 2))  # threads of a process, processes at once
 
 
 class Encoder(nn.Module):
-    """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8, and where each pooling found its maxima."""
+    """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8, and where each pooling found its
+    maxima."""
 
     def __init__(self):
         super().__init__()
         sizes = ((1, 32, 5), (32, 64, 3), (64, 96, 3))
-        self.conv = nn.ModuleList(nn.Conv2d(*size, padding=size[2] // 2, bias=False) for size in sizes)
+        self.conv = nn.ModuleList(
+            nn.Conv2d(*size, padding=size[2] // 2, bias=False) for size in sizes)
         self.scale = nn.ModuleList(norm(filters) for _, filters, _ in sizes)
 
     def forward(self, x):
@@ -61,7 +66,8 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Table 1, decoder: a code and the encoder's switches, which fit the first unpooling, to a picture N x 1 x 64 x 64."""
+    """Table 1, decoder: a code and the encoder's switches, which fit the first unpooling, to a
+    picture N x 1 x 64 x 64."""
 
     def __init__(self):
         super().__init__()
@@ -74,7 +80,8 @@ class Decoder(nn.Module):
         for i, deconv in enumerate(self.deconv):
             x = F.interpolate(x, scale_factor=2) if i else unpool(x, switches[-1])
             x = deconv(x)
-            x = F.relu(self.scale[i](x) if i < len(self.scale) else 0.5 + net.PICTURE_SCALE * x, inplace=True)
+            x = F.relu(self.scale[i](x) if i < len(self.scale) else 0.5 + net.PICTURE_SCALE * x,
+                       inplace=True)
         return x
 
 
@@ -84,14 +91,17 @@ def norm(filters, **settings):
 
 
 def unpool(x, places):
-    """Values at the places of a max pooling with stride 2, added up where there are several; 0 elsewhere."""
+    """Values at the places of a max pooling with stride 2, added up where there are several; 0
+    elsewhere."""
     n, channels, height, width = x.shape
     plane = x.new_zeros(n, channels, 4 * height * width)
-    return plane.scatter_add(2, places.flatten(2), x.flatten(2)).view(n, channels, 2 * height, 2 * width)
+    return plane.scatter_add(2, places.flatten(2), x.flatten(2)).view(n, channels, 2 * height,
+                                                                      2 * width)
 
 
 class GCNet(nn.Module):
-    """S1R1 by the names of prototxt/net.py: pictures (N x 1 x 64 x 64) to a dict of Caffe's blobs by name."""
+    """S1R1 by the names of prototxt/net.py: pictures (N x 1 x 64 x 64) to a dict of Caffe's blobs
+    by name."""
 
     def __init__(self, classes):
         super().__init__()
@@ -99,7 +109,8 @@ class GCNet(nn.Module):
         self.de1_r, self.de2_r, self.de2_i = Decoder(), Decoder(), Decoder()
         self.standardized = norm(96, affine=False)
         self.dropout = nn.Dropout(0.5)
-        self.fc1_delta, self.score_delta = nn.Linear(net.CODE, net.HIDDEN), nn.Linear(net.HIDDEN, classes)
+        self.fc1_delta, self.score_delta = nn.Linear(net.CODE, net.HIDDEN), nn.Linear(
+            net.HIDDEN, classes)
 
     def forward(self, query):
         generated = self.de1_r(*self.en1(query))
@@ -110,7 +121,8 @@ class GCNet(nn.Module):
                      code=F.normalize(code.flatten(1)), code_r=F.normalize(code_r.flatten(1)))
         delta = (blobs['code'] - blobs['code_r']).abs() * net.CODE ** 0.5
         x = self.dropout(self.standardized(delta.view_as(code)))
-        return dict(blobs, score=self.score_delta(F.relu(self.fc1_delta(x.flatten(1)), inplace=True)))
+        return dict(blobs, score=self.score_delta(F.relu(self.fc1_delta(x.flatten(1)),
+                                                         inplace=True)))
 
 
 def losses(blobs, query, reference, referred, label):
@@ -124,9 +136,10 @@ def losses(blobs, query, reference, referred, label):
         loss_gen_r=euclidean(blobs['generated'] * referred, reference * referred),
         loss_recon_r=euclidean(blobs['reconstructed_r'] * referred, reference * referred),
         loss_recon_i=euclidean(blobs['reconstructed_i'], query))
-    loss = (terms['loss_cls'] + settings['contrast_weight'] * terms['loss_contr']
-            + pixel * settings['generate_weight'] * terms['loss_gen_r']
-            + pixel * settings['reconstruct_weight'] * (terms['loss_recon_r'] + terms['loss_recon_i']))
+    loss = (terms['loss_cls'] + settings['contrast_weight'] * terms['loss_contr'] +
+            pixel * settings['generate_weight'] * terms['loss_gen_r'] +
+            pixel * settings['reconstruct_weight'] *
+            (terms['loss_recon_r'] + terms['loss_recon_i']))
     return loss, terms
 
 
@@ -138,7 +151,8 @@ def euclidean(a, b):
 def main():
     parser = argparse.ArgumentParser(description='How fast S1R1 trains in Caffe and in PyTorch.')
     parser.add_argument('--out', type=Path, default=bench.OUT)
-    parser.add_argument('--train', nargs=3, help=argparse.SUPPRESS)  # solver, iterations, threads: as a child
+    # solver, iterations, threads: as a child
+    parser.add_argument('--train', nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.train:
         solver, *numbers = options.train
@@ -168,9 +182,13 @@ def check(batch=16):
     ours = GCNet(theirs.blobs['score'].channels)
     ours.dropout.p = 0
     learned = {id_of(name): parameter for name, parameter in ours.named_parameters()}
-    expected = {(layer, i): blob for layer, blobs in theirs.params.items() for i, blob in enumerate(blobs)
+    expected = {(layer, i): blob
+                for layer, blobs in theirs.params.items()
+                for i, blob in enumerate(blobs)
                 if not layer.startswith('en2_r/') and theirs.layer_dict[layer].type != 'BatchNorm'}
-    shapes = [{(*key, *weights.shape) for key, weights in network.items()} for network in (learned, expected)]
+    shapes = [{(*key, *weights.shape)
+               for key, weights in network.items()}
+              for network in (learned, expected)]
     if shapes[0] != shapes[1]:
         raise SystemExit(f'The networks differ in weights: {sorted(shapes[0] ^ shapes[1])}.')
     with torch.no_grad():
@@ -181,10 +199,13 @@ def check(batch=16):
     loss, terms = losses(blobs, *inputs)
     loss.backward()
     of_terms = max(apart(terms[name].detach(), theirs.blobs[name].data) for name in terms)
-    of_blobs = max(apart(blobs[name].detach().reshape(theirs.blobs[name].data.shape), theirs.blobs[name].data)
-                   for name in blobs)
-    of_gradients = max(apart(parameter.grad, expected[key].diff) for key, parameter in learned.items())
-    found = [('weights learned, in both', sum(parameter.numel() for parameter in learned.values()), ''),
+    of_blobs = max(
+        apart(blobs[name].detach().reshape(theirs.blobs[name].data.shape), theirs.blobs[name].data)
+        for name in blobs)
+    of_gradients = max(
+        apart(parameter.grad, expected[key].diff) for key, parameter in learned.items())
+    found = [('weights learned, in both', sum(
+        parameter.numel() for parameter in learned.values()), ''),
              ('PyTorch against Caffe, largest relative difference of losses', of_terms, ''),
              ('PyTorch against Caffe, largest relative difference of outputs', of_blobs, ''),
              ('PyTorch against Caffe, largest relative difference of gradients', of_gradients, '')]
@@ -196,7 +217,8 @@ def check(batch=16):
 
 
 def id_of(name):
-    """(layer, index of the blob) in Caffe of a parameter of GCNet: en1.conv.0.weight is ('en1/conv1', 0)."""
+    """(layer, index of the blob) in Caffe of a parameter of GCNet: en1.conv.0.weight is
+    ('en1/conv1', 0)."""
     part, *inner, blob = name.split('.')
     return f'{part}/{inner[0]}{int(inner[1]) + 1}' if inner else part, int(blob == 'bias')
 
@@ -214,10 +236,13 @@ def apart(ours, theirs):
 
 
 def measure(batch=64, iterations=5, rounds=3):
-    """[(name, value, unit)]: seconds an iteration, and images a second; medians of several rounds."""
+    """[(name, value, unit)]: seconds an iteration, and images a second; medians of several
+    rounds."""
     seconds = {(engine, *setting): [] for setting in SETTINGS for engine in ('Caffe', 'PyTorch')}
     with tempfile.TemporaryDirectory() as folder:
-        solvers = [network_speed.write(Path(folder, str(i)), VARIANT, batch, iterations) for i in range(2)]
+        solvers = [
+            network_speed.write(Path(folder, str(i)), VARIANT, batch, iterations) for i in range(2)
+        ]
         for setting, times in tqdm(list(seconds.items()) * rounds, desc='torch', ascii=True):
             engine, threads, processes = setting
             times.append(trained(engine, solvers[:processes], iterations, threads))
@@ -229,7 +254,8 @@ def measure(batch=64, iterations=5, rounds=3):
         for engine in ('Caffe', 'PyTorch'):
             taken = median[engine, threads, processes]
             table += [(f'{VARIANT}, batch {batch}, {engine}, {what}: an iteration', taken, 's'),
-                      (f'{engine}, {what}: images trained a second', processes * batch / taken, '/s')]
+                      (f'{engine}, {what}: images trained a second', processes * batch / taken,
+                       '/s')]
         ratio = median['Caffe', threads, processes] / median['PyTorch', threads, processes]
         table.append((f'speed of PyTorch, that of Caffe being 1, {what}', ratio, 'times'))
     return table
@@ -238,11 +264,15 @@ def measure(batch=64, iterations=5, rounds=3):
 def trained(engine, solvers, iterations, threads):
     """Median seconds an iteration of processes that train at once, one a solver."""
     own = [sys.executable, '-m', 'tools.bench.compare_torch', '--train']
-    started = [network_speed.start(['caffe', 'train', '-solver', solver] if engine == 'Caffe' else
-                                   [*own, solver, iterations, threads], threads) for solver in solvers]
+    started = [
+        network_speed.start(['caffe', 'train', '-solver', solver]
+                            if engine == 'Caffe' else [*own, solver, iterations, threads], threads)
+        for solver in solvers
+    ]
     logs = [network_speed.finish(process)[0] for process in started]
-    return statistics.median(second for log in logs
-                             for second in (network_speed.steps(log) if engine == 'Caffe' else numbers(log)))
+    return statistics.median(
+        second for log in logs
+        for second in (network_speed.steps(log) if engine == 'Caffe' else numbers(log)))
 
 
 def numbers(log):
@@ -251,14 +281,17 @@ def numbers(log):
 
 
 def train(solver, iterations, threads):
-    """Seconds of each iteration of PyTorch but the first, on one batch of a solver's training data."""
+    """Seconds of each iteration of PyTorch but the first, on one batch of a solver's training
+    data."""
     torch.set_num_threads(threads)
-    network = text_format.Parse(solver.with_name('net.prototxt').read_text(), caffe_pb2.NetParameter())
+    network = text_format.Parse(
+        solver.with_name('net.prototxt').read_text(), caffe_pb2.NetParameter())
     pairs, _ = network_speed.front(network, solver.with_name('front.prototxt'))
     pairs.forward()
     inputs = batch_of(pairs)
     model = GCNet(classes=7)
-    descent = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, nesterov=True, weight_decay=0.0001)
+    descent = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, nesterov=True,
+                              weight_decay=0.0001)
     seconds = []
     for _ in range(iterations + 1):
         begun = time.perf_counter()

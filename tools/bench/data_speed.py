@@ -17,14 +17,17 @@ SEARCHED = 400  # pictures in the comparison of detection
 
 
 def measure(many=10000, few=1000, searched=SEARCHED, rounds=ROUNDS):
-    """[(name, value, unit)] of a set of drawn faces, SystemExit where they are yet to be drawn. Rates of building are
-    those of the pictures beyond `few`: the start of the program, a second or two, has no part in them."""
+    """[(name, value, unit)] of a set of drawn faces, SystemExit where they are yet to be drawn.
+    Rates of building are those of the pictures beyond `few`: the start of the program, a second or
+    two, has no part in them."""
     _, points, _ = datasets.load('demo', str(RAW), None, None)
     paths = sorted(points)
     with tempfile.TemporaryDirectory(dir='data', prefix='.bench') as folder:
         folder = Path(folder)
-        sets = {(number, own): lay_out(folder / f'raw{number}{"own" if own else ""}', paths, points, number, own)
-                for number in (few, many) for own in (True, False)}
+        sets = {(number, own): lay_out(folder / f'raw{number}{"own" if own else ""}', paths, points,
+                                       number, own)
+                for number in (few, many)
+                for own in (True, False)}
         built = {key: [] for key in sets}
         found = {1: [], workers.usable(): []}
         for _ in range(rounds):
@@ -38,38 +41,47 @@ def measure(many=10000, few=1000, searched=SEARCHED, rounds=ROUNDS):
     speed = {own: (many - few) / (seconds[many, own] - seconds[few, own]) for own in (True, False)}
     rate = {processes: searched / statistics.median(times) for processes, times in found.items()}
     most = max(rate)
-    return [(f'crops a second into one LMDB (a split of its own), {most} workers', speed[True], '/s'),
-            ('crops a second into the LMDBs of ten folds, each ten times', speed[False], '/s'),
-            (f'make data of {few} pictures, start included, one LMDB', seconds[few, True], 's'),
-            (f'largest process, {few} pictures', memory[few, False], 'MB'),
-            (f'largest process, {many} pictures', memory[many, False], 'MB'),
-            (f'pictures searched for faces a second, 1 process, {searched} pictures', rate[1], '/s'),
-            (f'the same, {most} workers', rate[most], '/s'),
-            (f'{most} workers against 1 process', rate[most] / rate[1], 'times')]
+    return [
+        (f'crops a second into one LMDB (a split of its own), {most} workers', speed[True], '/s'),
+        ('crops a second into the LMDBs of ten folds, each ten times', speed[False], '/s'),
+        (f'make data of {few} pictures, start included, one LMDB', seconds[few, True], 's'),
+        (f'largest process, {few} pictures', memory[few, False], 'MB'),
+        (f'largest process, {many} pictures', memory[many, False], 'MB'),
+        (f'pictures searched for faces a second, 1 process, {searched} pictures', rate[1], '/s'),
+        (f'the same, {most} workers', rate[most], '/s'),
+        (f'{most} workers against 1 process', rate[most] / rate[1], 'times')
+    ]
 
 
 def lay_out(raw, paths, points, number, own):
-    """A manifest set of `number` links to the frames `paths`, with a split of its `own` or without, and the CSV of
-    their points; returns both places."""
+    """A manifest set of `number` links to the frames `paths`, with a split of its `own` or without,
+    and the CSV of their points; returns both places."""
     (raw / 'images').mkdir(parents=True)
     known = raw.with_suffix('.points.csv')
-    with open(raw / 'manifest.csv', 'w', newline='') as manifest, open(known, 'w', newline='') as cache:
+    with open(raw / 'manifest.csv', 'w', newline='') as manifest, open(known, 'w',
+                                                                       newline='') as cache:
         rows, found = csv.writer(manifest), csv.writer(cache)
         rows.writerow(['path', 'subject', 'expression', 'split'])
         found.writerow(detect.COLUMNS)
         for i in range(number):
             path, name = paths[i % len(paths)], f'images/{i:06d}.png'
             os.link(RAW / path, raw / name)
-            rows.writerow([name, f'p{i % 100}', datasets.SEVEN[i % 7], ['train', 'test'][i % 10 == 0] if own else ''])
+            rows.writerow([
+                name, f'p{i % 100}', datasets.SEVEN[i % 7],
+                ['train', 'test'][i % 10 == 0] if own else ''
+            ])
             found.writerow([name, os.path.getsize(raw / name), *points[path].ravel().round(1), 1])
     return raw, known
 
 
 def build(out, raw, known):
-    """(seconds, MB of the largest process) of building a set whose points are known into out/<name>, by the command."""
+    """(seconds, MB of the largest process) of building a set whose points are known into
+    out/<name>, by the command."""
     out.mkdir(exist_ok=True)
     shutil.copy(known, out / known.name)
-    command = [sys.executable, '-m', 'data_prep.build', '--dataset', raw.name, '--raw', raw, '--out', out]
+    command = [
+        sys.executable, '-m', 'data_prep.build', '--dataset', raw.name, '--raw', raw, '--out', out
+    ]
     with tempfile.TemporaryFile('w+') as said:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)

@@ -1,6 +1,8 @@
-"""Measures how fast things are, on this machine: `make bench`. Prints a table and writes runs/bench.json.
+"""Measures how fast things are, on this machine: `make bench`. Prints a table and writes
+runs/bench.json.
 
-Machines are noisy: each figure is the median of several runs, and what is compared takes turns in one run.
+Machines are noisy: each figure is the median of several runs, and what is compared takes turns in
+one run.
 """
 import argparse
 import json
@@ -12,7 +14,9 @@ from data_prep import workers
 from tools.bench import data_speed, network_speed, predict_speed
 from tools.core import files
 
-PARTS = {'data': data_speed.measure, 'network': network_speed.measure, 'predict': predict_speed.measure}
+PARTS = {
+    'data': data_speed.measure, 'network': network_speed.measure, 'predict': predict_speed.measure
+}
 OUT = Path('runs/bench.json')
 
 
@@ -23,7 +27,8 @@ def main():
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(PARTS)
     if unknown:
-        raise SystemExit(f'There is nothing called {unknown.pop()!r} to measure: name {", ".join(PARTS)}.')
+        raise SystemExit(
+            f'There is nothing called {unknown.pop()!r} to measure: name {", ".join(PARTS)}.')
     found = read(arguments.out)
     for part in arguments.parts or PARTS:
         print(f'{part} ...', flush=True)
@@ -41,7 +46,8 @@ def read(out):
 
 
 def record(out, found, part, lines):
-    """Prints the lines (name, value, unit) of a part, and writes them to `out` with what was `found`."""
+    """Prints the lines (name, value, unit) of a part, and writes them to `out` with what was
+    `found`."""
     found[part] = dict(machine=machine(), lines=lines)
     files.write(out, json.dumps(found, indent=2) + '\n')
     for name, value, unit in lines:

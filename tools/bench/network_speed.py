@@ -1,7 +1,8 @@
-"""The networks: seconds an iteration by part, variant and layer type; memory; augmented pairs a second.
+"""The networks: seconds an iteration by part, variant and layer type; memory; augmented pairs a
+second.
 
-One BLAS thread. Forward and backward by `caffe time`, layer by layer; the update by the solver alone;
-`caffe train` itself as a check on their sum. What is compared takes turns.
+One BLAS thread. Forward and backward by `caffe time`, layer by layer; the update by the solver
+alone; `caffe train` itself as a check on their sum. What is compared takes turns.
 """
 import collections
 import re
@@ -40,7 +41,8 @@ def measure(batch=64, iterations=2, rounds=5, passes=20):
                    for variant in net.VARIANTS}
         jobs = [(timed, variant, iterations) for variant in net.VARIANTS]
         jobs += [(updated, variant, passes) for variant in net.VARIANTS]
-        jobs += [(trained, variant, iterations) for variant in TRAINED] + [(augmented, DETAIL, passes)]
+        jobs += [(trained, variant, iterations)
+                 for variant in TRAINED] + [(augmented, DETAIL, passes)]
         for job, variant, times in tqdm(jobs * rounds, desc='network', ascii=True):
             for (what, part), value in job(solvers[variant], times).items():
                 found[variant, what, part].append(value)
@@ -48,7 +50,8 @@ def measure(batch=64, iterations=2, rounds=5, passes=20):
 
 
 def lines(batch, found):
-    """The lines of measure() from {(variant, what was measured, part): seconds, or MB of memory}."""
+    """The lines of measure() from {(variant, what was measured, part): seconds, or MB of
+    memory}."""
     table = []
     for variant in net.VARIANTS:
         of_type = {way: part(found, variant, way) for way in WAYS}
@@ -59,11 +62,13 @@ def lines(batch, found):
         table.append((f'{variant}, batch {batch}: an iteration', iteration, 's'))
         table += [(f'{variant}: {name}', seconds, 's') for name, seconds in parts.items()]
         table += [(f'{variant}: Data and Augment (in forward)', data, 's'),
-                  (f'{variant}: share of Data and Augment in an iteration', 100 * data / iteration, '%')]
+                  (f'{variant}: share of Data and Augment in an iteration', 100 * data / iteration,
+                   '%')]
         if variant in TRAINED:
             whole = part(found, variant, 'train')
             table += [(f'{variant}: an iteration of caffe train', whole['seconds'], 's'),
-                      (f'{variant}: peak memory of caffe train, with a test', whole['memory'], 'MB')]
+                      (f'{variant}: peak memory of caffe train, with a test', whole['memory'], 'MB')
+                      ]
     of_type = {way: part(found, DETAIL, way) for way in WAYS}
     both = {kind: sum(of_type[way][kind] for way in WAYS) for kind in of_type['forward']}
     table += [(f'{DETAIL}, {kind} layers: {way}', of_type[way][kind], 's')
@@ -71,7 +76,9 @@ def lines(batch, found):
     ours = sum(seconds for kind, seconds in both.items() if kind.startswith('Python'))
     return table + [
         (f'{DETAIL}: share of our Python layers in both', 100 * ours / sum(both.values()), '%'),
-        ('pairs augmented a second, one core', batch / found[DETAIL, 'augment', 'forward alone'], '/s')]
+        ('pairs augmented a second, one core', batch / found[DETAIL, 'augment', 'forward alone'],
+         '/s')
+    ]
 
 
 def part(found, variant, name):
@@ -104,13 +111,17 @@ def write(folder, variant, batch, iterations):
 def timed(solver, iterations):
     """{(layer type, 'forward' or 'backward'): seconds an iteration} by `caffe time`."""
     network = solver.with_name('net.prototxt')
-    log, _ = finish(start(['caffe', 'time', '-model', network, '-phase', 'TRAIN', '-iterations', iterations]))
+    log, _ = finish(
+        start(['caffe', 'time', '-model', network, '-phase', 'TRAIN', '-iterations', iterations]))
     return by_type(log, types(text_format.Parse(network.read_text(), caffe_pb2.NetParameter())))
 
 
 def types(network):
     """{layer: its type, with the class of a Python layer} of a NetParameter."""
-    return {layer.name: f'{layer.type} {layer.python_param.layer}'.strip() for layer in network.layer}
+    return {
+        layer.name: f'{layer.type} {layer.python_param.layer}'.strip()
+        for layer in network.layer
+    }
 
 
 def by_type(log, types):
@@ -135,14 +146,16 @@ def updated(solver, passes):
 
 def augmented(solver, passes):
     """Seconds of the Augment layer for a batch, alone, on pairs from the LMDB."""
-    network = text_format.Parse(solver.with_name('net.prototxt').read_text(), caffe_pb2.NetParameter())
+    network = text_format.Parse(
+        solver.with_name('net.prototxt').read_text(), caffe_pb2.NetParameter())
     pairs, augment = front(network, solver.with_name('front.prototxt'))
     pairs.forward()
     return {('augment', 'forward alone'): clock(lambda: pairs.forward(start=augment), passes)}
 
 
 def front(network, path):
-    """The Data and Augment layers of a NetParameter as a caffe.Net of its own, and the name of the latter.
+    """The Data and Augment layers of a NetParameter as a caffe.Net of its own, and the name of the
+    latter.
 
     path: of its prototxt, which is written.
     """
@@ -170,14 +183,16 @@ def trained(solver, iterations):
 
 
 def steps(log):
-    """The seconds of each iteration but the first that a log of `caffe train` with display 1 tells."""
+    """The seconds of each iteration but the first that a log of `caffe train` with display 1
+    tells."""
     return [float(match[2]) for match in map(STEP.match, log) if match and int(match[1])]
 
 
 def start(command, threads=1):
     """A process with so many threads, and the file of what it prints."""
     printed = tempfile.TemporaryFile('w+', errors='replace')
-    environment = dict(caffe_process.environment(), OPENBLAS_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
+    environment = dict(caffe_process.environment(), OPENBLAS_NUM_THREADS=str(threads),
+                       OMP_NUM_THREADS=str(threads))
     command = ['setpriv', '--pdeathsig', 'KILL', *map(str, command)]  # it does not outlive us
     return subprocess.Popen(command, env=environment, stdout=printed, stderr=printed), printed
 
@@ -202,10 +217,11 @@ def finish(started):
 
 
 def high_water(process):
-    """MB of memory that a process, by its number, has had at most since it became its program; 0 when it has ended. (The
-    maximum that wait4 tells is at least that of the parent at the fork.)"""
+    """MB of memory that a process, by its number, has had at most since it became its program; 0
+    when it has ended. (The maximum that wait4 tells is at least that of the parent at the fork.)"""
     try:
-        found = re.search(r'^VmHWM:\s*(\d+) kB', Path('/proc', str(process), 'status').read_text(), re.MULTILINE)
+        found = re.search(r'^VmHWM:\s*(\d+) kB',
+                          Path('/proc', str(process), 'status').read_text(), re.MULTILINE)
     except OSError:
         return 0
     return int(found[1]) / 1024 if found else 0

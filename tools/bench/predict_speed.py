@@ -36,7 +36,9 @@ def measure(many=256, rounds=5):
         list(pool.map(predict.search, jobs[:4 * number]))  # each worker has its detector then
         for _ in tqdm(range(rounds), desc='predict', ascii=True):
             begun = time.perf_counter()
-            pictures = [picture for picture, _ in predict.recognised(model, predict.ahead(pool, jobs))]
+            pictures = [
+                picture for picture, _ in predict.recognised(model, predict.ahead(pool, jobs))
+            ]
             whole.append(time.perf_counter() - begun)
             found = [picture.found for picture in pictures]
             begun = time.perf_counter()
@@ -44,7 +46,8 @@ def measure(many=256, rounds=5):
             network.append(time.perf_counter() - begun)
     faces = sum(map(len, found))
     if not faces:
-        raise SystemExit(f'No face was found in {len(jobs)} frames of {RAW}: run `make data` again.')
+        raise SystemExit(
+            f'No face was found in {len(jobs)} frames of {RAW}: run `make data` again.')
     return [(f'faces found and recognised a second, {len(jobs)} pictures, {number} workers',
              faces / statistics.median(whole), '/s'),
             (f'faces recognised a second, {VARIANT}, found and aligned before',
@@ -57,7 +60,8 @@ def make_run(folder):
     deploy.write_text(net.deploy(VARIANT, len(CLASSES)))
     made = caffe.Net(str(deploy), caffe.TEST)
     for name, blobs in made.params.items():
-        if made.layer_dict[name].type == 'BatchNorm':  # means 0, variances 1, as if averaged over one batch
+        # means 0, variances 1, as if averaged over one batch
+        if made.layer_dict[name].type == 'BatchNorm':
             for blob, value in zip(blobs, (0, 1, 1)):
                 blob.data[...] = value
     (folder / 'snapshots').mkdir()

@@ -11,25 +11,32 @@ from tools.core import run_folder
 def add_run(parser):
     """Adds to an argparse parser what names a run; for run."""
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
-    parser.add_argument('--variant', default='s1r1', help=f'{", ".join(net.VARIANTS + net.PRETRAINED)} (default: s1r1)')
-    parser.add_argument('--fold', default=0, help=f'the fold to test on, 0 to {FOLDS - 1} (default: 0)')
-    parser.add_argument('--seed', default=1, help='of the weights and the augmentation (default: 1)')
+    parser.add_argument('--variant', default='s1r1',
+                        help=f'{", ".join(net.VARIANTS + net.PRETRAINED)} (default: s1r1)')
+    parser.add_argument('--fold', default=0,
+                        help=f'the fold to test on, 0 to {FOLDS - 1} (default: 0)')
+    parser.add_argument('--seed', default=1,
+                        help='of the weights and the augmentation (default: 1)')
 
 
 def run(options):
-    """The folder of the run that the arguments name; makes fold and seed int. SystemExit if there is none."""
+    """The folder of the run that the arguments name; makes fold and seed int. SystemExit if there
+    is none."""
     variants = net.VARIANTS + net.PRETRAINED
     if options.variant not in variants:
-        raise SystemExit(f'There is no variant {options.variant!r}: VARIANT is one of {", ".join(variants)}.')
+        raise SystemExit(
+            f'There is no variant {options.variant!r}: VARIANT is one of {", ".join(variants)}.')
     options.fold = number('FOLD', options.fold, 0, FOLDS - 1)
     options.seed = number('SEED', options.seed, 0, 2 ** 31 - 1)
     if not Path('data', options.dataset, 'classes.txt').is_file():
-        raise SystemExit(f'data/{options.dataset} is not built: run `make data DATASET={options.dataset}`.')
+        raise SystemExit(
+            f'data/{options.dataset} is not built: run `make data DATASET={options.dataset}`.')
     return run_folder.path(options.dataset, options.variant, options.fold, options.seed)
 
 
 def folds(dataset, text):
-    """The folds that `text` names ("0 1 2", "0-4", "0-2,7"), all for ''; SystemExit for one not built."""
+    """The folds that `text` names ("0 1 2", "0-4", "0-2,7"), all for ''; SystemExit for one not
+    built."""
     built = sorted(int(path.name[4:]) for path in Path('data', dataset).glob('fold[0-9]'))
     asked = []
     for word in text.replace(',', ' ').split():
@@ -66,10 +73,12 @@ def positive(name, text):
 
 
 def setting(text, tunable):
-    """(name, value) of NAME=VALUE, NAME one of `tunable`; the value is read as JSON, else it is the text."""
+    """(name, value) of NAME=VALUE, NAME one of `tunable`; the value is read as JSON, else it is the
+    text."""
     name, equals, value = text.partition('=')
     if not equals or name not in tunable:
-        raise SystemExit(f'{text!r} is no setting: give NAME=VALUE, NAME one of {", ".join(tunable)}.')
+        raise SystemExit(
+            f'{text!r} is no setting: give NAME=VALUE, NAME one of {", ".join(tunable)}.')
     try:
         return name, json.loads(value)
     except ValueError:

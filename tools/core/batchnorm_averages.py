@@ -2,10 +2,10 @@
 
     python3 -m tools.core.batchnorm_averages runs/demo/s1r1/fold3_seed1 [GPU]
 
-In training they follow weights that move, and hold the last batches only. Here the weights stand still, and each mean
-and variance is the mean of those of all batches of one pass over the training set, augmented as in training (at most
-MOST batches; "precise" batch norm, Wu and Johnson 2021, arXiv 2105.07576). The last snapshot's caffemodel is
-replaced; nothing else in it changes.
+In training they follow weights that move, and hold the last batches only. Here the weights stand
+still, and each mean and variance is the mean of those of all batches of one pass over the training
+set, augmented as in training (at most MOST batches; "precise" batch norm, Wu and Johnson 2021,
+arXiv 2105.07576). The last snapshot's caffemodel is replaced; nothing else in it changes.
 """
 import sys
 from pathlib import Path
@@ -31,7 +31,8 @@ def main():
 
 
 def measure(net, batches):
-    """{batch norm layer: [mean, variance, 1]}, as Caffe keeps them, of so many batches of a training net."""
+    """{batch norm layer: [mean, variance, 1]}, as Caffe keeps them, of so many batches of a
+    training net."""
     layers = [name for name in net.params if net.layer_dict[name].type == 'BatchNorm']
     sums = {name: 0 for name in layers}
     for _ in range(batches):
@@ -40,7 +41,8 @@ def measure(net, batches):
                 blob.data[...] = 0  # so that after the pass they are this batch's own
         net.forward()
         for name in layers:
-            sums[name] = sums[name] + np.stack([blob.data.astype(float) for blob in net.params[name][:2]])
+            sums[name] = sums[name] + np.stack(
+                [blob.data.astype(float) for blob in net.params[name][:2]])
     return {name: [*(total / batches), np.ones(1)] for name, total in sums.items()}
 
 

@@ -10,7 +10,11 @@ import caffe
 
 def main():
     net = caffe.Net(sys.argv[1], caffe.TRAIN)
-    print(json.dumps({name: [list(blob.shape) for blob in blobs] for name, blobs in net.params.items()}))
+    print(
+        json.dumps(
+            {name: [list(blob.shape)
+                    for blob in blobs]
+             for name, blobs in net.params.items()}))
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
-"""Pictures of what was predicted: each face, the reference that the network drew of it, where the two differ, and the
-probabilities."""
+"""Pictures of what was predicted: each face, the reference that the network drew of it, where the
+two differ, and the probabilities."""
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import cm, font_manager
@@ -9,7 +9,8 @@ from data_prep import align
 from tools import predictor
 from tools.core import plots
 
-TILE, GAP, BAR = 192, 20, 200  # pixels: a face's side, the space between two things, the longest bar
+# pixels: a face's side, the space between two things, the longest bar
+TILE, GAP, BAR = 192, 20, 200
 MOST = 0.5  # where the scale of |X - X̂r| ends, of 1
 BLUE, ORANGE, PALE, INK = plots.COLOURS[1], plots.COLOURS[5], '#C8D3DC', '#222222'
 FONT = ImageFont.truetype(font_manager.findfont('DejaVu Sans'), 15)
@@ -17,12 +18,15 @@ FONT = ImageFont.truetype(font_manager.findfont('DejaVu Sans'), 15)
 
 def draw(path, name, faces):
     """Draws a picture and its Faces: a row each of X, X̂r, their difference, and a bar a class."""
-    columns = ['face X', 'reference X̂r', 'difference |X − X̂r|'][:1 if faces[0].reference is None else 3]
+    columns = ['face X', 'reference X̂r',
+               'difference |X − X̂r|'][:1 if faces[0].reference is None else 3]
     tall = len(faces) * (TILE + GAP) - GAP
     photo = mark(predictor.read_grey(name), faces, (2 * TILE, max(tall, 2 * TILE)))
     left, top = photo.width + 3 * GAP, 2 * GAP
-    bars = left + len(columns) * (TILE + GAP) + max(FONT.getsize(name)[0] for name in faces[0].probabilities)
-    sheet = Image.new('RGB', (bars + BAR + 3 * GAP, top + max(photo.height, tall + 2 * GAP) + GAP), 'white')
+    bars = left + len(columns) * (TILE + GAP) + max(
+        FONT.getsize(name)[0] for name in faces[0].probabilities)
+    sheet = Image.new('RGB', (bars + BAR + 3 * GAP, top + max(photo.height, tall + 2 * GAP) + GAP),
+                      'white')
     pen = ImageDraw.Draw(sheet)
     sheet.paste(photo, (GAP, top))
     pen.text((bars, top - 8), 'probability', INK, FONT, 'ls')
@@ -34,7 +38,8 @@ def draw(path, name, faces):
         paste(sheet, cm.gray(face.face), left, y)
         if face.reference is not None:
             paste(sheet, cm.gray(face.reference), left + TILE + GAP, y)
-            paste(sheet, cm.cividis(abs(face.face - face.reference) / MOST), left + 2 * (TILE + GAP), y)
+            paste(sheet, cm.cividis(abs(face.face - face.reference) / MOST),
+                  left + 2 * (TILE + GAP), y)
         draw_bars(pen, bars, y, face)
     if faces[0].reference is not None:
         x, y = left + 2 * (TILE + GAP), top + tall + 8
@@ -47,13 +52,15 @@ def draw(path, name, faces):
 
 
 def paste(sheet, colours, x, y, height=TILE):
-    """Puts a picture (h x w x 4, in [0, 1], as matplotlib's colour maps give it) on the sheet, TILE wide."""
+    """Puts a picture (h x w x 4, in [0, 1], as matplotlib's colour maps give it) on the sheet, TILE
+    wide."""
     tile = Image.fromarray((colours[..., :3] * 255).round().astype(np.uint8))
     sheet.paste(tile.resize((TILE, height), Image.BICUBIC), (x, y))
 
 
 def mark(photo, faces, room):
-    """A grey photo in the size that fits `room`, with the outline of what is cut out of it for each face."""
+    """A grey photo in the size that fits `room`, with the outline of what is cut out of it for each
+    face."""
     photo = Image.fromarray(photo)
     scale = min(room[0] / photo.width, room[1] / photo.height)
     size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
@@ -64,7 +71,8 @@ def mark(photo, faces, room):
         matrix = align.similarity(align.TARGET, face.points)
         outline = ((corners @ matrix[:, :2].T + matrix[:, 2] + 0.5) * scale - 0.5).ravel().tolist()
         pen.line(outline, ORANGE, 3)
-        pen.text(outline[:2], f' {number} ', ORANGE, FONT, 'ls', stroke_width=2, stroke_fill='black')
+        pen.text(outline[:2], f' {number} ', ORANGE, FONT, 'ls', stroke_width=2,
+                 stroke_fill='black')
     return photo
 
 
@@ -80,12 +88,13 @@ def draw_bars(pen, x, y, face):
 
 
 def draw_curve(path, curve, classes):
-    """The probabilities of the largest face over the frames of a video; curve: {frame: {class: probability}},
-    empty where there is no face."""
+    """The probabilities of the largest face over the frames of a video; curve: {frame: {class:
+    probability}}, empty where there is no face."""
     figure, axes = plt.subplots(figsize=(10, 4), constrained_layout=True)
     for i, name in enumerate(classes):
-        axes.plot(list(curve), [100 * values.get(name, np.nan) for values in curve.values()], label=name,
-                  **{**plots.look(i), 'marker': None})
-    axes.set(xlabel='frame', ylabel='probability, %', ylim=(0, 100), title='The largest face of each frame')
+        axes.plot(list(curve), [100 * values.get(name, np.nan) for values in curve.values()],
+                  label=name, **{**plots.look(i), 'marker': None})
+    axes.set(xlabel='frame', ylabel='probability, %', ylim=(0, 100),
+             title='The largest face of each frame')
     axes.legend(loc='center left', bbox_to_anchor=(1, 0.5))
     plots.save(figure, path)

@@ -6,7 +6,8 @@ from tools.core import arguments, caffe_log, caffe_process
 
 
 def which(text):
-    """ID of the GPU that `text` asks for, None for the CPU: `none`, a number, or '' for 0 where Caffe can use it.
+    """ID of the GPU that `text` asks for, None for the CPU: `none`, a number, or '' for 0 where
+    Caffe can use it.
 
     SystemExit for a GPU that Caffe cannot use.
     """
@@ -21,6 +22,8 @@ def which(text):
 @functools.lru_cache(maxsize=None)
 def why_not(gpu):
     """Why Caffe cannot use that GPU, None where it can."""
-    query = subprocess.run(['caffe', 'device_query', '-gpu', str(gpu)], env=caffe_process.environment(),
-                           stderr=subprocess.PIPE, encoding='utf-8', errors='replace')
-    return query.returncode and (caffe_log.reason(query.stderr.splitlines()) or f'exit code {query.returncode}') or None
+    query = subprocess.run(
+        ['caffe', 'device_query', '-gpu', str(gpu)], env=caffe_process.environment(),
+        stderr=subprocess.PIPE, encoding='utf-8', errors='replace')
+    return query.returncode and (caffe_log.reason(query.stderr.splitlines())
+                                 or f'exit code {query.returncode}') or None

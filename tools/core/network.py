@@ -9,14 +9,16 @@ from prototxt.net import CROP
 from tools.core import snapshots
 
 BATCH = 64
-ALIGNMENT = dict(size=align.SIZE, target=align.TARGET.tolist())  # of the faces; run.json keeps it as `crop`
+# of the faces; run.json keeps it as `crop`
+ALIGNMENT = dict(size=align.SIZE, target=align.TARGET.tolist())
 
 
 def load(folder):
-    """The deploy network of a run folder with its last snapshot's weights, and that snapshot's iteration.
+    """The deploy network of a run folder with its last snapshot's weights, and that snapshot's
+    iteration.
 
-    A folder without any solverstate, so one from which no training goes on, needs a caffemodel alone.
-    Raises SystemExit where the folder has no whole snapshot, or one of another net.
+    A folder without any solverstate, so one from which no training goes on, needs a caffemodel
+    alone. Raises SystemExit where the folder has no whole snapshot, or one of another net.
     """
     found = snapshots.find(folder)
     weights_only = not any(snapshot.solverstate.exists() for snapshot in found)
@@ -28,12 +30,17 @@ def load(folder):
         text = (folder / 'deploy.prototxt').read_text(encoding='utf-8')
         text_format.Parse(text, caffe_pb2.NetParameter())
         net = caffe.Net(str(folder / 'deploy.prototxt'), caffe.TEST)
-        shapes = {name: [list(blob.data.shape) for blob in blobs] for name, blobs in net.params.items()}
+        shapes = {
+            name: [list(blob.data.shape)
+                   for blob in blobs]
+            for name, blobs in net.params.items()
+        }
         model = snapshots.parse(snapshot.caffemodel, caffe_pb2.NetParameter())
         snapshots.check_fit(snapshot.caffemodel, model, shapes)
         missing = set(shapes) - {layer.name for layer in model.layer if layer.blobs}
         if missing:  # cut short at the seam of two messages, it would still be read
-            raise ValueError(f'{snapshot.caffemodel} is cut short or of another net: without {min(missing)}')
+            raise ValueError(
+                f'{snapshot.caffemodel} is cut short or of another net: without {min(missing)}')
     except (OSError, ValueError, text_format.ParseError) as error:
         raise SystemExit(f'{error}: remove {folder} and train again.') from None
     net.copy_from(str(snapshot.caffemodel))
@@ -44,14 +51,15 @@ def load(folder):
 
 
 def centre(crops):
-    """The centre of 66 x 66 uint8 crops (N x 66 x 66) as the network takes it: N x 1 x 64 x 64, values in [0, 1]."""
+    """The centre of 66 x 66 uint8 crops (N x 66 x 66) as the network takes it: N x 1 x 64 x 64,
+    values in [0, 1]."""
     y, x = (np.array(crops.shape[1:]) - CROP) // 2
     return crops[:, None, y:y + CROP, x:x + CROP].astype(np.float32) / 255
 
 
 def run(net, queries, blobs=None):
-    """Every output of the network, and the named blobs (default: its pictures), for queries N x 1 x 64 x 64: name to
-    array of N rows."""
+    """Every output of the network, and the named blobs (default: its pictures), for queries N x 1 x
+    64 x 64: name to array of N rows."""
     outputs, blobs = [], pictures(net) if blobs is None else blobs
     for start in range(0, len(queries), BATCH):
         batch = queries[start:start + BATCH]
@@ -63,4 +71,6 @@ def run(net, queries, blobs=None):
 
 def pictures(net):
     """The names of the pictures that the network draws."""
-    return [name for name in ('generated', 'reconstructed_r', 'reconstructed_i') if name in net.blobs]
+    return [
+        name for name in ('generated', 'reconstructed_r', 'reconstructed_i') if name in net.blobs
+    ]

@@ -2,6 +2,7 @@
 import csv
 
 import matplotlib
+
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
@@ -9,24 +10,29 @@ from sklearn.metrics import confusion_matrix  # noqa: E402
 
 from prototxt import net  # noqa: E402
 
-plt.rcParams['pdf.fonttype'] = 42  # TrueType, whole letters: journals refuse matplotlib's own choice, Type 3
+# TrueType, whole letters: journals refuse matplotlib's own choice, Type 3
+plt.rcParams['pdf.fonttype'] = 42
 
-# Okabe and Ito's colours, told apart by the colour-blind, with line styles and markers for print in grey.
+# Okabe and Ito's colours, told apart by the colour-blind, with line styles and markers for print in
+# grey.
 COLOURS = ('#000000', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#F0E442')
 STYLES = ('-', '--', '-.', ':', (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1)))
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
 VARIANTS = tuple(dict.fromkeys(['cnn', 's1r1', *net.VARIANTS]))  # in the order of the figures
-LOSSES = {'loss_cls': 'Cls', 'loss_contr': 'Contr', 'loss_gen_r': 'Gen,r', 'loss_recon_r': 'Recon,r',
-          'loss_recon_i': 'Recon,i'}
+LOSSES = {
+    'loss_cls': 'Cls', 'loss_contr': 'Contr', 'loss_gen_r': 'Gen,r', 'loss_recon_r': 'Recon,r',
+    'loss_recon_i': 'Recon,i'
+}
 
 
 def save(figure, path):
-    """Writes the figure as the path's ending says, at 150 dots per inch, under a temporary name first. A path
-    without an ending is for print: it gets .png, at 300 dots per inch, and .pdf."""
+    """Writes the figure as the path's ending says, at 150 dots per inch, under a temporary name
+    first. A path without an ending is for print: it gets .png, at 300 dots per inch, and .pdf."""
     endings, dpi = (['.png', '.pdf'], 300) if not path.suffix else ([path.suffix], 150)
     for ending in endings:
         partial = path.with_name(f'.{path.stem}{ending}')
-        metadata = {'CreationDate': None} if ending == '.pdf' else {}  # the same figure, the same file
+        # the same figure, the same file
+        metadata = {'CreationDate': None} if ending == '.pdf' else {}
         figure.savefig(partial, dpi=dpi, format=ending[1:], metadata=metadata)
         partial.replace(path.with_suffix(ending))
     plt.close(figure)
@@ -44,29 +50,34 @@ def style(variant):
 
 
 def look(i):
-    """Colour, line and marker of number i of several things: from the ninth on colours come again, with others."""
+    """Colour, line and marker of number i of several things: from the ninth on colours come again,
+    with others."""
     turn, i = divmod(i, len(COLOURS))
-    return dict(color=COLOURS[i], linestyle=STYLES[(i + turn) % len(STYLES)], marker=MARKERS[(i + turn) % len(MARKERS)])
+    return dict(color=COLOURS[i], linestyle=STYLES[(i + turn) % len(STYLES)],
+                marker=MARKERS[(i + turn) % len(MARKERS)])
 
 
 def confusion(path, labels, predicted, classes):
     """Confusion matrix: a row a true class, in per cent of its images, with the counts."""
     counts = confusion_matrix(labels, predicted, labels=range(len(classes)))
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure, axes = plt.subplots(figsize=(0.75 * len(classes) + 2.2, 0.75 * len(classes) + 1.4), constrained_layout=True)
+    figure, axes = plt.subplots(figsize=(0.75 * len(classes) + 2.2, 0.75 * len(classes) + 1.4),
+                                constrained_layout=True)
     image = axes.imshow(share, cmap='Greys', vmin=0, vmax=100)
     for i, j in np.ndindex(*counts.shape):
-        axes.text(j, i, f'{share[i, j]:.0f} %\n({counts[i, j]})', ha='center', va='center', fontsize=8,
-                  color='white' if share[i, j] > 50 else 'black')
-    axes.set(xticks=range(len(classes)), yticks=range(len(classes)), yticklabels=classes,
-             xlabel='predicted', ylabel='true', title=f'Accuracy {np.trace(counts) / counts.sum():.1%}, n = {counts.sum()}')
+        axes.text(j, i, f'{share[i, j]:.0f} %\n({counts[i, j]})', ha='center', va='center',
+                  fontsize=8, color='white' if share[i, j] > 50 else 'black')
+    axes.set(xticks=range(len(classes)), yticks=range(
+        len(classes)), yticklabels=classes, xlabel='predicted', ylabel='true',
+             title=f'Accuracy {np.trace(counts) / counts.sum():.1%}, n = {counts.sum()}')
     axes.set_xticklabels(classes, rotation=40, ha='right')
     figure.colorbar(image, ax=axes, shrink=0.7, label='% of the true class')
     save(figure, path)
 
 
 def curves(path, metrics_csv):
-    """The losses over iterations, and accuracy on the test fold where it was measured, from a run's metrics.csv."""
+    """The losses over iterations, and accuracy on the test fold where it was measured, from a run's
+    metrics.csv."""
     metrics = read_metrics(metrics_csv)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), constrained_layout=True)
     for i, loss in enumerate(loss for loss in LOSSES if loss in metrics):
@@ -76,12 +87,14 @@ def curves(path, metrics_csv):
     left.legend(loc='center left', bbox_to_anchor=(1, 0.5))  # beside the curves, not on them
     x, y = metrics.get('test_accuracy', ((), np.array([])))
     right.plot(x, 100 * y, color=COLOURS[1], marker='o', label='test fold')
-    right.set(xlabel='iteration', ylabel='accuracy, %', ylim=(0, 100), title='Accuracy on unseen people (for the eye only)')
+    right.set(xlabel='iteration', ylabel='accuracy, %', ylim=(0, 100),
+              title='Accuracy on unseen people (for the eye only)')
     save(figure, path)
 
 
 def read_metrics(path):
-    """{name: (iterations, values)} of each column of a metrics.csv, of the rows that have a value there.
+    """{name: (iterations, values)} of each column of a metrics.csv, of the rows that have a value
+    there.
 
     Raises SystemExit where it is missing or damaged.
     """
@@ -107,21 +120,27 @@ def table(path):
 
 
 def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):
-    """Test faces, a column each: X, the generated reference, both reconstructions, and the true reference Xr.
+    """Test faces, a column each: X, the generated reference, both reconstructions, and the true
+    reference Xr.
 
-    Pictures are N x 1 x 64 x 64 in [0, 1]; outputs are those of forward.run, labels the true classes (N).
+    Pictures are N x 1 x 64 x 64 in [0, 1]; outputs are those of forward.run, labels the true
+    classes (N).
     """
     chosen = one_of_each(labels, most, seed)
     rows = [('$X$', queries), ('$\\hat{X}_r$', outputs['generated'])]
     if 'reconstructed_r' in outputs:
-        rows += [('De$_{2,r}$', outputs['reconstructed_r']), ('De$_{2,i}$', outputs['reconstructed_i'])]
+        rows += [('De$_{2,r}$', outputs['reconstructed_r']),
+                 ('De$_{2,i}$', outputs['reconstructed_i'])]
     rows.append(('$X_r$', references))
-    tiles = np.pad([images[chosen, 0] for _, images in rows], ((0, 0), (0, 0), (0, 3), (0, 3)), constant_values=1)
+    tiles = np.pad([images[chosen, 0] for _, images in rows], ((0, 0), (0, 0), (0, 3), (0, 3)),
+                   constant_values=1)
     height, width = tiles.shape[2:]
-    figure, axes = plt.subplots(figsize=(1.15 * len(chosen) + 0.8, 1.15 * len(rows) + 0.8), constrained_layout=True)
+    figure, axes = plt.subplots(figsize=(1.15 * len(chosen) + 0.8, 1.15 * len(rows) + 0.8),
+                                constrained_layout=True)
     axes.imshow(np.vstack([np.hstack(line) for line in tiles]), cmap='gray', vmin=0, vmax=1)
     axes.set_xticks(width * np.arange(len(chosen)) + 32)
-    axes.set_xticklabels([f'{classes[labels[i]]}\n{guess(outputs["prob"][i], labels[i], classes)}' for i in chosen])
+    axes.set_xticklabels(
+        [f'{classes[labels[i]]}\n{guess(outputs["prob"][i], labels[i], classes)}' for i in chosen])
     axes.set_yticks(height * np.arange(len(rows)) + 32)
     axes.set_yticklabels([name for name, _ in rows], fontsize=12)
     axes.tick_params(length=0)
@@ -139,5 +158,6 @@ def guess(probabilities, label, classes):
 def one_of_each(labels, most, seed):
     """Indices of up to `most` images, drawn at random, going round the classes."""
     order = np.random.RandomState(seed).permutation(len(labels))
-    turn = [np.sum(labels[order[:i]] == labels[k]) for i, k in enumerate(order)]  # how often the class came before
+    # how often the class came before
+    turn = [np.sum(labels[order[:i]] == labels[k]) for i, k in enumerate(order)]
     return [order[i] for i in np.lexsort((labels[order], turn))][:most]

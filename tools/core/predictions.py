@@ -2,9 +2,9 @@
 
     python3 -m tools.core.predictions --dataset demo
 
-writes runs/<dataset>/results.csv from the run folders, whatever command made them; tools.cv does so as its
-runs finish. Columns: variant, fold, seed, iterations, subject, sequence, frame, truth, predicted, and one for
-the score of each class.
+writes runs/<dataset>/results.csv from the run folders, whatever command made them; tools.cv does so
+as its runs finish. Columns: variant, fold, seed, iterations, subject, sequence, frame, truth,
+predicted, and one for the score of each class.
 """
 import argparse
 import collections
@@ -28,8 +28,9 @@ WHOLE = ('fold', 'seed', 'iterations')  # columns of whole numbers
 def collect(dataset):
     """Writes runs/<dataset>/results.csv from the folders of all complete runs, if there is any.
 
-    Gives back a sentence for each run left out, because its predictions are damaged or not of the data as
-    built here. Several processes may collect at once: each writes all that is there, one after the other.
+    Gives back a sentence for each run left out, because its predictions are damaged or not of the
+    data as built here. Several processes may collect at once: each writes all that is there, one
+    after the other.
     """
     path = Path('runs', dataset, 'results.csv')
     lines, left_out = [], []
@@ -43,7 +44,8 @@ def collect(dataset):
                 if run is None:
                     continue
                 try:
-                    found = read_predictions(folder / 'predictions.csv', run, classes or run['classes'])
+                    found = read_predictions(folder / 'predictions.csv', run, classes
+                                             or run['classes'])
                 except SystemExit as error:
                     left_out.append(f'{error} Left out of {path}.')
                     continue
@@ -64,7 +66,8 @@ def complete(folder):
         run = run_folder.read(folder)
         result = json.loads((folder / 'result.json').read_text(encoding='utf-8'))
         place = run_folder.path(*(run[name] for name in ('dataset', 'variant', 'fold', 'seed')))
-        tested = result['iterations'] == run['iterations'] and (folder / 'predictions.csv').is_file()
+        tested = result['iterations'] == run['iterations'] and (folder /
+                                                                'predictions.csv').is_file()
         if tested and place == folder:  # it may be a copy of another folder
             return run
     except (SystemExit, OSError, ValueError, KeyError, TypeError):
@@ -75,9 +78,10 @@ def complete(folder):
 def read(path):
     """The results of a data set as a dict of arrays with an entry a row, checked.
 
-    variant, subject, sequence, frame, truth, predicted: str; fold, seed, iterations: int; scores: float,
-    N x classes; and classes, a list of str. Where data/<dataset> is built here, the classes must be its own,
-    and every run must have all images of its test fold, once. SystemExit, with file and line, otherwise.
+    variant, subject, sequence, frame, truth, predicted: str; fold, seed, iterations: int; scores:
+    float, N x classes; and classes, a list of str. Where data/<dataset> is built here, the classes
+    must be its own, and every run must have all images of its test fold, once. SystemExit, with
+    file and line, otherwise.
     """
     path = Path(path)
     dataset = path.parent.name
@@ -102,7 +106,8 @@ def read(path):
 
 
 def read_predictions(path, run, classes):
-    """The rows of a run's predictions.csv as dicts, scores as float; SystemExit unless all are good."""
+    """The rows of a run's predictions.csv as dicts, scores as float; SystemExit unless all are
+    good."""
     rows, images = [], []
     for where, row in table(path, [*IMAGE, 'predicted'], classes):
         check(where, row, classes)
@@ -113,21 +118,25 @@ def read_predictions(path, run, classes):
 
 
 def table(path, columns, classes):
-    """Yields (where, dict) for the rows of a CSV with these columns, then the classes, None for any."""
+    """Yields (where, dict) for the rows of a CSV with these columns, then the classes, None for
+    any."""
     try:
         with open(path, newline='', encoding='utf-8') as file:
             reader = csv.DictReader(file)
             header = list(reader.fieldnames or [])
             expected = [*columns, *(header[len(columns):] if classes is None else classes)]
             if header != expected:
-                raise SystemExit(f'{path}, line 1: the columns are {",".join(header)[:200] or "missing"}, '
-                                 f'expected are {",".join(expected)}: is it of another data set?')
+                raise SystemExit(
+                    f'{path}, line 1: the columns are {",".join(header)[:200] or "missing"}, '
+                    f'expected are {",".join(expected)}: is it of another data set?')
             for row in reader:
                 if None in row or None in row.values():
-                    raise SystemExit(f'{path}, line {reader.line_num}: {len(header)} values are expected.')
+                    raise SystemExit(
+                        f'{path}, line {reader.line_num}: {len(header)} values are expected.')
                 yield f'{path}, line {reader.line_num}', row
     except FileNotFoundError:
-        raise SystemExit(f'{path} is missing: train and test some runs first (`make cv`).') from None
+        raise SystemExit(
+            f'{path} is missing: train and test some runs first (`make cv`).') from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SystemExit(f'{path} cannot be read: {error}.') from None
 
@@ -140,7 +149,8 @@ def whole(where, name, text):
 
 
 def check(where, row, classes):
-    """Makes the scores of a row float; SystemExit, saying where, if they or its classes are no good."""
+    """Makes the scores of a row float; SystemExit, saying where, if they or its classes are no
+    good."""
     for name in ('truth', 'predicted'):
         if row[name] not in classes:
             raise SystemExit(f'{where}: {name} {row[name]!r} is none of {", ".join(classes)}.')
@@ -150,8 +160,9 @@ def check(where, row, classes):
         raise SystemExit(f'{where}: a score is no number ({error}).') from None
     scores = [row[name] for name in classes]
     if not np.isfinite(scores).all() or row[row['predicted']] < max(scores):
-        raise SystemExit(f'{where}: {row["predicted"]} was predicted, its score {row[row["predicted"]]} '
-                         'is not the highest, or one of them is not finite.')
+        raise SystemExit(
+            f'{where}: {row["predicted"]} was predicted, its score {row[row["predicted"]]} '
+            'is not the highest, or one of them is not finite.')
 
 
 def image(row):
@@ -161,8 +172,8 @@ def image(row):
 def check_images(run, dataset, fold, images):
     """SystemExit unless the images of a run are those of its test fold, each once.
 
-    run: its name, for the sentence; images: [(where, (subject, sequence, frame, truth))]. Nothing is checked
-    where data/<dataset> is not built here.
+    run: its name, for the sentence; images: [(where, (subject, sequence, frame, truth))]. Nothing
+    is checked where data/<dataset> is not built here.
     """
     if classes_of(dataset) is None:
         return
@@ -170,10 +181,12 @@ def check_images(run, dataset, fold, images):
     again = 'it was made with other data, so train and test it again'
     try:
         with open(path, newline='', encoding='utf-8') as file:
-            expected = collections.Counter((row['subject'], row['sequence'], row['frame'], row['expression'])
-                                           for row in csv.DictReader(file))
+            expected = collections.Counter(
+                (row['subject'], row['sequence'], row['frame'], row['expression'])
+                for row in csv.DictReader(file))
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
-        raise SystemExit(f'{run} has the test images of {path}, which cannot be read ({error}).') from None
+        raise SystemExit(
+            f'{run} has the test images of {path}, which cannot be read ({error}).') from None
     missing = expected.copy()
     for where, found in images:
         if not missing[found]:
@@ -181,8 +194,9 @@ def check_images(run, dataset, fold, images):
             raise SystemExit(f'{where}: image {" ".join(found)} {wrong}: {again}.')
         missing[found] -= 1
     if sum(missing.values()):
-        raise SystemExit(f'{run} lacks {sum(missing.values())} of the {sum(expected.values())} images '
-                         f'in {path}: {again}.')
+        raise SystemExit(
+            f'{run} lacks {sum(missing.values())} of the {sum(expected.values())} images '
+            f'in {path}: {again}.')
 
 
 def classes_of(dataset):

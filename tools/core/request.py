@@ -12,38 +12,45 @@ from caffe.proto import caffe_pb2
 from prototxt import net
 from tools.core import arguments, caffe_process, fold_data, gpu, network, snapshots
 
-SOLVER_SETTINGS = ('gamma', 'power')  # arguments of net.solver that --set may give  # arguments of net.solver that --set may give
+# arguments of net.solver that --set may give  # arguments of net.solver that --set may give
+SOLVER_SETTINGS = ('gamma', 'power')
 
 
 def read(words):
-    """(folder, dict for run.json, GPU's ID or None) of a training command; SystemExit if it cannot be run."""
+    """(folder, dict for run.json, GPU's ID or None) of a training command; SystemExit if it cannot
+    be run."""
     default = {name: parameter.default for function in (net.train_val, net.solver)
                for name, parameter in inspect.signature(function).parameters.items()}
     tunable = [*net.SETTINGS, *SOLVER_SETTINGS, 'balance']
-    parser = argparse.ArgumentParser(prog='python3 -m tools.train', description='Train a variant on a fold.')
+    parser = argparse.ArgumentParser(prog='python3 -m tools.train',
+                                     description='Train a variant on a fold.')
     arguments.add_run(parser)
     parser.add_argument('--iters', default=default['max_iter'], help='default: %(default)s')
     parser.add_argument('--base-lr', default=default['base_lr'], help='default: %(default)s')
     parser.add_argument('--batch', default=default['batch_size'], help='default: %(default)s')
     parser.add_argument('--weights', default='', help='A.caffemodel[,B.caffemodel]: where the '
                         'weights start; {fold} and {seed} in it are those of the run')
-    parser.add_argument('--gpu', default='', help='ID of the GPU, or none (default: 0 where Caffe can use it)')
+    parser.add_argument('--gpu', default='',
+                        help='ID of the GPU, or none (default: 0 where Caffe can use it)')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help=f'of the network or the solver: {", ".join(tunable)}')
     options = parser.parse_args(words)
     folder = arguments.run(options)
     gpu_id = gpu.which(options.gpu)
     run = dict(
-        dataset=options.dataset, variant=options.variant, fold=options.fold, seed=options.seed,
-        iterations=arguments.number('ITERS', options.iters, 1, 2 ** 31 - 1),
-        base_lr=arguments.positive('LR', options.base_lr),
-        batch=arguments.number('BATCH', options.batch, 1, 2 ** 20), device='CPU' if gpu_id is None else 'GPU',
-        weights=[path.replace('{fold}', str(options.fold)).replace('{seed}', str(options.seed))
-                 for path in options.weights.split(',') if path],
-        settings=dict(arguments.setting(text, tunable) for text in options.set),
-        command=shlex.join(['python3', '-m', 'tools.train', *words]),
-        versions=dict(caffe=caffe.__version__, python=platform.python_version(), numpy=np.__version__),
-        crop=network.ALIGNMENT, code=commit())
+        dataset=options.dataset, variant=options.variant,
+        fold=options.fold, seed=options.seed, iterations=arguments.number(
+            'ITERS', options.iters, 1, 2**31 - 1), base_lr=arguments.positive(
+                'LR', options.base_lr), batch=arguments.number('BATCH', options.batch, 1, 2**20),
+        device='CPU' if gpu_id is None else 'GPU', weights=[
+            path.replace('{fold}', str(options.fold)).replace('{seed}', str(options.seed))
+            for path in options.weights.split(',')
+            if path
+        ], settings=dict(
+            arguments.setting(text, tunable) for text in options.set), command=shlex.join(
+                ['python3', '-m', 'tools.train', *words]), versions=dict(
+                    caffe=caffe.__version__, python=platform.python_version(),
+                    numpy=np.__version__), crop=network.ALIGNMENT, code=commit())
     run.update(fold_data.fingerprint(run))
     if run['settings'].get('pixel_scale') == 'relative':
         run['change'] = fold_data.mean_change(fold_data.folder(run) / 'train_lmdb')
@@ -51,7 +58,8 @@ def read(words):
 
 
 def check_weights(paths, network):
-    """SystemExit where a weights file is missing, damaged, or of another net than the text `network`."""
+    """SystemExit where a weights file is missing, damaged, or of another net than the text
+    `network`."""
     try:
         models = [(path, snapshots.parse(path, caffe_pb2.NetParameter())) for path in paths]
         shapes = caffe_process.blob_shapes(network)

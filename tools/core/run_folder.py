@@ -16,7 +16,8 @@ def read(run):
     except FileNotFoundError:
         raise SystemExit(f'{file} is missing: train this run first (`make train`).') from None
     except (OSError, ValueError) as error:
-        raise SystemExit(f'{file} cannot be read ({error}): remove {run} and train again.') from None
+        raise SystemExit(
+            f'{file} cannot be read ({error}): remove {run} and train again.') from None
     if not isinstance(settings, dict):
         raise SystemExit(f'{file} holds no settings: remove {run} and train again.')
     return settings

@@ -41,10 +41,13 @@ def check(snapshot):
     iteration, caffemodel, solverstate = snapshot
     model = parse(caffemodel, caffe_pb2.NetParameter())
     state = parse(solverstate, caffe_pb2.SolverState())
-    # The solver keeps one history a learned blob, one for all layers that share it by name: their number
-    # finds a file cut short at the seam between two messages.
-    learned = {layer.param[i].name if i < len(layer.param) and layer.param[i].name else (layer.name, i)
-               for layer in model.layer for i in range(len(layer.blobs))}
+    # The solver keeps one history a learned blob, one for all layers that share it by name: their
+    # number finds a file cut short at the seam between two messages.
+    learned = {
+        layer.param[i].name if i < len(layer.param) and layer.param[i].name else (layer.name, i)
+        for layer in model.layer
+        for i in range(len(layer.blobs))
+    }
     if not learned or len(state.history) != len(learned) or state.iter != iteration:
         raise ValueError(f'{caffemodel} and its solverstate do not fit together or are cut short')
     if not all(math.isfinite(sum(blob.data)) for layer in model.layer for blob in layer.blobs):
@@ -52,9 +55,11 @@ def check(snapshot):
 
 
 def check_fit(path, model, shapes):
-    """Raises ValueError, naming `path`, where a parsed NetParameter is not of the net with these blob shapes.
+    """Raises ValueError, naming `path`, where a parsed NetParameter is not of the net with these
+    blob shapes.
 
-    shapes: {layer: [shape of each blob, a list]}. Caffe loads by layer name, and layers may be missing on either side.
+    shapes: {layer: [shape of each blob, a list]}. Caffe loads by layer name, and layers may be
+    missing on either side.
     """
     common = [layer for layer in model.layer if layer.blobs and layer.name in shapes]
     if not common:
@@ -62,11 +67,14 @@ def check_fit(path, model, shapes):
     for layer in common:
         theirs = [list(blob.shape.dim) for blob in layer.blobs]
         if theirs != shapes[layer.name]:
-            raise ValueError(f'{path} is of another net: layer {layer.name} is {theirs}, here {shapes[layer.name]}')
+            raise ValueError(
+                f'{path} is of another net: layer {layer.name} is {theirs}, here {shapes[layer.name]}'
+            )
 
 
 def parse(path, message):
-    """Reads a protobuf file of Caffe into `message` and returns it; ValueError, naming it, if it cannot."""
+    """Reads a protobuf file of Caffe into `message` and returns it; ValueError, naming it, if it
+    cannot."""
     try:
         message.ParseFromString(Path(path).read_bytes())
     except OSError as error:

@@ -7,9 +7,11 @@ from tools.core import fold_data, network, run_folder
 def check(folder, dataset, fold):
     """The settings of a run; SystemExit where it is of other data than there is now."""
     run = run_folder.read(folder)
-    if (run.get('dataset'), run.get('fold'), run.get('data')) != (dataset, fold, present(dataset, fold)):
-        raise SystemExit(f'{folder} was trained on other data than data/{dataset}/fold{fold} holds now: '
-                         'remove it and train again.')
+    if (run.get('dataset'), run.get('fold'), run.get('data')) != (dataset, fold,
+                                                                  present(dataset, fold)):
+        raise SystemExit(
+            f'{folder} was trained on other data than data/{dataset}/fold{fold} holds now: '
+            'remove it and train again.')
     return run
 
 
@@ -24,6 +26,7 @@ def load(folder, dataset, fold):
     run = check(folder, dataset, fold)
     net, iteration = network.load(folder)
     if iteration != run['iterations']:
-        raise SystemExit(f'{folder} has no whole snapshot after iteration {iteration} of {run["iterations"]}'
-                         ': give its `make train` again.')
+        raise SystemExit(
+            f'{folder} has no whole snapshot after iteration {iteration} of {run["iterations"]}'
+            ': give its `make train` again.')
     return net

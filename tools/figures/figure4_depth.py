@@ -1,4 +1,5 @@
-"""Figure 4 of the paper: error against the depth of the expression, on all frames of the test sequences."""
+"""Figure 4 of the paper: error against the depth of the expression, on all frames of the test
+sequences."""
 import collections
 import csv
 import functools
@@ -17,16 +18,19 @@ COLUMNS = ['variant', 'depth_above', 'depth_to', 'frames', 'people', 'error', 'l
 
 
 def read(dataset, raw, subjects):
-    """Every frame after the first, up to the peak, of some people's labelled sequences in the folder raw.
+    """Every frame after the first, up to the peak, of some people's labelled sequences in the
+    folder raw.
 
-    Returns (rows, crops, known): the loader's rows with `depth` in [0, 1]; crops N x 66 x 66 uint8; whether
-    the depth is known, from raw/depth.csv. Elsewhere it is the frame's position in its sequence, from 0, the
-    first, to 1, the labelled one. A neutral face has no expression to miss, and is no query here. Frames that
-    cannot be read or show no face are left out, with a printed sentence. Raises ValueError where the set has
-    no sequences or no usable frame, SystemExit where it is not as it should be.
+    Returns (rows, crops, known): the loader's rows with `depth` in [0, 1]; crops N x 66 x 66 uint8;
+    whether the depth is known, from raw/depth.csv. Elsewhere it is the frame's position in its
+    sequence, from 0, the first, to 1, the labelled one. A neutral face has no expression to miss,
+    and is no query here. Frames that cannot be read or show no face are left out, with a printed
+    sentence. Raises ValueError where the set has no sequences or no usable frame, SystemExit where
+    it is not as it should be.
     """
     if not Path(raw).is_dir():
-        raise ValueError(f'it needs the frames of {dataset}, and {raw} is not there: give RAW=folder')
+        raise ValueError(
+            f'it needs the frames of {dataset}, and {raw} is not there: give RAW=folder')
     detected = functools.partial(detect.points_of, raw, cache=f'data/{dataset}.points.csv',
                                  workers=workers.usable())
     rows, points, _ = datasets.load(dataset, raw, None, detected)
@@ -44,7 +48,9 @@ def read(dataset, raw, subjects):
         crops = {path: crop_of(path) for path in points if path not in failures}
     usable = [row for row in rows if row['path'] in crops]
     if len(usable) < len(rows):
-        print(f'{len(rows) - len(usable)} of {len(rows)} frames cannot be read or show no face: left out.')
+        print(
+            f'{len(rows) - len(usable)} of {len(rows)} frames cannot be read or show no face: left out.'
+        )
     if not usable:
         raise ValueError('no frame is left')
     return usable, np.array([crops[row['path']] for row in usable]), table.exists()
@@ -55,7 +61,8 @@ def sequence_of(row):
 
 
 def with_position(rows, length):
-    """The rows, given in the order of their frames, with `depth`: 1/n, 2/n, … 1 in a sequence of n rows."""
+    """The rows, given in the order of their frames, with `depth`: 1/n, 2/n, … 1 in a sequence of n
+    rows."""
     seen, placed = collections.Counter(), []
     for row in rows:
         seen[sequence_of(row)] += 1
@@ -72,7 +79,8 @@ def with_depth(rows, depths):
 
 
 def read_depths(path):
-    """{(subject, sequence, frame): depth} of a depth.csv; SystemExit, with the line, for a bad row."""
+    """{(subject, sequence, frame): depth} of a depth.csv; SystemExit, with the line, for a bad
+    row."""
     depths = {}
     for line, row in enumerate(plots.table(path), 2):
         try:
@@ -81,8 +89,9 @@ def read_depths(path):
                 raise ValueError
             depths[row['subject'], row['sequence'], int(row['frame'])] = depth
         except (KeyError, TypeError, ValueError):
-            raise SystemExit(f'{path}, line {line}: expected subject,sequence,frame,depth, depth 0 to 1, got '
-                             f'{",".join(map(str, row.values()))[:80]}: make the set again.') from None
+            raise SystemExit(
+                f'{path}, line {line}: expected subject,sequence,frame,depth, depth 0 to 1, got '
+                f'{",".join(map(str, row.values()))[:80]}: make the set again.') from None
     return depths
 
 
@@ -93,11 +102,12 @@ def wrong(net, rows, crops, classes):
 
 
 def bins(depth, missed, people, seed=1):
-    """A dict for each bin of EDGES that has frames: depth_above, depth_to, frames, people, error, low, high.
+    """A dict for each bin of EDGES that has frames: depth_above, depth_to, frames, people, error,
+    low, high.
 
-    depth, missed (booleans), people (IDs): of N frames. error: % of the bin's frames; low, high: its 95 %
-    interval, by bootstrap over people (2,000 draws of as many people as there are, percentiles), since one
-    person's frames are alike: N of them tell less than N people would.
+    depth, missed (booleans), people (IDs): of N frames. error: % of the bin's frames; low, high:
+    its 95 % interval, by bootstrap over people (2,000 draws of as many people as there are,
+    percentiles), since one person's frames are alike: N of them tell less than N people would.
     """
     names, person = np.unique(people, return_inverse=True)
     place = np.clip(np.digitize(depth, EDGES, right=True) - 1, 0, len(EDGES) - 2)
@@ -128,13 +138,15 @@ def text(tables):
 
 
 def draw(path, tables, known, n_classes):
-    """The figure of {variant: what bins gives}, and below it the frames of each bin; known: as from read."""
-    figure, (above, below) = plots.plt.subplots(
-        2, 1, figsize=(6, 4.8), sharex=True, constrained_layout=True, gridspec_kw=dict(height_ratios=(4, 1)))
+    """The figure of {variant: what bins gives}, and below it the frames of each bin; known: as from
+    read."""
+    figure, (above, below) = plots.plt.subplots(2, 1, figsize=(6, 4.8), sharex=True,
+                                                constrained_layout=True,
+                                                gridspec_kw=dict(height_ratios=(4, 1)))
     chance = 100 * (1 - 1 / n_classes)
     above.axhline(chance, color='0.6', linewidth=0.8)
-    above.annotate('chance', (1, chance), xytext=(3, 0), textcoords='offset points', va='center', fontsize=8,
-                   annotation_clip=False)
+    above.annotate('chance', (1, chance), xytext=(3, 0), textcoords='offset points', va='center',
+                   fontsize=8, annotation_clip=False)
     for i, (variant, table) in enumerate(tables.items()):
         middle, error, low, high = columns(table)
         aside = 0.012 * (i - (len(tables) - 1) / 2)  # so that no interval hides another
@@ -147,7 +159,8 @@ def draw(path, tables, known, n_classes):
     counts = [row['frames'] for row in table]  # the same for every variant
     below.bar(middle, counts, 0.08, color='0.8', edgecolor='0.3', linewidth=0.6)
     for x, n in zip(middle, counts):
-        below.annotate(n, (x, n), xytext=(0, 1), textcoords='offset points', ha='center', fontsize=7)
+        below.annotate(n, (x, n), xytext=(0, 1), textcoords='offset points', ha='center',
+                       fontsize=7)
     below.set(ylabel='frames', ylim=(0, 1.35 * max(counts)), xticks=EDGES,
               xlabel='depth of the expression (0 neutral, 1 full)' if known else
                      'position in the sequence (0 first frame, 1 labelled frame)')

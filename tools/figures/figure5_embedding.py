@@ -9,29 +9,33 @@ from tools.core import network, plots
 
 
 def features(net, queries):
-    """Outputs of the first fully-connected layer, after its ReLU, of N x 1 x 64 x 64 queries: N x 384."""
+    """Outputs of the first fully-connected layer, after its ReLU, of N x 1 x 64 x 64 queries: N x
+    384."""
     return network.run(net, queries, ['fc1'])['fc1']
 
 
 def embed(vectors, seed=1):
-    """t-SNE of N x D vectors: N x 2. It starts from their first two principal components, so that like sets
-    give like pictures; perplexity 30, less where there are few."""
+    """t-SNE of N x D vectors: N x 2. It starts from their first two principal components, so that
+    like sets give like pictures; perplexity 30, less where there are few."""
     components = PCA(2, random_state=seed).fit_transform(vectors)
     # As small as t-SNE's usual random start: one as wide as the data would stay as it is.
     start = 1e-4 * components / max(components[:, 0].std(), np.finfo(np.float32).tiny)
-    tsne = TSNE(perplexity=min(30, (len(vectors) - 1) / 3), init=start.astype(np.float32), random_state=seed)
-    with threadpool_limits(1):  # on a busy machine its threads wait for each other, 20 times as long
+    tsne = TSNE(perplexity=min(30, (len(vectors) - 1) / 3), init=start.astype(np.float32),
+                random_state=seed)
+    # on a busy machine its threads wait for each other, 20 times as long
+    with threadpool_limits(1):
         return tsne.fit_transform(vectors)
 
 
 def silhouette(vectors, labels):
-    """Mean silhouette of the classes, Euclidean, in [-1, 1]: among the vectors themselves, not in t-SNE's
-    plane. nan where there is one class only, or each vector has its own."""
+    """Mean silhouette of the classes, Euclidean, in [-1, 1]: among the vectors themselves, not in
+    t-SNE's plane. nan where there is one class only, or each vector has its own."""
     return silhouette_score(vectors, labels) if 1 < len(set(labels)) < len(labels) else np.nan
 
 
 def draw(path, spaces, labels, classes, seed=1):
-    """A panel for each of {title: N x D vectors}, with its silhouette; labels: class indices (N)."""
+    """A panel for each of {title: N x D vectors}, with its silhouette; labels: class indices
+    (N)."""
     figure, panels = plots.plt.subplots(1, len(spaces), figsize=(3.2 * len(spaces) + 1, 3.6),
                                           constrained_layout=True, squeeze=False)
     for letter, axes, (title, vectors) in zip('abcdefgh', panels[0], spaces.items()):

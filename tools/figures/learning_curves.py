@@ -25,14 +25,17 @@ def draw(path, metrics):
     for axes, loss in zip(panels, losses):
         for variant, own in metrics.items():
             if loss in own:
-                axes.plot(*thin(*own[loss]), linewidth=1.2, **{**plots.style(variant), 'marker': None})
-        axes.set(title=plots.LOSSES[loss], xlabel='iteration', ylabel='loss, unweighted', yscale='log')
+                axes.plot(*thin(*own[loss]), linewidth=1.2,
+                          **{**plots.style(variant), 'marker': None})
+        axes.set(title=plots.LOSSES[loss], xlabel='iteration', ylabel='loss, unweighted',
+                 yscale='log')
         axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter('{x:g}')
         axes.yaxis.set_minor_formatter(ticker.NullFormatter())
     for variant, own in metrics.items():
         x, y = own.get('test_accuracy', (np.array([]), np.array([])))
         last.plot(x, 100 * y, markersize=4, label=plots.name(variant), **plots.style(variant))
-    last.set(title='Accuracy on unseen people', xlabel='iteration', ylabel='accuracy, %', ylim=(0, 100))
+    last.set(title='Accuracy on unseen people', xlabel='iteration', ylabel='accuracy, %',
+             ylim=(0, 100))
     last.legend(loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
     plots.save(figure, path)
