@@ -16,8 +16,8 @@ PICTURES = {'10': 12, '9': 3, 'Zoë B': 2, 'single': 1, 'faceless': 2}
 def raw(tmp_path_factory):
     """Five people, some of whose pictures cannot be used, and litter."""
     raw = tmp_path_factory.mktemp('faces')
-    for person, (name, pictures) in enumerate(PICTURES.items()):
-        for number in range(1, pictures + 1):
+    for person, (name, count) in enumerate(PICTURES.items()):
+        for number in range(1, count + 1):
             image, _ = drawn.face(person, number)
             ending = '.PNG' if name == '9' else '.jpg'
             drawn.write(raw / name / f'{number}{ending}', image)
