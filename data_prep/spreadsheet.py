@@ -1,0 +1,28 @@
+"""CSV cells that a spreadsheet shows and does not run.
+
+A spreadsheet takes a cell that begins with =, +, - or @ for a formula, which can start programs. In
+the CSV files that we write such a text gets an apostrophe in front, and so does one that begins
+with an apostrophe: what is read back is exactly what was written. Numbers stay numbers.
+"""
+FIRST = tuple("=+-@\t\r'")
+
+
+def quote(value):
+    """A value as the cell of a CSV file: a text that would be run, with an apostrophe in front."""
+    if not isinstance(value, str) or not value.startswith(FIRST) or is_number(value):
+        return value
+    return f"'{value}"
+
+
+def unquote(cell):
+    """The text that `quote` wrote as this cell."""
+    return cell[1:] if cell.startswith("'") else cell
+
+
+def is_number(text):
+    """Whether a spreadsheet sees a number in the text, as in -1.5."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return text.isascii()
