@@ -23,7 +23,7 @@ python = $(enter) env GLOG_minloglevel=2 python3 -m
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-# The recipe of docs/experiments.md, for a CPU: the paper's solver with a larger learning rate that falls sooner. En1 and De1,r
+# The recipe of docs/results.md, for a CPU: the paper's solver with a larger learning rate that falls sooner. En1 and De1,r
 # start as `make pretrain` left them, once for all data sets (and En2, where people were told apart); En2 and FC learn the
 # expressions of a fold, and each network of the comparison goes on from there, as long as any other.
 PRETRAINED = prototxt/pretrained
@@ -41,7 +41,7 @@ demo: data  ## everything on the drawn faces: data, a short training of S1R1 and
 
 VARIANTS = cnn s1r1
 of = $(strip $(filter $(1),$(VARIANTS)))
-recipe:  ## make cv by the recipe of docs/experiments.md [VARIANTS= FOLDS= SEEDS= JOBS= PRETRAINED= LAST=iterations]
+recipe:  ## make cv by the recipe of docs/results.md [VARIANTS= FOLDS= SEEDS= JOBS= PRETRAINED= LAST=iterations]
 	@$(make) cv VARIANTS=expression $(EXPRESSION)
 	$(if $(call of,s%),@$(make) cv VARIANTS='$(call of,s%)' $(COMPARED)$(both))
 	$(if $(call of,cnn metric),@$(make) cv VARIANTS='$(call of,cnn metric)' $(COMPARED)$(expression))
@@ -95,7 +95,7 @@ cv:  ## every fold of VARIANTS="cnn s1r1", several at once; the same command goe
 baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS=]
 	$(python) tools.baselines --dataset '$(DATASET)' $(call option,folds,FOLDS)
 
-tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with intervals [FREQUENCIES=1: see SET=balance in the README]
+tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with intervals [FREQUENCIES=1: see docs/decisions.md, 20]
 	$(python) tools.core.predictions --dataset '$(DATASET)'
 	$(python) tools.tables --dataset '$(DATASET)'
 	$(if $(frequencies),$(python) tools.tables --dataset '$(DATASET)' $(frequencies))

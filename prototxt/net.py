@@ -36,7 +36,7 @@ STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3
 CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'),
                picture=('scaled', 'normalized'), generator=('picture', 'change'))
 
-# Where the paper is open (README, "Decisions"), and its weights of equations 3 and 6.
+# Where the paper is open (docs/decisions.md), and its weights of equations 3 and 6.
 SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture',
                 standardize=True, margin=1.0, neutral=None, pixel_scale=1.0, contrast_weight=1.0,
                 generate_weight=1.0, reconstruct_weight=0.25, score_offsets=None)
