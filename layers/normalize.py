@@ -6,27 +6,31 @@ from layers import params
 
 
 class Normalize(caffe.Layer):
-    """Divides each sample by its L2 norm.
+    """Brings each sample to one L2 norm.
 
-    bottom[0]: N x anything. top[0]: the same shape, each sample of length 1 (one of zeros stays 0).
+    bottom[0]: N x anything. top[0]: the same shape, each sample of that length (one of zeros stays 0).
 
-    param_str: epsilon, added to the squared norm (1e-12).
+    param_str: length (1); epsilon, added to the squared norm (1e-12).
     """
 
     def setup(self, bottom, top):
-        self.epsilon = params.read(self, epsilon=1e-12)['epsilon']
+        settings = params.read(self, length=1.0, epsilon=1e-12)
+        self.length, self.epsilon = settings['length'], settings['epsilon']
+        if self.length <= 0:
+            raise ValueError(f'Normalize: length must be above 0, not {self.length}')
 
     def reshape(self, bottom, top):
         top[0].reshape(*bottom[0].data.shape)
 
     def forward(self, bottom, top):
         code = rows(bottom[0].data)
-        self.norm = np.sqrt(np.einsum('np,np->n', code, code)[:, None] + self.epsilon)
+        norm = np.sqrt(np.einsum('np,np->n', code, code)[:, None] + self.epsilon)
+        self.norm = norm / self.length  # what a sample is divided by
         np.divide(code, self.norm, out=rows(top[0].data))
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
-            unit, gradient = rows(top[0].data), rows(top[0].diff)
+            unit, gradient = rows(top[0].data) / self.length, rows(top[0].diff)
             along = np.einsum('np,np->n', unit, gradient)[:, None]
             rows(bottom[0].diff)[...] = (gradient - unit * along) / self.norm
 

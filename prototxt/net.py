@@ -38,8 +38,9 @@ CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'),
 
 # Where the paper is open (docs/decisions.md), and its weights of equations 3 and 6.
 SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture',
-                standardize=True, margin=1.0, neutral=None, pixel_scale=1.0, contrast_weight=1.0,
-                generate_weight=1.0, reconstruct_weight=0.25, score_offsets=None)
+                standardize=True, code_length=1.0, margin=1.0, neutral=None, pixel_scale=1.0,
+                contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25,
+                score_offsets=None)
 
 
 def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30,
@@ -144,7 +145,7 @@ def body(n, variant, n_classes, settings):
         code = n.delta = python('distance', 'Distance', n.code, n.code_r)
         # elements are near 1 / sqrt(p): bring them to 1, or FC hardly learns
         if settings['codes'] == 'normalized':
-            code = n.delta_scaled = L.Power(n.delta, scale=CODE ** 0.5)
+            code = n.delta_scaled = L.Power(n.delta, scale=CODE ** 0.5 / settings['code_length'])
     else:
         code = encoder(n, 'en2', n.query)
         if variant == 'metric' and 'reference' in n.tops:  # the pair is for training only
@@ -167,8 +168,9 @@ def body(n, variant, n_classes, settings):
 def compare(n, code, code_r, settings):
     """n.code and n.code_r, between which S is measured: of length 1 each, or as they are."""
     if settings['codes'] == 'normalized':
-        code, code_r = python('normalize', 'Normalize', code), python('normalize', 'Normalize',
-                                                                      code_r)
+        length = {} if settings['code_length'] == 1 else dict(length=settings['code_length'])
+        code = python('normalize', 'Normalize', code, **length)
+        code_r = python('normalize', 'Normalize', code_r, **length)
     n.code, n.code_r = code, code_r
 
 

@@ -188,16 +188,18 @@ def test_equal_scores_are_best_for_images_that_look_alike(tmp_path):
 
 # Normalised codes
 
-def test_normalize_gives_length_one_and_its_gradient(tmp_path):
+@pytest.mark.parametrize('length', [1, 6.0])
+def test_normalize_gives_one_length_and_its_gradient(tmp_path, length):
     n = inputs(caffe.NetSpec(), a=(3, 2, 2, 2))
-    n.unit = python('normalize', 'Normalize', n.a)
+    n.unit = python('normalize', 'Normalize', n.a, length=length)
     net = build(n, tmp_path)
     values = RANDOM.randn(3, 2, 2, 2)
     fill(net, a=values)
     net.forward()
     flat = values.reshape(3, 8)
     np.testing.assert_allclose(net.blobs['unit'].data.reshape(3, 8),
-                               flat / np.linalg.norm(flat, axis=1, keepdims=True), rtol=1e-5)
+                               length * flat / np.linalg.norm(flat, axis=1, keepdims=True),
+                               rtol=1e-5)
     assert_gradient(net, 'unit', ['a'])
 
 

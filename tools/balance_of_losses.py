@@ -1,0 +1,117 @@
+"""How much each loss moves the encoders of a run: `make balance-of-losses`, so that nobody trains
+with a dead term.
+
+    python3 -m tools.balance_of_losses --dataset demo --variant s1r1 --fold 3
+
+Takes training batches, as augmented as in training, through the training network with the weights
+of the run's last snapshot (with --start: with those that it began with), and asks each loss alone
+for its gradient. A line a loss: its value, weighted; the norm of its gradient in the weights of
+`--layer`, mean over the batches; and that in per cent of Cls's. Where the network compares codes, S
+of equation 4 is told by class: mean and standard deviation, beside the margin.
+"""
+import argparse
+import json
+
+import caffe
+import numpy as np
+
+from tools.core import arguments, network, run_folder, snapshots
+
+LAYER = 'en2/conv3'
+LOSSES = ('loss_cls', 'loss_contr', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i')
+
+
+def main():
+    parser = argparse.ArgumentParser(prog='python3 -m tools.balance_of_losses',
+                                     description=__doc__.split('\n\n')[0])
+    arguments.add_run(parser)
+    parser.add_argument('--layer', default=LAYER, help='whose weights (default: %(default)s)')
+    parser.add_argument('--batches', default=4, help='training batches (default: %(default)s)')
+    parser.add_argument('--start', action='store_true', help='with the weights that it began with')
+    options = parser.parse_args()
+    folder = arguments.run(options)
+    batches = arguments.number('BATCHES', options.batches, 1, 1000)
+    net, state = load(folder, options.start)
+    if options.layer not in net.params:
+        raise SystemExit(f'{folder} has no layer {options.layer!r} with weights: LAYER is one of '
+                         f'{", ".join(net.params)}.')
+    found = measure(net, options.layer, batches)
+    print(f'{folder}, {state}, gradient in {options.layer}, mean of {batches} batches')
+    print(as_text(found['losses']))
+    for line in distances(folder, found):
+        print(line)
+
+
+def load(folder, start):
+    """The training network of a run with its last weights, or with those it began with, and words
+    for which these are; SystemExit where there are none."""
+    run = run_folder.read(folder)
+    caffe.set_mode_cpu()
+    caffe.set_random_seed(run['seed'])
+    snapshot = None if start else snapshots.last(folder)
+    if snapshot is None and not start:
+        raise SystemExit(f'{folder} has no snapshot: train it first, or ask for its start (START=1).')
+    net = caffe.Net(str(folder / 'net.prototxt'), caffe.TRAIN)
+    for weights in run['weights'] if start else [snapshot.caffemodel]:
+        net.copy_from(str(weights))
+    return net, 'at its start' if start else f'iteration {snapshot.iteration}'
+
+
+def measure(net, layer, batches):
+    """{losses: {name: (weighted value, gradient's norm)}, S: N distances, labels: N} over so many
+    batches.
+
+    Norms are L2, of the gradient in the first blob of `layer`; mean over the batches.
+    """
+    names = [name for name in LOSSES if name in net.blobs]
+    weights = {name: float(net.blobs[name].diff) for name in names}  # Caffe keeps them there
+    sums = {name: np.zeros(2) for name in names}
+    distances, labels = [], []
+    for _ in range(batches):
+        net.forward()
+        for name in names:
+            sums[name] += weights[name] * float(net.blobs[name].data), gradient(net, layer, name, weights)
+        if 'code_r' in net.blobs:
+            difference = net.blobs['code'].data - net.blobs['code_r'].data
+            distances.append(np.linalg.norm(difference.reshape(len(difference), -1), axis=1))
+        labels.append(net.blobs['label'].data.astype(int).ravel().copy())
+    return dict(losses={name: tuple(total / batches) for name, total in sums.items()},
+                S=np.concatenate(distances) if distances else None, labels=np.concatenate(labels))
+
+
+def gradient(net, layer, name, weights):
+    """The norm of what one loss alone, with its weight, asks of the weights of a layer."""
+    for other, weight in weights.items():
+        net.blobs[other].diff[...] = weight if other == name else 0
+    for blobs in net.params.values():
+        for blob in blobs:
+            blob.diff[...] = 0
+    net.backward()
+    for other, weight in weights.items():
+        net.blobs[other].diff[...] = weight
+    return float(np.linalg.norm(net.params[layer][0].diff))
+
+
+def as_text(losses):
+    """The table of {name: (value, norm)}, a line a loss."""
+    whole = losses['loss_cls'][1] if 'loss_cls' in losses else None
+    lines = [f'{"loss":<14}{"value":>10}{"gradient":>10}{"% of Cls":>10}']
+    for name, (value, norm) in losses.items():
+        share = f'{100 * norm / whole:.1f}' if whole else '-'
+        lines.append(f'{name[5:]:<14}{value:>10.4g}{norm:>10.3g}{share:>10}')
+    return '\n'.join(lines)
+
+
+def distances(folder, found):
+    """Sentences on S by class, none where no codes are compared."""
+    if found['S'] is None:
+        return
+    run = run_folder.read(folder)
+    for label, name in enumerate(run['classes']):
+        own = found['S'][found['labels'] == label]
+        if len(own):
+            yield f'S of {name}: {own.mean():.3g} (sd {own.std():.2g}, {len(own)} images)'
+
+
+if __name__ == '__main__':
+    main()
