@@ -35,6 +35,7 @@ WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3
 CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'),
                picture=('scaled', 'normalized'), generator=('picture', 'change'))
+POLICIES = ('inv', 'poly')  # of the learning rate
 
 # Where the paper is open (docs/decisions.md), and its weights of equations 3 and 6.
 SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture',
@@ -307,13 +308,20 @@ def title(variant):
 
 
 def solver(net, snapshot_prefix, max_iter=300000, base_lr=0.001, gamma=0.0001, power=0.75,
-           test_iter=7, test_interval=1000, display=20, snapshot=5000, seed=1, mode='GPU'):
+           policy='inv', test_iter=7, test_interval=1000, display=20, snapshot=5000, seed=1,
+           mode='GPU'):
     """The paper's solver (section 4.1) as prototxt text: Nesterov, "inv": base_lr * (1 + gamma *
-    iteration) ^ -power."""
+    iteration) ^ -power.
+
+    policy 'poly', for pre-training: base_lr * (1 - iteration / max_iter) ^ power. Raises ValueError
+    for any other.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f'policy cannot be {policy!r}; choose from {", ".join(POLICIES)}')
     return f'''net: "{net}"
 type: "Nesterov"
 base_lr: {base_lr}
-lr_policy: "inv"
+lr_policy: "{policy}"
 gamma: {gamma}
 power: {power}
 momentum: 0.9

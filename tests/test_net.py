@@ -112,6 +112,14 @@ def test_decoders_learn_ten_times_faster(pairs):
                     if layer.param else 1) == (10 if layer.name.startswith('de') else 1)
 
 
+def test_solver_with_a_rate_that_falls_to_0():
+    text = net.solver('net.prototxt', 'snapshots/cnn', max_iter=6000, policy='poly', power=1)
+    solver = text_format.Parse(text, caffe_pb2.SolverParameter())
+    assert (solver.lr_policy, solver.power, solver.max_iter) == ('poly', 1, 6000)
+    with pytest.raises(ValueError, match="policy cannot be 'step'; choose from inv, poly"):
+        net.solver('net.prototxt', 'snapshots/cnn', policy='step')
+
+
 def test_solver_is_the_papers(tmp_path):
     path = tmp_path / 'solver.prototxt'
     path.write_text(net.solver('net.prototxt', 'snapshots/s1r1'))

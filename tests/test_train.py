@@ -171,6 +171,12 @@ def test_run_folder(capsys):
     assert '120/120' in error and error.count('\n') < 10 and '\r' not in error
 
 
+@pytest.mark.parametrize('policy, same', [('inv', True), ('poly', False)])
+def test_a_longer_course_is_another_where_the_rate_follows_it(policy, same):
+    texts = [net.solver('net.prototxt', 'x', max_iter=length, policy=policy) for length in (9, 10)]
+    assert (train.course(texts[0]) == train.course(texts[1])) is same
+
+
 @pytest.mark.parametrize('iterations, interval', [(7, 7), (120, 120), (360, 120), (1000, 100),
                                                   (300000, 30000)])
 def test_one_test_in_a_hundred_iterations_ten_at_most(iterations, interval):

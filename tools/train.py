@@ -226,10 +226,11 @@ def resume(folder, run):
 
 
 def course(text):
-    """A solver's parameters without those of LENGTH."""
+    """A solver's parameters without those of LENGTH, with the length where the rate follows it."""
     solver = text_format.Parse(text, caffe_pb2.SolverParameter())
     for name in LENGTH:
-        solver.ClearField(name)
+        if name != 'max_iter' or solver.lr_policy != 'poly':
+            solver.ClearField(name)
     return solver
 
 

@@ -13,7 +13,7 @@ from prototxt import net
 from tools.core import arguments, caffe_process, fold_data, gpu, network, snapshots
 
 # arguments of net.solver that --set may give  # arguments of net.solver that --set may give
-SOLVER_SETTINGS = ('gamma', 'power')
+SOLVER_SETTINGS = ('gamma', 'power', 'policy')
 
 
 def read(words):
