@@ -10,12 +10,11 @@ for its gradient. A line a loss: its value, weighted; the norm of its gradient i
 of equation 4 is told by class: mean and standard deviation, beside the margin.
 """
 import argparse
-import json
 
 import caffe
 import numpy as np
 
-from tools.core import arguments, network, run_folder, snapshots
+from tools.core import arguments, run_folder, snapshots
 
 LAYER = 'en2/conv3'
 LOSSES = ('loss_cls', 'loss_contr', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i')
