@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from prototxt import net
+from tools.core import request
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(page.relative_to(ROOT).as_posix() for page in ROOT.rglob('*.md')
                if page.relative_to(ROOT).parts[0] not in ('data', 'runs', 'predictions'))
@@ -49,7 +52,13 @@ def test_every_file_in_backticks_exists(page):
     assert not missing
 
 
-def test_what_is_dead_is_found(tmp_path):
+def test_every_setting_is_explained():
+    explained = set(re.findall(r'`(\w+)`', text_of('docs/training.md')))
+    assert {*net.SETTINGS, *request.SOLVER_SETTINGS, 'balance'} <= explained
+    assert set(net.VARIANTS) <= explained
+
+
+def test_what_is_dead_is_found():
     """The checks themselves, on links that are known to be good and bad."""
     assert not dead('README.md', ['docs/data.md', 'docs/data.md#folds', '#licence', 'tests/'])
     bad = ['docs/nothing.md', 'docs/data.md#nothing', '#nothing', 'docs/nothing.png']
