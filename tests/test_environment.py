@@ -108,6 +108,68 @@ def test_caffe_program_runs_a_python_layer_and_leaves_no_log_files(net, tmp_path
     assert list(logs.iterdir()) == []
 
 
+def test_python_leaves_nothing_beside_the_programs(tmp_path):
+    # A full disk would cut it, and every later command would end in an EOFError.
+    (tmp_path / 'module.py').write_text('')
+    subprocess.run(['python3', '-c', 'import module'], check=True, cwd=tmp_path)
+    assert os.listdir(tmp_path) == ['module.py']
+
+
+# --- caffe without GPUs ---
+
+CAFFE_SOLVER = '''
+train_net: "net.prototxt"
+base_lr: 0.1
+lr_policy: "fixed"  # as is
+max_iter: 3
+{}
+'''
+TRAINED_NET = '''
+layer { name: "x" type: "DummyData" top: "x" top: "t" dummy_data_param {
+  shape { dim: 4 dim: 3 } shape { dim: 4 dim: 2 } data_filler { type: "gaussian" } } }
+layer { name: "y" type: "InnerProduct" bottom: "x" top: "y" inner_product_param { num_output: 2
+  weight_filler { type: "gaussian" std: 0.1 } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "t" top: "loss" }
+'''
+no_gpu_build = pytest.mark.skipif(shutil.which('caffe') != '/usr/local/bin/caffe',
+                                  reason='Caffe is compiled for CUDA here')
+
+
+@no_gpu_build
+@pytest.mark.parametrize('words', [['-solver', 'some solver.prototxt'],
+                                   ['--solver=some solver.prototxt', '-sigint_effect', 'stop']])
+@pytest.mark.parametrize('mode, said', [
+    ('solver_mode: GPU\nsnapshot_prefix: "made"', True), ('solver_mode : GPU  # the K80', True),
+    ('solver_mode: CPU\nsnapshot_prefix: "made"', False), ('# solver_mode: GPU', False)])
+def test_a_solver_for_a_gpu_trains_on_the_cpu_as_that_for_a_cpu(tmp_path, words, mode, said):
+    (tmp_path / 'net.prototxt').write_text(TRAINED_NET)
+    (tmp_path / 'some solver.prototxt').write_text(CAFFE_SOLVER.format(mode))
+    done = subprocess.run(['caffe', 'train', *words], cwd=tmp_path, stderr=subprocess.PIPE,
+                          text=True)
+    assert done.returncode == 0 and 'Optimization Done' in done.stderr, done.stderr
+    assert done.stderr.startswith('caffe: no GPU build: on the CPU\n') == said
+    prefix = 'made' if 'made' in mode else 'some solver'
+    assert sorted(os.listdir(tmp_path)) == sorted([
+        'net.prototxt', 'some solver.prototxt', prefix + '_iter_3.caffemodel',
+        prefix + '_iter_3.solverstate'])
+
+    # Resumed by the same line, with one word more.
+    longer = CAFFE_SOLVER.format(mode).replace('max_iter: 3', 'max_iter: 5')
+    (tmp_path / 'some solver.prototxt').write_text(longer)
+    subprocess.run(['caffe', 'train', *words, '-snapshot', prefix + '_iter_3.solverstate'],
+                   cwd=tmp_path, stderr=subprocess.PIPE, check=True)
+    assert (tmp_path / (prefix + '_iter_5.caffemodel')).is_file()
+
+
+@no_gpu_build
+def test_a_gpu_that_is_asked_for_by_name_is_not_there(tmp_path):
+    (tmp_path / 'net.prototxt').write_text(TRAINED_NET)
+    (tmp_path / 'solver.prototxt').write_text(CAFFE_SOLVER.format('solver_mode: GPU'))
+    done = subprocess.run(['caffe', 'train', '-solver', 'solver.prototxt', '-gpu', '0'],
+                          cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert done.returncode != 0 and 'Cannot use GPU in CPU-only Caffe' in done.stderr
+
+
 CORE = '''import ctypes
 name = ctypes.CDLL('libopenblas.so.0').openblas_get_corename
 name.restype = ctypes.c_char_p
@@ -207,8 +269,8 @@ def host(tmp_path):
         output, errors = process.communicate(timeout=60)
         return process.returncode, output, errors
 
-    recipe = [DOCKER / 'packages.txt', DOCKER / 'install', DOCKER / 'build_caffe',
-              *sorted((DOCKER / 'patches').iterdir()), DOCKER / 'Dockerfile', DOCKER / 'rootfs']
+    recipe = [DOCKER / 'packages.txt', DOCKER / 'install', DOCKER / 'caffe_without_gpu',
+              DOCKER / 'build_caffe', *sorted((DOCKER / 'patches').iterdir()), DOCKER / 'Dockerfile', DOCKER / 'rootfs']
     version = hashlib.sha256(b''.join(path.read_bytes() for path in recipe)).hexdigest()[:12]
     return SimpleNamespace(
         checkout=checkout, cache=cache, programs=programs, out=out, environment=environment,
@@ -303,8 +365,8 @@ def test_an_image_that_is_missing_is_built_once(host, tmp_path):
     host.add('docker', ENGINE)
     assert host.enter('true', FAKE_INSPECT_STATUS='1')[0] == 23
     context = Path(str(host.out) + '.context')
-    assert {'Dockerfile', 'install', 'build_caffe', 'patches', 'packages.txt'} <= set(
-        context.read_text().split())
+    assert {'Dockerfile', 'install', 'caffe_without_gpu', 'build_caffe', 'patches', 'packages.txt'
+            } <= set(context.read_text().split())
     context.unlink()
     assert host.enter('true')[0] == 23 and not context.exists()
     host.out.unlink()
