@@ -17,7 +17,7 @@ class Adjust(caffe.Layer):
     """
 
     def setup(self, bottom, top):
-        offsets = params.read(self, offsets=[])['offsets']
+        offsets = params.read_params(self, offsets=[])['offsets']
         if not all(
                 isinstance(offset, (int, float)) and not isinstance(offset, bool)
                 for offset in offsets):

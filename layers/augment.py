@@ -22,8 +22,8 @@ class Augment(caffe.Layer):
     """
 
     def setup(self, bottom, top):
-        self.settings = params.read(self, crop=64, rotate=10.0, scale=0.1, intensity=0.2, flip=0.5,
-                                    seed=1)
+        self.settings = params.read_params(self, crop=64, rotate=10.0, scale=0.1, intensity=0.2,
+                                           flip=0.5, seed=1)
         self.random = np.random.RandomState(self.settings['seed'])
         if bottom[0].channels != 2:
             raise ValueError(f'Augment takes pairs: 2 channels, not {bottom[0].channels}')

@@ -19,7 +19,7 @@ class ContrastiveLoss(caffe.Layer):
     """
 
     def setup(self, bottom, top):
-        settings = params.read(self, margin=1.0, neutral=None)
+        settings = params.read_params(self, margin=1.0, neutral=None)
         self.margin, self.neutral = settings['margin'], settings['neutral']
         if self.margin <= 0:
             raise ValueError(f'ContrastiveLoss: margin must be above 0, not {self.margin}')

@@ -13,7 +13,7 @@ class Distance(caffe.Layer):
     """
 
     def setup(self, bottom, top):
-        params.read(self)
+        params.read_params(self)
 
     def reshape(self, bottom, top):
         if bottom[0].data.shape != bottom[1].data.shape:

@@ -14,7 +14,7 @@ class Normalize(caffe.Layer):
     """
 
     def setup(self, bottom, top):
-        settings = params.read(self, length=1.0, epsilon=1e-12)
+        settings = params.read_params(self, length=1.0, epsilon=1e-12)
         self.length, self.epsilon = settings['length'], settings['epsilon']
         if self.length <= 0:
             raise ValueError(f'Normalize: length must be above 0, not {self.length}')

@@ -2,7 +2,7 @@
 import json
 
 
-def read(layer, **defaults):
+def read_params(layer, **defaults):
     """The settings in `layer.param_str`, a JSON object, on top of `defaults` (name=value).
 
     A number may be given where the default is a number, else the type must be the default's; a

@@ -17,7 +17,7 @@ class Repeat(caffe.Layer):
     """
 
     def setup(self, bottom, top):
-        self.stride = params.read(self, stride=2)['stride']
+        self.stride = params.read_params(self, stride=2)['stride']
 
     def reshape(self, bottom, top):
         n, c, h, w = bottom[0].data.shape

@@ -19,7 +19,7 @@ class Unpool(caffe.Layer):
     """
 
     def setup(self, bottom, top):
-        self.stride = params.read(self, stride=2)['stride']
+        self.stride = params.read_params(self, stride=2)['stride']
 
     def reshape(self, bottom, top):
         if bottom[0].data.shape != bottom[1].data.shape:

@@ -16,7 +16,7 @@ from caffe import params as P
 GCNETS = ('s0r0', 's1r0', 's0r1', 's1r1')
 VARIANTS = ('cnn', 'metric', *GCNETS)  # Figure 2, a to f
 # for En1, En2 (section 4.1); ours: En1 and De1,r, En2 and FC
-PRETRAINED = ('autoencoder', 'identity', 'generator', 'expression')
+PRETRAINING = ('autoencoder', 'identity', 'generator', 'expression')
 CROP = 64
 CODE = 96 * 8 * 8  # p, the length of En(X)
 DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1
@@ -288,8 +288,8 @@ def python(module, layer, *bottoms, ntop=1, loss_weight=None, propagate_down=Non
 
 def known(variant, settings):
     """SETTINGS with `settings` on top. Raises ValueError for an unknown variant, name or choice."""
-    if variant not in VARIANTS + PRETRAINED:
-        raise ValueError(f'no variant {variant!r}; there are {", ".join(VARIANTS + PRETRAINED)}')
+    if variant not in VARIANTS + PRETRAINING:
+        raise ValueError(f'no variant {variant!r}; there are {", ".join(VARIANTS + PRETRAINING)}')
     for name in settings:
         if name not in SETTINGS:
             raise ValueError(f'no setting {name!r}; there are {", ".join(sorted(SETTINGS))}')
@@ -343,7 +343,7 @@ def files(n_classes=7):
     tell 500 of them apart."""
     head = '# Written by prototxt/net.py (python3 -m prototxt.net); change that, not this.\n'
     written = {}
-    for variant in VARIANTS + PRETRAINED:
+    for variant in VARIANTS + PRETRAINING:
         name = title(variant)
         of_people = variant in ('autoencoder', 'identity')
         fold, outputs = ('data/demo_people/fold0', 500) if of_people else ('data/demo/fold0',

@@ -41,7 +41,7 @@ def test_they_are_the_means_that_caffe_has_with_a_fraction_of_1(place, monkeypat
     with monkeypatch.context() as without:
         without.setattr(train, 'finish', lambda *_: 0)
         train.main(ARGUMENTS)
-    snapshot = snapshots.last(FOLDER)
+    snapshot = snapshots.last_snapshot(FOLDER)
     before = blobs(snapshot.caffemodel)
     text = re.sub('(moving_average_fraction): .*', r'\1: 1', (FOLDER / 'net.prototxt').read_text())
     Path('sums.prototxt').write_text(text)
@@ -53,7 +53,7 @@ def test_they_are_the_means_that_caffe_has_with_a_fraction_of_1(place, monkeypat
     for _ in range(3):  # 10 pairs are 3 batches of 4
         net.forward()
     assert train.main(ARGUMENTS) == 0
-    after = blobs(snapshots.last(FOLDER).caffemodel)
+    after = blobs(snapshots.last_snapshot(FOLDER).caffemodel)
     assert after.keys() == before.keys() and len(normed) > 10
     for name, kind in after:
         for i, (ours, old) in enumerate(zip(after[name, kind], before[name, kind])):
@@ -64,10 +64,10 @@ def test_they_are_the_means_that_caffe_has_with_a_fraction_of_1(place, monkeypat
                 assert np.abs(ours - old / before[name, kind][2]).max() > 1e-4
             else:
                 assert net.params[name][i].data == 3 and ours == 1
-    assert run_folder.read(FOLDER)['averaged_at'] == 4
-    stamp = snapshots.last(FOLDER).caffemodel.stat().st_mtime_ns
+    assert run_folder.read_settings(FOLDER)['averaged_at'] == 4
+    stamp = snapshots.last_snapshot(FOLDER).caffemodel.stat().st_mtime_ns
     assert train.main(ARGUMENTS) == 0 and 'Already trained' in capsys.readouterr().out
-    assert snapshots.last(FOLDER).caffemodel.stat().st_mtime_ns == stamp
+    assert snapshots.last_snapshot(FOLDER).caffemodel.stat().st_mtime_ns == stamp
 
 
 def test_a_run_without_them_is_not_tested(place, monkeypatch):
@@ -86,9 +86,9 @@ def test_a_failure_is_one_sentence_and_can_be_tried_again(place, monkeypatch):
         without.setattr(train, 'finish', lambda *_: 0)
         train.main(ARGUMENTS)
     lmdb, away = Path('data/demo/fold0/train_lmdb'), Path('away')
-    snapshot = snapshots.last(FOLDER)
+    snapshot = snapshots.last_snapshot(FOLDER)
     before = snapshot.caffemodel.read_bytes()
-    run = run_folder.read(FOLDER)
+    run = run_folder.read_settings(FOLDER)
     lmdb.rename(away)
     with pytest.raises(SystemExit,
                        match="^Batch norm's averages could not be taken .*same command again"):

@@ -98,7 +98,7 @@ def run(*arguments):
 
 
 def folder(fold, variant='cnn', seed=1):
-    return run_folder.path('demo', variant, fold, seed)
+    return run_folder.folder_of('demo', variant, fold, seed)
 
 
 def made():
@@ -128,7 +128,7 @@ def test_every_fold_of_every_variant_and_seed_lands_in_one_csv(monkeypatch):
              for variant in ('cnn', 's1r1')
              for fold in range(3)
              for seed in (1, 7)]
-    assert made() == [run_folder.path('demo', *names) for names in asked]
+    assert made() == [run_folder.folder_of('demo', *names) for names in asked]
     lines = CSV.read_text().splitlines()
     assert lines[0] == ('variant,fold,seed,iterations,subject,sequence,frame,truth,predicted,'
                         'anger,happy,surprise')
@@ -329,11 +329,12 @@ def test_one_gpu_for_all_is_refused(monkeypatch):
 
 
 def test_folds_are_those_of_the_data_set():
-    assert arguments.folds('demo', '') == [0, 1, 2] and arguments.folds('demo', '0-1') == [0, 1]
-    assert arguments.folds('demo', '2 0') == [2, 0] and arguments.folds('demo',
+    assert arguments.fold_list('demo', '') == [0, 1, 2]
+    assert arguments.fold_list('demo', '0-1') == [0, 1]
+    assert arguments.fold_list('demo', '2 0') == [2, 0] and arguments.fold_list('demo',
                                                                         '0,1-2') == [0, 1, 2]
     Path('data/demo/fold1').rename('data/demo/fold1.partial')
-    assert arguments.folds('demo', '') == [0, 2]
+    assert arguments.fold_list('demo', '') == [0, 2]
 
 
 def test_a_task_of_an_array_does_its_line():

@@ -18,7 +18,7 @@ import pytest
 
 from data_prep import pair_lmdb
 from tools import evaluate, report
-from tools.core import network
+from tools.core import network, tested_run
 
 CLASSES = ['anger', 'happy', 'surprise']
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,6 +53,7 @@ def trained(tmp_path_factory):
 def place(trained, tmp_path, monkeypatch):
     """A copy of it as working directory."""
     places.enter_copy(trained, tmp_path, monkeypatch)
+    tested_run.present_data.cache_clear()
 
 
 def table(path):
@@ -155,6 +156,46 @@ def refusal_with_damage(path):
     path.write_bytes(whole)
     assert (FOLDER / 'result.json').read_text() == before
     return message
+
+
+def rewrite_pairs(part, change):
+    """Writes a part of the fold again, each of its pictures as `change` gives it back."""
+    path = Path('data/demo/fold3', part)
+    records = list(pair_lmdb.read(f'{path}_lmdb'))
+    rows = [{**row, 'path': i, 'reference': -i - 1} for i, row in enumerate(table(f'{path}.csv'))]
+    crops = {}
+    for i, (_, query, reference, _) in enumerate(records):
+        crops[i], crops[-i - 1] = change(query), reference
+    shutil.rmtree(f'{path}_lmdb')
+    text = Path(f'{path}.csv').read_text()
+    pair_lmdb.write(str(path), rows, CLASSES, crops.__getitem__)
+    Path(f'{path}.csv').write_text(text)  # the rows are as they were
+
+
+@pytest.mark.parametrize('change, names', [
+    # a class more, first in the alphabet: every label now means another class
+    (lambda: Path('data/demo/classes.txt').write_text('afraid\nanger\nhappy\nsurprise\n'), 'classes'),
+    # somebody else's folds: the people of the test were trained on
+    (lambda: [shutil.move(f'data/demo/fold3/{a}', f'data/demo/fold3/{b}') for a, b in (
+        ('test.csv', 'x.csv'), ('train.csv', 'test.csv'), ('x.csv', 'train.csv'),
+        ('test_lmdb', 'x_lmdb'), ('train_lmdb', 'test_lmdb'), ('x_lmdb', 'train_lmdb'))],
+     'n_train, n_test, data, pictures'),
+    # the same rows, other pictures
+    (lambda: rewrite_pairs('test', lambda picture: picture[::-1].copy()), 'pictures'),
+])
+def test_data_that_are_not_those_of_the_training_are_refused(place, change, names):
+    evaluate.evaluate(FOLDER)
+    before = (FOLDER / 'result.json').read_bytes()
+    change()
+    tested_run.present_data.cache_clear()
+    assert ('runs/demo/s1r1/fold3_seed1 was trained on other data than data/demo/fold3 holds now '
+            f'({names} changed): ') in refusal(evaluate.evaluate, FOLDER)
+    assert (FOLDER / 'result.json').read_bytes() == before
+
+
+def test_the_same_data_built_again_are_taken(place):
+    rewrite_pairs('test', lambda picture: picture)
+    assert evaluate.evaluate(FOLDER)['n'] == 14
 
 
 def test_an_unfinished_run_is_not_scored(place):

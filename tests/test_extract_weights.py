@@ -62,7 +62,7 @@ def weights(path):
 
 @pytest.fixture(scope='module')
 def pretrained(place):
-    return {variant: train(place, variant, 2, 0.01) for variant in net.PRETRAINED}
+    return {variant: train(place, variant, 2, 0.01) for variant in net.PRETRAINING}
 
 
 def test_encoders_hold_exactly_the_pretrained_weights(place, pretrained):

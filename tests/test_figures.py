@@ -24,7 +24,7 @@ CLASSES = datasets.SEVEN
 def add_run(variant, fold=0, seed=1, tested=True):
     """Makes a run folder as training and test leave it, of an untrained network with invented
     losses."""
-    folder = run_folder.path('demo', variant, fold, seed)
+    folder = run_folder.folder_of('demo', variant, fold, seed)
     (folder / 'snapshots').mkdir(parents=True)
     (folder / 'deploy.prototxt').write_text(networks.deploy(variant, len(CLASSES)))
     caffe.set_random_seed(seed)
@@ -33,8 +33,8 @@ def add_run(variant, fold=0, seed=1, tested=True):
         if len(parameters) == 3:  # batch norm's variance, and how often it was measured
             parameters[1].data[...], parameters[2].data[...] = 1, 1
     run = dict(dataset='demo', variant=variant, fold=fold, seed=seed, iterations=5)
-    run.update(fold_data.fingerprint(run))
-    rows, queries, _, _ = fold_data.read_part(run, 'test')
+    run.update(fold_data.fingerprint(run['dataset'], run['fold']))
+    rows, queries, _, _ = fold_data.read_part(run['dataset'], run['fold'], 'test')
     network.run(net, queries)
     score = 'score' if variant == 'cnn' else 'score_delta'
     # or it says the same of every face
@@ -69,7 +69,7 @@ def place(built, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / 'copy')
     monkeypatch.setattr(make_figures.figure5_embedding, 'embed',
                         lambda vectors, seed: vectors[:, :2])
-    tested_run.present.cache_clear()
+    tested_run.present_data.cache_clear()
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_every_figure_of_a_cnn_and_a_gcnet(place, monkeypatch, capsys):
                                                ('0.9', '1'))}
     # the last three frames were tested as well, one by one
     for variant in ('cnn', 's1r1'):
-        folder = run_folder.path('demo', variant, 0, 1)
+        folder = run_folder.folder_of('demo', variant, 0, 1)
         rows = plots.table(folder / 'predictions.csv')
         assert len({row['predicted'] for row in rows}) > 1
         for frame, depth_to in (('3', '0.5'), ('4', '0.8'), ('5', '1')):
@@ -285,7 +285,7 @@ def test_folds_are_pooled_each_by_its_own_networks(place, monkeypatch, capsys):
     add_run('s1r0', 0)
     add_run('cnn', 3)
     used, drawn, bins = [], {}, figure4_depth.bins
-    monkeypatch.setattr(tested_run, 'load', lambda folder, dataset, fold: (folder, fold))
+    monkeypatch.setattr(tested_run, 'load_tested', lambda folder, dataset, fold: (folder, fold))
     monkeypatch.setattr(
         figure4_depth, 'wrong', lambda net, rows, crops, classes: used.append(
             (str(net[0]), {row['subject']

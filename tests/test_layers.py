@@ -400,4 +400,4 @@ def test_param_str_is_checked(text, words):
             self.param_str = text
 
     with pytest.raises(ValueError, match=words):
-        params.read(Layer(), margin=1.0, neutral=None)
+        params.read_params(Layer(), margin=1.0, neutral=None)

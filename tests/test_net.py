@@ -49,7 +49,7 @@ def test_committed_files_are_in_step():
         assert committed[name] == written[name], f'{name} is out of step: run `make prototxt`'
 
 
-ALL = net.VARIANTS + net.PRETRAINED
+ALL = net.VARIANTS + net.PRETRAINING
 
 
 @pytest.mark.parametrize('variant', ALL)

@@ -23,7 +23,7 @@ from caffe.proto import caffe_pb2
 from data_prep import align, detect
 from prototxt import net
 from tools import evaluate, predict, predictor
-from tools.core import draw_prediction, network, request
+from tools.core import draw_prediction, fold_data, network, request
 
 CLASSES = ['anger', 'happy', 'surprise']
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,6 +121,7 @@ def test_probabilities_are_those_of_the_test(place):
                    [align.crop(image(name),
                                detect.faces(image(name))[0]) for name in names])
     (FOLDER / 'metrics.csv').write_text('iteration,loss_cls,test_accuracy\n5,1,1\n')
+    rewrite(**fold_data.fingerprint('demo', 3))
     evaluate.evaluate(FOLDER)
     rows = [
         line.split(',')[4:] for line in (FOLDER / 'predictions.csv').read_text().splitlines()[1:]
@@ -133,7 +134,7 @@ def test_probabilities_are_those_of_the_test(place):
         assert max(face.probabilities, key=face.probabilities.get) == face.expression
     assert len({tuple(numbers) for _, *numbers in rows}) == 3
     # What is trained from now on says how its faces were cropped.
-    _, run, _ = request.read(['--dataset', 'demo', '--fold', '3'])
+    _, run, _ = request.read_request(['--dataset', 'demo', '--fold', '3'])
     assert json.loads(json.dumps(run))['crop'] == {'size': 66, 'target': align.TARGET.tolist()}
 
 

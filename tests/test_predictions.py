@@ -47,7 +47,7 @@ def write(path, *lines):
 
 def run_of(variant, fold, seed, iterations=50, reached=50, dataset='demo'):
     """The folder of a run that was tested at iteration `reached`."""
-    folder = run_folder.path(dataset, variant, fold, seed)
+    folder = run_folder.folder_of(dataset, variant, fold, seed)
     folder.mkdir(parents=True)
     run = dict(dataset=dataset, variant=variant, fold=fold, seed=seed, classes=['anger', 'happy'])
     (folder / 'run.json').write_text(json.dumps({**run, 'iterations': iterations}))
@@ -102,7 +102,7 @@ def test_only_complete_runs_are_collected():
     ('0.9,0.1', '0.9', 'line 2: 7 values are expected'),
     ('anger,happy\n', 'anger,joy\n', 'line 1: the columns are')])
 def test_damaged_predictions_are_left_out_and_said(old, new, said):
-    path = run_folder.path('demo', 's1r1', 3, 2) / 'predictions.csv'
+    path = run_folder.folder_of('demo', 's1r1', 3, 2) / 'predictions.csv'
     path.write_text(path.read_text().replace(old, new))
     sentence, = predictions.collect('demo')
     assert f'{path}, {said}' in sentence and 'Left out of runs/demo/results.csv.' in sentence
@@ -118,7 +118,7 @@ def test_predictions_of_other_classes_are_left_out():
 
 
 def test_predictions_that_lack_an_image_are_left_out():
-    path = run_folder.path('demo', 'cnn', 0, 1) / 'predictions.csv'
+    path = run_folder.folder_of('demo', 'cnn', 0, 1) / 'predictions.csv'
     path.write_text(''.join(path.read_text().splitlines(True)[:-1]))
     sentence, = predictions.collect('demo')
     assert f'{path} lacks 1 of the 3 images in data/demo/fold0/test.csv' in sentence

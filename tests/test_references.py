@@ -126,7 +126,7 @@ def place(tmp_path, monkeypatch):
     sequences of a neutral and an expressive face, A one whose reference is missing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(test_figures, 'CLASSES', CLASSES)
-    tested_run.present.cache_clear()
+    tested_run.present_data.cache_clear()
     fold = Path('data/demo/fold0')
     fold.mkdir(parents=True)
     Path('data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
@@ -204,7 +204,8 @@ def test_from_runs_to_table_and_report(place, monkeypatch, capsys):
     sentence, = (line for line in printed.err.splitlines() if 'left out' in line)
     assert f'{bad} has no snapshot' in sentence
     assert not [path for path in Path('runs/demo').iterdir() if 'partial' in path.name]
-    (folder / 'run.json').write_text(json.dumps({**run_folder.read(folder), 'command': 'python3'}))
+    settings = {**run_folder.read_settings(folder), 'command': 'python3'}
+    (folder / 'run.json').write_text(json.dumps(settings))
     result = dict(dataset='demo', variant='s1r0', fold=0, seed=1, iterations=5, n=11, accuracy=0.5,
                   balanced_accuracy=0.5, recall={}, classes=CLASSES)
     (folder / 'result.json').write_text(json.dumps(result))
@@ -217,14 +218,14 @@ def test_without_a_gcnet_that_can_be_measured_there_is_a_sentence_and_no_file(
     out, err = run_program(monkeypatch, capsys)
     assert out == 'No references: runs/demo has no tested GCNet.\n' and not err
     folder = test_figures.add_run('s0r0')
-    settings = run_folder.read(folder)
+    settings = run_folder.read_settings(folder)
     (folder / 'run.json').write_text(json.dumps({**settings, 'data': 'other'}))
     out, err = run_program(monkeypatch, capsys)
     assert out == 'No references: no tested GCNet in runs/demo can be measured.\n'
     assert f'{folder} was trained on other data' in err
     (folder / 'run.json').write_text(json.dumps(settings))
     shutil.rmtree('data/demo')
-    tested_run.present.cache_clear()
+    tested_run.present_data.cache_clear()
     out, err = run_program(monkeypatch, capsys)
     assert 'no tested GCNet in runs/demo can be measured' in out and 'cannot be read' in err
     assert not list(Path('runs/demo').glob('references*'))

@@ -316,6 +316,13 @@ def test_numbers_as_text():
     assert [tables.cell(*value) for value in values] == ['+2.3', '-2.0', '96.50', '0.0', '7']
 
 
+def write_settings(folder, **settings):
+    """A run.json with what every one has, and these."""
+    needed = dict(dataset='wild', variant=folder.parent.name, fold=0, seed=1, iterations=300,
+                  classes=['anger', 'happy', 'surprise'])
+    (folder / 'run.json').write_text(json.dumps({**needed, **settings}))
+
+
 def test_frequencies_are_bayes_rule_with_the_training_set_as_prior(place, monkeypatch):
     """`balance` b leaves p / prior^b, to a factor a row, as probability: the classifier of p is
     that of sklearn's priors."""
@@ -336,8 +343,7 @@ def test_frequencies_are_bayes_rule_with_the_training_set_as_prior(place, monkey
                  for row, probabilities in zip(named, equal.predict_proba(x[:, None]))]
         folder = Path('runs/wild', variant, f'fold{fold}_seed1')
         folder.mkdir(parents=True)
-        (folder / 'run.json').write_text(
-            json.dumps(dict(settings={'balance': balance}, counts=counts)))
+        write_settings(folder, settings={'balance': balance}, counts=counts)
     with open('runs/wild/results.csv', 'w', newline='') as file:
         csv.writer(file, lineterminator='\n').writerows([[*COLUMNS, *CLASSES], *rows])
     right = {
@@ -362,8 +368,7 @@ def test_a_longer_name_than_any_predicted_is_not_cut(place):
     text = Path('runs/wild/results.csv').read_text().replace(',0,1,0', ',0,0.5,0.4')
     Path('runs/wild/results.csv').write_text(text)
     Path('runs/wild/cnn/fold0_seed1').mkdir(parents=True)
-    Path('runs/wild/cnn/fold0_seed1/run.json').write_text(
-        '{"settings": {"balance": 1}, "counts": [1, 1, 9]}')
+    write_settings(Path('runs/wild/cnn/fold0_seed1'), settings={'balance': 1}, counts=[1, 1, 9])
     assert tables.read('wild')[0]['value'] == [0] and tables.read(
         'wild', frequencies=True)[0]['value'] == [1]
 

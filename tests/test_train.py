@@ -158,7 +158,7 @@ def test_run_folder(capsys):
     assert [int(row['iteration']) for row in rows if row['test_accuracy']] == [120]
     seconds = [float(row['seconds']) for row in rows]
     assert seconds == sorted(seconds) and 0 < seconds[-1] < 60
-    run = run_folder.read(FOLDER)
+    run = run_folder.read_settings(FOLDER)
     assert run['dataset'] == 'demo' and run['variant'] == 'cnn' and run['fold'] == 3 and run[
         'seed'] == 1
     assert run['iterations'] == 120
@@ -195,18 +195,18 @@ def test_trained_and_longer(capsys):
     assert 'Already trained' in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in FOLDER.rglob('*')} == before
     assert train.main([*COMMAND, '--iters', '60']) == 0
-    assert iterations() == list(range(61)) and snapshots.last(FOLDER).iteration == 60
+    assert iterations() == list(range(61)) and snapshots.last_snapshot(FOLDER).iteration == 60
     assert 'for 60 iterations, more than ITERS=30' in refusal('--iters', '30')
 
 
 def test_a_resumed_run_equals_one_that_never_stopped():
     train.main([*COMMAND, '--iters', '20', '--base-lr', '0.01'])
-    whole = weights(snapshots.last(FOLDER).caffemodel)
+    whole = weights(snapshots.last_snapshot(FOLDER).caffemodel)
     shutil.rmtree(FOLDER)
     train.main([*COMMAND, '--iters', '10', '--base-lr', '0.01'])
-    half = weights(snapshots.last(FOLDER).caffemodel)
+    half = weights(snapshots.last_snapshot(FOLDER).caffemodel)
     train.main([*COMMAND, '--iters', '20', '--base-lr', '0.01'])
-    assert np.array_equal(weights(snapshots.last(FOLDER).caffemodel), whole)
+    assert np.array_equal(weights(snapshots.last_snapshot(FOLDER).caffemodel), whole)
     assert not np.allclose(half, whole)
 
 
@@ -229,26 +229,26 @@ def test_interrupt_and_resume(number, monkeypatch, capsys):
     process.send_signal(number)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and 'Traceback' not in error
-    last = snapshots.last(FOLDER)
+    last = snapshots.last_snapshot(FOLDER)
     assert last.iteration > 100 and f'after iteration {last.iteration}, {last.caffemodel}' in error
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, augment=True))
     assert train.main([*COMMAND, '--iters', str(last.iteration + 500)]) == 0
     assert f'iteration {last.iteration} to {last.iteration + 500}' in capsys.readouterr().out
     seen = iterations()
     assert seen == sorted(set(seen)) and seen[-1] > last.iteration + 490
-    assert snapshots.last(FOLDER).iteration == last.iteration + 500
+    assert snapshots.last_snapshot(FOLDER).iteration == last.iteration + 500
     log = (FOLDER / 'log.txt').read_text()
     assert log.count('Starting Optimization') == 2 and f'Resuming from {last.solverstate}' in log
 
 
 def test_kill_and_resume(monkeypatch):
     process = start(600)  # snapshots every 60
-    wait_for(lambda: len(snapshots.find(FOLDER)) > 1)
+    wait_for(lambda: len(snapshots.find_snapshots(FOLDER)) > 1)
     assert 'being trained by another process' in refusal('--iters', '600')
     process.kill()
     process.communicate()
     wait_for(lambda: not held())  # Caffe does not outlive us
-    last = snapshots.last(FOLDER)
+    last = snapshots.last_snapshot(FOLDER)
     assert last.iteration in range(60, 600, 60)
     # as where Caffe had been faster than we
     behind = [row for row in metrics() if int(row['iteration']) < last.iteration - 20]
@@ -266,7 +266,7 @@ def test_divergence_stops_and_can_be_started_again():
     shown = re.findall(r'Iteration (\d+) .*loss = (\S+)', (FOLDER / 'log.txt').read_text())
     first = next(int(iteration) for iteration, loss in shown if 'nan' in loss or 'inf' in loss)
     assert f'at iteration {first} ' in sentence and 'LR smaller than 1e+20' in sentence
-    assert not snapshots.find(FOLDER) and all('nan' not in row['loss'] for row in metrics())
+    assert not snapshots.find_snapshots(FOLDER) and all('nan' not in row['loss'] for row in metrics())
     assert train.main([*COMMAND, '--iters', '10', '--base-lr', '0.001']) == 0
 
 
@@ -275,7 +275,7 @@ def test_divergence_keeps_the_snapshots_before():
     rising = ['--iters', '400', '--set', 'gamma=0.01', '--set', 'power=-25']
     sentence = refusal(*rising)
     diverged = int(re.search(r'at iteration (\d+) ', sentence).group(1))
-    kept = [snapshot.iteration for snapshot in snapshots.find(FOLDER)]
+    kept = [snapshot.iteration for snapshot in snapshots.find_snapshots(FOLDER)]
     assert kept and all(iteration < diverged for iteration in kept)
     assert f'up to {kept[-1]} it is kept' in sentence
     assert iterations()[-1] < diverged
@@ -286,7 +286,7 @@ def test_divergence_keeps_the_snapshots_before():
 def test_a_damaged_snapshot_is_passed_over(harm, capsys):
     train.main([*COMMAND, '--iters', '100'])
     whole = weights(FOLDER / 'snapshots/cnn_iter_100.caffemodel')
-    _, model, state = snapshots.last(FOLDER)
+    _, model, state = snapshots.last_snapshot(FOLDER)
     victim = state if 'state' in harm or harm == 'seam' else model
     content = victim.read_bytes()
     if harm == 'seam':  # cut between two messages: still a protobuf
@@ -303,11 +303,11 @@ def test_a_damaged_snapshot_is_passed_over(harm, capsys):
     if 'missing' in harm:
         victim.unlink()
     capsys.readouterr()
-    assert snapshots.last(FOLDER).iteration == 50
+    assert snapshots.last_snapshot(FOLDER).iteration == 50
     assert str(victim.with_suffix('')) in capsys.readouterr().err
     assert train.main([*COMMAND, '--iters', '100']) == 0
     assert iterations() == list(range(101))
-    assert np.array_equal(weights(snapshots.last(FOLDER).caffemodel), whole)
+    assert np.array_equal(weights(snapshots.last_snapshot(FOLDER).caffemodel), whole)
 
 
 @pytest.mark.parametrize('arguments, said', [
@@ -381,11 +381,11 @@ def test_damaged_data(harm):
 def test_weights_are_loaded_or_refused(monkeypatch):
     train.main([*COMMAND, '--iters', '50', '--base-lr', '0.1'])
     given = Path('given.caffemodel')
-    given.write_bytes(snapshots.last(FOLDER).caffemodel.read_bytes())
+    given.write_bytes(snapshots.last_snapshot(FOLDER).caffemodel.read_bytes())
     shutil.rmtree(FOLDER)
     arguments = ['--iters', '1', '--base-lr', '1e-12', '--weights', str(given)]
     train.main([*COMMAND, *arguments])
-    assert np.allclose(weights(snapshots.last(FOLDER).caffemodel), weights(given), atol=1e-7)
+    assert np.allclose(weights(snapshots.last_snapshot(FOLDER).caffemodel), weights(given), atol=1e-7)
     shutil.rmtree(FOLDER)
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, filters=5))
     sentence = refusal(*arguments)
@@ -404,7 +404,7 @@ def test_what_caffe_died_of_is_said(monkeypatch):
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, filters=0))
     sentence = refusal('--iters', '10')
     assert 'Check failed' in sentence and str(
-        FOLDER / 'log.txt') in sentence and not snapshots.find(FOLDER)
+        FOLDER / 'log.txt') in sentence and not snapshots.find_snapshots(FOLDER)
 
 
 def test_what_a_python_layer_raised_is_said(monkeypatch):
@@ -434,7 +434,7 @@ def test_balance_from_the_command_line(monkeypatch):
     monkeypatch.setattr(net, 'train_val', noted)
     assert train.main([*COMMAND, '--iters', '1', '--set', 'balance=0.5']) == 0
     assert 'balance' not in given and len(given['score_offsets']) == len(CLASSES)
-    counts = np.array(run_folder.read(FOLDER)['counts'])
+    counts = np.array(run_folder.read_settings(FOLDER)['counts'])
     assert np.exp(given['score_offsets'])**2 == pytest.approx(
         np.maximum(counts, 1) / counts.sum(), rel=1e-3)
 
@@ -446,7 +446,7 @@ def test_relative_pixel_losses(monkeypatch):
     errors = [((query[1:-1, 1:-1] / 255 - reference[1:-1, 1:-1] / 255) ** 2).sum() / 2
               for _, query, reference, _ in pair_lmdb.read(str(source)) if reference.any()]
     given = {}
-    _, run, _ = request.read([*COMMAND, '--set', 'pixel_scale=relative'])
+    _, run, _ = request.read_request([*COMMAND, '--set', 'pixel_scale=relative'])
     monkeypatch.setattr(
         net, 'train_val',
         lambda *arguments, **settings: given.update(settings) or tiny(*arguments, **settings))

@@ -23,13 +23,13 @@ LOSSES = ('loss_cls', 'loss_contr', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i'
 def main():
     parser = argparse.ArgumentParser(prog='python3 -m tools.balance_of_losses',
                                      description=__doc__.split('\n\n')[0])
-    arguments.add_run(parser)
+    arguments.add_run_options(parser)
     parser.add_argument('--layer', default=LAYER, help='whose weights (default: %(default)s)')
     parser.add_argument('--batches', default=4, help='training batches (default: %(default)s)')
     parser.add_argument('--start', action='store_true', help='with the weights that it began with')
     options = parser.parse_args()
-    folder = arguments.run(options)
-    batches = arguments.number('BATCHES', options.batches, 1, 1000)
+    folder = arguments.named_folder(options)
+    batches = arguments.whole_number('BATCHES', options.batches, 1, 1000)
     net, state = load(folder, options.start)
     if options.layer not in net.params:
         raise SystemExit(f'{folder} has no layer {options.layer!r} with weights: LAYER is one of '
@@ -44,10 +44,10 @@ def main():
 def load(folder, start):
     """The training network of a run with its last weights, or with those it began with, and words
     for which these are; SystemExit where there are none."""
-    run = run_folder.read(folder)
+    run = run_folder.read_settings(folder)
     caffe.set_mode_cpu()
     caffe.set_random_seed(run['seed'])
-    snapshot = None if start else snapshots.last(folder)
+    snapshot = None if start else snapshots.last_snapshot(folder)
     if snapshot is None and not start:
         raise SystemExit(f'{folder} has no snapshot: train it first, or ask for its start (START=1).')
     net = caffe.Net(str(folder / 'net.prototxt'), caffe.TRAIN)
@@ -105,7 +105,7 @@ def distances(folder, found):
     """Sentences on S by class, none where no codes are compared."""
     if found['S'] is None:
         return
-    run = run_folder.read(folder)
+    run = run_folder.read_settings(folder)
     for label, name in enumerate(run['classes']):
         own = found['S'][found['labels'] == label]
         if len(own):

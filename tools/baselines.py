@@ -84,13 +84,14 @@ def probabilities(model, features, n_classes):
 
 def read_train(run):
     """The training part of a fold: faces (N x 64 x 64 in [0, 1]), labels (N) and subjects (N)."""
-    rows, queries, _, labels = fold_data.read_part(run, 'train')
+    rows, queries, _, labels = fold_data.read_part(run['dataset'], run['fold'], 'train')
     subjects = [row['subject'] for row in rows]
     people, expressions = len(set(subjects)), len(set(labels))
     if people < INNER or expressions < 2:
         raise SystemExit(
-            f'{fold_data.folder(run)}/train.csv has {people} people and {expressions} expressions, at '
-            f'least {INNER} people and 2 expressions are needed: build the data set from more.')
+            f'{fold_data.fold_path(run["dataset"], run["fold"])}/train.csv has {people} people and '
+            f'{expressions} expressions, at least {INNER} people and 2 expressions are '
+            'needed: build the data set from more.')
     return queries[:, 0], labels, subjects
 
 
@@ -98,10 +99,10 @@ def run_fold(run):
     """Trains and tests the baseline run['variant'] on its fold; writes its folder, gives back the
     result."""
     feature = FEATURES[run['variant']]
-    folder = run_folder.path(run['dataset'], run['variant'], run['fold'], run['seed'])
+    folder = run_folder.folder_of(run['dataset'], run['variant'], run['fold'], run['seed'])
     faces, labels, subjects = read_train(run)
     model = fit(np.array([feature(face) for face in faces]), labels, subjects)
-    rows, queries, _, truth = fold_data.read_part(run, 'test')
+    rows, queries, _, truth = fold_data.read_part(run['dataset'], run['fold'], 'test')
     found = probabilities(model, np.array([feature(face) for face in queries[:, 0]]),
                           len(run['classes']))
     result = {
@@ -121,9 +122,9 @@ def run_fold(run):
 
 def done(run):
     """Whether the folder of this run has a result on the same data."""
-    path = run_folder.path(run['dataset'], run['variant'], run['fold'], run['seed']) / 'result.json'
+    folder = run_folder.folder_of(run['dataset'], run['variant'], run['fold'], run['seed'])
     try:
-        return json.loads(path.read_text(encoding='utf-8'))['data'] == run['data']
+        return json.loads((folder / 'result.json').read_text(encoding='utf-8'))['data'] == run['data']
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -145,8 +146,8 @@ def main(words=None):
                    code=request.commit())
     try:
         todo = []
-        for fold in arguments.folds(options.dataset, options.folds):
-            data = fold_data.fingerprint(dict(dataset=options.dataset, fold=fold))
+        for fold in arguments.fold_list(options.dataset, options.folds):
+            data = fold_data.fingerprint(options.dataset, fold)
             todo += [dict(dataset=options.dataset, variant=name, fold=fold, seed=SEED, iterations=0,
                           **command, **data) for name in FEATURES]
         left = [run for run in todo if not done(run)]

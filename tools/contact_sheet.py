@@ -34,7 +34,7 @@ def main():
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
     parser.add_argument('--people', default=12, help='rows, 1 to 100 (default: 12)')
     args = parser.parse_args()
-    most = arguments.number('--people', args.people, 1, 100)
+    most = arguments.whole_number('--people', args.people, 1, 100)
     folder = Path('data', args.dataset)
     if not (folder / 'classes.txt').is_file():
         raise SystemExit(f'{folder} is not built: run `make data DATASET={args.dataset}`.')

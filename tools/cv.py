@@ -28,7 +28,16 @@ from tqdm import tqdm
 from data_prep import workers
 from prototxt import net
 from tools import train
-from tools.core import arguments, caffe_process, gpu, predictions, request, run_folder, snapshots
+from tools.core import (
+    arguments,
+    caffe_process,
+    fold_data,
+    gpu,
+    predictions,
+    request,
+    run_folder,
+    snapshots,
+)
 
 POLL = 0.5  # seconds between two looks at a run
 QUIET = 60  # seconds between two lines of progress where there is no terminal
@@ -37,7 +46,7 @@ ANY = ('command', 'versions', 'code', 'device')
 
 # of tools.train: this program gives them
 OWN = ('--dataset', '--variant', '--fold', '--seed', '--gpu')
-# run: of request.read; the others: arguments
+# run: of request.read_request; the others: arguments
 Job = collections.namedtuple('Job', 'folder run name training')
 
 
@@ -78,7 +87,7 @@ def parse(words):
         epilog='Further options are those of tools.train, as --iters and --set.')
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
     parser.add_argument('--variants', default='cnn s1r1',
-                        help=f'of {" ".join(net.VARIANTS + net.PRETRAINED)} (%(default)s)')
+                        help=f'of {" ".join(net.VARIANTS + net.PRETRAINING)} (%(default)s)')
     parser.add_argument('--folds', default='',
                         help='"0 1 2" or 0-4, for instance (default: all of the set)')
     parser.add_argument('--seeds', default='1', help='"1 2 3", for instance (default: 1)')
@@ -90,19 +99,20 @@ def parse(words):
                         help='print the commands of all runs instead')
     options, training = parser.parse_known_args(words)
     options.variants = options.variants.split()
-    known = net.VARIANTS + net.PRETRAINED
+    known = net.VARIANTS + net.PRETRAINING
     if not options.variants or not set(options.variants) <= set(known):
         raise SystemExit(
             f'VARIANTS must be of {" ".join(known)}, not {" ".join(options.variants)!r}.')
-    options.folds = arguments.folds(options.dataset, options.folds)
+    options.folds = arguments.fold_list(options.dataset, options.folds)
     options.seeds = [
-        arguments.number('SEEDS', seed, 0, 2**31 - 1) for seed in options.seeds.split() or ['']
+        arguments.whole_number('SEEDS', seed, 0, 2**31 - 1)
+        for seed in options.seeds.split() or ['']
     ]
-    options.gpus = [arguments.number('GPUS', gpu, 0, 1023) for gpu in options.gpus.split()]
+    options.gpus = [arguments.whole_number('GPUS', gpu, 0, 1023) for gpu in options.gpus.split()]
     if not options.list:  # a list is for another machine
         options.gpus = [gpu.which(str(number)) for number in options.gpus] or [gpu.which('')]
     default = workers.usable() if options.gpus in ([], [None]) else len(options.gpus)
-    options.jobs = arguments.number('JOBS', options.jobs or default, 1, 1024)
+    options.jobs = arguments.whole_number('JOBS', options.jobs or default, 1, 1024)
     return options, training
 
 
@@ -114,11 +124,11 @@ def plan(dataset, variants, seeds, folds, training):
         raise SystemExit('Give VARIANTS, FOLDS, SEEDS and GPUS, not VARIANT, FOLD, SEED and GPU.')
     run_of = {}  # the data of a fold are read once for all variants
     for seed, fold in itertools.product(seeds, folds):
-        _, run_of[seed, fold], _ = request.read(
+        _, run_of[seed, fold], _ = request.read_request(
             [*name_of(dataset, variants[0], fold, seed), *training, '--gpu', 'none'])
     jobs = {}
     for variant, seed, fold in itertools.product(variants, seeds, folds):
-        folder = run_folder.path(dataset, variant, fold, seed)
+        folder = run_folder.folder_of(dataset, variant, fold, seed)
         run = {**run_of[seed, fold], 'variant': variant}
         jobs[folder] = Job(folder, run, name_of(dataset, variant, fold, seed), training)
     return list(jobs.values())
@@ -140,13 +150,15 @@ def commands(job, gpu):
 def is_complete(job):
     """Whether the run was trained and, unless it is pre-training, tested as asked."""
     earlier = predictions.complete(job.folder)
-    if job.run['variant'] in net.PRETRAINED:
-        last = snapshots.last(job.folder)
+    if job.run['variant'] in net.PRETRAINING:
+        last = snapshots.last_snapshot(job.folder)
         with contextlib.suppress(SystemExit):  # tools.train will say it
-            earlier = run_folder.read(
+            earlier = run_folder.read_settings(
                 job.folder) if last and last.iteration == job.run['iterations'] else None
-    return earlier is not None and all(earlier.get(name) == value for name, value in job.run.items()
-                                       if name not in ANY)
+    if earlier is None or fold_data.differences(earlier, job.run):
+        return False
+    return all(earlier.get(name) == value for name, value in job.run.items()
+               if name not in (*ANY, *fold_data.IDENTITY))
 
 
 def work(dataset, jobs, gpus, stopped):

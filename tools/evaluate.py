@@ -9,7 +9,7 @@ import numpy as np
 from sklearn import metrics
 
 from prototxt import net
-from tools.core import arguments, files, fold_data, network, plots, run_folder
+from tools.core import arguments, files, fold_data, network, plots, run_folder, tested_run
 
 
 def evaluate(folder):
@@ -18,12 +18,13 @@ def evaluate(folder):
 
     Raises SystemExit where the run or its test data is missing or damaged.
     """
-    run = run_folder.read(folder)
+    run = run_folder.read_settings(folder)
+    tested_run.check_data(folder, run)
     trained, iteration = network.load(folder)
     if iteration < run['iterations'] or run.get('averaged_at', iteration) != iteration:
         raise SystemExit(f'{folder} stopped at iteration {iteration} of {run["iterations"]}: '
                          'give its `make train` again to go on, then test it.')
-    rows, queries, references, labels = fold_data.read_part(run, 'test')
+    rows, queries, references, labels = fold_data.read_part(run['dataset'], run['fold'], 'test')
     outputs = network.run(trained, queries)
     result = {
         'dataset': run['dataset'], 'variant': run['variant'],
@@ -71,10 +72,10 @@ def predictions(rows, probabilities, classes):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    arguments.add_run(parser)
+    arguments.add_run_options(parser)
     options = parser.parse_args()
-    folder = arguments.run(options)
-    if options.variant in net.PRETRAINED:
+    folder = arguments.named_folder(options)
+    if options.variant in net.PRETRAINING:
         print(f'{folder}: pre-training, so there is nothing to test.')
         return
     result = evaluate(folder)

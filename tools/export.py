@@ -53,7 +53,7 @@ def export(folder, out):
             f'{folder} is at iteration {iteration} of {run.get("iterations")}, tested at '
             f'{reached}: give its `make train` again, which goes to the end and tests there.')
     weights = {snapshot.iteration: snapshot.caffemodel
-               for snapshot in snapshots.find(folder)}[iteration]
+               for snapshot in snapshots.find_snapshots(folder)}[iteration]
     model = snapshots.parse(weights, caffe_pb2.NetParameter())
     partial = out.with_name(out.name + '.partial')
     shutil.rmtree(partial, ignore_errors=True)  # left by a kill

@@ -47,20 +47,20 @@ def main():
 
 def make(options):
     """Makes every figure that can be made; prints what each of the others needs."""
-    dataset, seed = options.dataset, arguments.number('SEED', options.seed, 0, 2 ** 31 - 1)
+    dataset, seed = options.dataset, arguments.whole_number('SEED', options.seed, 0, 2 ** 31 - 1)
     if datasets.of_people(dataset):
         raise SystemExit(
             f'The classes of {dataset} are its people: the figures are of expressions.')
     classes = predictions.classes_of(dataset)
     if classes is None:
         raise SystemExit(f'data/{dataset} is not built: run `make data DATASET={dataset}`.')
-    tested, among = find(dataset, seed), arguments.folds(dataset, options.folds)
+    tested, among = find(dataset, seed), arguments.fold_list(dataset, options.folds)
     if not tested:
         raise SystemExit(
             f'No tested run of seed {seed} in runs/{dataset}: run `make train DATASET={dataset} '
             f'SEED={seed}` first.')
     rival, both = choose({fold: tested.get(fold, {}) for fold in among})
-    fold = arguments.number('FOLD', options.fold or (both or [*tested])[0], 0, FOLDS - 1)
+    fold = arguments.whole_number('FOLD', options.fold or (both or [*tested])[0], 0, FOLDS - 1)
     pooled = among if options.folds else both or [fold]
     here = tested.get(fold, {})
     trained = [variant for variant in here if variant in plots.VARIANTS]
@@ -80,7 +80,7 @@ def make(options):
             path, dataset, fold, {variant: here[variant]
                                   for variant in pair}, classes)),
         'figure6_filters': (lacking(fold, gcnet), lambda path: figure6_filters.draw(
-            path, figure6_filters.of(tested_run.load(here[gcnet], dataset, fold)))),
+            path, figure6_filters.of(tested_run.load_tested(here[gcnet], dataset, fold)))),
         'figure7_faces': (lacking(
             fold, gcnet), lambda path: draw_faces(path, dataset, fold, here[gcnet], classes)),
         'learning_curves': ([] if trained else lacking(
@@ -168,7 +168,7 @@ def draw_depth(path, dataset, raw, tested, folds, classes):
                               'figure 4', unit='net', ascii=True):
         own = np.flatnonzero([fold_of[row['subject']] == fold for row in rows])
         if len(own):
-            net = tested_run.load(tested[fold][variant], dataset, fold)
+            net = tested_run.load_tested(tested[fold][variant], dataset, fold)
             missed[variant][own] = figure4_depth.wrong(net, [rows[i] for i in own], crops[own],
                                                        classes)
     depths, people = zip(*((row['depth'], row['subject']) for row in rows))
@@ -182,8 +182,9 @@ def draw_depth(path, dataset, raw, tested, folds, classes):
 
 def draw_embedding(path, dataset, fold, folders, classes):
     """Figure 5, with the features of {variant: folder}."""
-    nets = {variant: tested_run.load(folder, dataset, fold) for variant, folder in folders.items()}
-    _, queries, _, labels = fold_data.read_part(dict(dataset=dataset, fold=fold), 'test')
+    nets = {variant: tested_run.load_tested(folder, dataset, fold)
+            for variant, folder in folders.items()}
+    _, queries, _, labels = fold_data.read_part(dataset, fold, 'test')
     spaces = {'pixels': queries.reshape(len(queries), -1)}
     spaces.update((plots.name(variant), figure5_embedding.features(net, queries))
                   for variant, net in nets.items())
@@ -192,8 +193,8 @@ def draw_embedding(path, dataset, fold, folders, classes):
 
 def draw_faces(path, dataset, fold, folder, classes):
     """Figure 7."""
-    net = tested_run.load(folder, dataset, fold)
-    _, queries, references, labels = fold_data.read_part(dict(dataset=dataset, fold=fold), 'test')
+    net = tested_run.load_tested(folder, dataset, fold)
+    _, queries, references, labels = fold_data.read_part(dataset, fold, 'test')
     plots.faces(path, queries, references, network.run(net, queries), labels, classes)
 
 
@@ -202,7 +203,7 @@ def draw_confusion(path, dataset, folders, classes):
     rows = []
     for fold, folder in folders.items():
         rows += predictions.read_predictions(folder / 'predictions.csv',
-                                             tested_run.check(folder, dataset, fold), classes)
+                                             tested_run.read_tested(folder, dataset, fold), classes)
     labels, predicted = ([classes.index(row[name])
                           for row in rows]
                          for name in ('truth', 'predicted'))

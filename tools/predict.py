@@ -67,8 +67,8 @@ def main():
     parser.add_argument('--workers', default=workers.usable(), metavar='N',
                         help='processes that look for faces (default: one a core, %(default)s)')
     options = parser.parse_args()
-    options.every = arguments.number('EVERY', options.every, 1, 10 ** 9)
-    options.workers = arguments.number('WORKERS', options.workers, 1, 1024)
+    options.every = arguments.whole_number('EVERY', options.every, 1, 10 ** 9)
+    options.workers = arguments.whole_number('WORKERS', options.workers, 1, 1024)
     cv2.setNumThreads(1)  # one core a process
     sys.stdout.reconfigure(errors='backslashreplace')  # a file's name need not be text
     try:
@@ -151,7 +151,7 @@ def predict(options):
 
 def watch(options):
     """Predicts what a webcam sees, a line a face, until Ctrl-C."""
-    number = arguments.number('WEBCAM', options.webcam, 0, 1023)
+    number = arguments.whole_number('WEBCAM', options.webcam, 0, 1023)
     with quiet():
         camera = cv2.VideoCapture(number)
     if not camera.isOpened():

@@ -102,7 +102,7 @@ def settings(folder):
     if not folder.is_dir():
         raise SystemExit(f'{folder} is no run folder: name one that `make train` made, such as '
                          'runs/demo/s1r1/fold3_seed1.')
-    run = run_folder.read(folder)
+    run = run_folder.read_settings(folder)
     if run.get('variant') not in net.VARIANTS:
         raise SystemExit(
             f'{folder} tells no expressions: its variant is {run.get("variant")}, and not one '

@@ -88,15 +88,15 @@ def chance(subjects, people):
 def read(dataset, fold):
     """The Samples of a test fold, with the true references of all people; SystemExit where there
     are none."""
-    run = dict(dataset=dataset, fold=fold)
-    rows, queries, references, labels = fold_data.read_part(run, 'test')
-    more_rows, _, more_references, _ = fold_data.read_part(run, 'train')
+    rows, queries, references, labels = fold_data.read_part(dataset, fold, 'test')
+    more_rows, _, more_references, _ = fold_data.read_part(dataset, fold, 'train')
     faces, people = gallery(np.concatenate([references, more_references]),
                             [row['subject'] for row in [*rows, *more_rows]])
     chosen = comparable(queries, references)
     if not chosen.any():
         raise SystemExit(
-            f'{fold_data.folder(run)}/test_lmdb has no sample with a reference but its own query.')
+            f'{fold_data.fold_path(dataset, fold)}/test_lmdb has no sample with a reference but its '
+            'own query.')
     subjects = np.array([row['subject'] for row in rows])
     images = np.array([f'{row["subject"]}/{row["sequence"]}/{row["frame"]}' for row in rows])
     return Samples(*(array[chosen] for array in (subjects, images, queries, references, labels)),
@@ -154,7 +154,7 @@ def collect(dataset, found):
     parts, left_out = collections.defaultdict(list), []
     for folder, run in tqdm(found, 'references', unit='net', ascii=True):
         try:
-            net = tested_run.load(folder, dataset, run['fold'])
+            net = tested_run.load_tested(folder, dataset, run['fold'])
             samples = read_fold(run['fold'])
             values = measure(net, samples, neutral)
         except SystemExit as error:

@@ -67,7 +67,7 @@ def page(folders):
     ]
     parts.append('<h2>How each run was made</h2>')
     for folder, result in zip(folders, results):
-        run = run_folder.read(folder)
+        run = run_folder.read_settings(folder)
         more = {name: run[name] for name in ('settings', 'versions', 'code') if run.get(name)}
         parts.append(f'<p><b>{heading(result)}</b>: <code>{html.escape(run["command"])}</code><br>'
                      f'<small>{html.escape(json.dumps(more))}</small></p>')

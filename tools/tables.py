@@ -60,7 +60,7 @@ def with_frequencies(dataset, found):
     classes = np.array(found['classes'])
     predicted = found['predicted'].astype(classes.dtype)  # as wide as the longest name
     for variant, fold, seed in sorted(set(zip(*(found[name].tolist() for name in ('variant', 'fold', 'seed'))))):
-        run = run_folder.read(run_folder.path(dataset, variant, fold, seed))
+        run = run_folder.read_settings(run_folder.folder_of(dataset, variant, fold, seed))
         own = (found['variant'] == variant) & (found['fold'] == fold) & (found['seed'] == seed)
         predicted[own] = classes[class_balance.with_frequencies(run, found['scores'][own]).argmax(1)]
     return predicted

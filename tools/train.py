@@ -52,7 +52,7 @@ def main(words=None):
         # ignored under nohup
         if received != signal.SIGHUP or signal.getsignal(received) != signal.SIG_IGN:
             signal.signal(received, lambda number, frame: stopped.append(number))
-    folder, run, gpu = request.read(sys.argv[1:] if words is None else words)
+    folder, run, gpu = request.read_request(sys.argv[1:] if words is None else words)
     try:
         with lock(folder) as held:
             return train(folder, run, gpu, held, stopped)
@@ -78,7 +78,7 @@ def train(folder, run, gpu, held, stopped):
     too."""
     start = resume(folder, run)
     if start and start.iteration == run['iterations']:
-        if run_folder.read(folder).get('averaged_at') == start.iteration:
+        if run_folder.read_settings(folder).get('averaged_at') == start.iteration:
             print(f'Already trained: {start.caffemodel}.')
             return 0
         return finish(folder, run, gpu, stopped)
@@ -137,9 +137,9 @@ def finish(folder, run, gpu, stopped):
         why = reason(log, offset) or f'exit code {process.returncode}'
         raise SystemExit(f"Batch norm's averages could not be taken ({why.rstrip('.')}): "
                          f'give the same command again; {log}.')
-    averaged = {**run_folder.read(folder), 'averaged_at': run['iterations']}
+    averaged = {**run_folder.read_settings(folder), 'averaged_at': run['iterations']}
     files.write(folder / 'run.json', json.dumps(averaged, indent=2) + '\n')
-    print(f'Trained: {snapshots.find(folder)[-1].caffemodel}.')
+    print(f'Trained: {snapshots.find_snapshots(folder)[-1].caffemodel}.')
     return 0
 
 
@@ -161,7 +161,7 @@ def prototxts(folder, run):
         network['pixel_scale'] = round(COPIED / run['change'], 4) if run['change'] else 1.0
     if 'neutral' in run['classes']:
         network['neutral'] = run['classes'].index('neutral')
-    root = fold_data.folder(run)
+    root = fold_data.fold_path(run['dataset'], run['fold'])
     classes = len(run['classes'])
     seed = run['seed'] + run['begun']  # or a run that resumes would draw the same transforms again
     # Ten tests; fewer in a short run, which they would make a third longer.
@@ -198,17 +198,14 @@ def prototxts(folder, run):
 def resume(folder, run):
     """The snapshot to go on from, None to start; SystemExit where the run was trained with other
     settings."""
-    start = snapshots.last(folder)
+    start = snapshots.last_snapshot(folder)
     if start is None:
         return None
-    earlier = run_folder.read(folder)
-    changed = [
-        f'{name} was {earlier.get(name)}, now {run[name]}' for name in ('base_lr', 'batch',
-                                                                        'weights', 'settings',
-                                                                        'classes', 'n_train',
-                                                                        'n_test', 'data')
-        if earlier.get(name) != run[name]
-    ]
+    earlier = run_folder.read_settings(folder)
+    names = [name for name in ('base_lr', 'batch', 'weights', 'settings')
+             if earlier.get(name) != run[name]]
+    changed = [f'{name} was {earlier.get(name)}, now {run[name]}'
+               for name in names + fold_data.differences(earlier, run)]
     texts = prototxts(folder, {**run, 'begun': earlier.get('begun', 0)})
     then = {
         name: (folder / name).read_text(encoding='utf-8')
@@ -254,7 +251,7 @@ def prepare(folder, run, texts):
 
 def remove_after(folder, iteration):
     """Removes snapshots later than an iteration."""
-    for number, *pair in snapshots.find(folder):
+    for number, *pair in snapshots.find_snapshots(folder):
         if number > iteration:
             for file in pair:
                 file.unlink(missing_ok=True)
@@ -262,7 +259,8 @@ def remove_after(folder, iteration):
 
 def prune(folder, iteration):
     """Removes all but the last snapshots up to an iteration."""
-    complete = [snapshot for snapshot in snapshots.find(folder) if snapshot.iteration <= iteration]
+    complete = [snapshot for snapshot in snapshots.find_snapshots(folder)
+                if snapshot.iteration <= iteration]
     for _, *pair in complete[:-KEPT]:
         for file in pair:
             file.unlink(missing_ok=True)
@@ -333,7 +331,7 @@ def watch(folder, run, process, offset, metrics, stopped):
 def advise(folder, run, row):
     """SystemExit for an iteration whose loss is nan or inf."""
     bad = ', '.join(f'{name} = {value}' for name, value in row.items() if not math.isfinite(value))
-    kept = snapshots.find(folder)
+    kept = snapshots.find_snapshots(folder)
     again = 'start again'
     if kept:
         again = f'up to {kept[-1].iteration} it is kept; use another SEED, or remove that folder,'
@@ -385,7 +383,7 @@ def progress(begun, total):
 
 def tell(folder, run, code, offset, stopped):
     """Says how training ended; returns the exit code, or SystemExit for a failure."""
-    last = snapshots.last(folder)
+    last = snapshots.last_snapshot(folder)
     if code == 0 and last and last.iteration == run['iterations']:
         return 0
     if stopped and code in (0, -signal.SIGINT):

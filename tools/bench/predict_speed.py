@@ -66,5 +66,6 @@ def make_run(folder):
                 blob.data[...] = value
     (folder / 'snapshots').mkdir()
     made.save(str(folder / f'snapshots/{VARIANT}_iter_1.caffemodel'))
-    run = dict(variant=VARIANT, classes=CLASSES, crop=network.ALIGNMENT)
+    run = dict(dataset='bench', variant=VARIANT, fold=0, seed=1, iterations=1, classes=CLASSES,
+               crop=network.ALIGNMENT)
     (folder / 'run.json').write_text(json.dumps(run))

@@ -8,49 +8,49 @@ from prototxt import net
 from tools.core import run_folder
 
 
-def add_run(parser):
-    """Adds to an argparse parser what names a run; for run."""
+def add_run_options(parser):
+    """Adds to an argparse parser what names a run; for named_folder."""
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
     parser.add_argument('--variant', default='s1r1',
-                        help=f'{", ".join(net.VARIANTS + net.PRETRAINED)} (default: s1r1)')
+                        help=f'{", ".join(net.VARIANTS + net.PRETRAINING)} (default: s1r1)')
     parser.add_argument('--fold', default=0,
                         help=f'the fold to test on, 0 to {FOLDS - 1} (default: 0)')
     parser.add_argument('--seed', default=1,
                         help='of the weights and the augmentation (default: 1)')
 
 
-def run(options):
+def named_folder(options):
     """The folder of the run that the arguments name; makes fold and seed int. SystemExit if there
     is none."""
-    variants = net.VARIANTS + net.PRETRAINED
+    variants = net.VARIANTS + net.PRETRAINING
     if options.variant not in variants:
         raise SystemExit(
             f'There is no variant {options.variant!r}: VARIANT is one of {", ".join(variants)}.')
-    options.fold = number('FOLD', options.fold, 0, FOLDS - 1)
-    options.seed = number('SEED', options.seed, 0, 2 ** 31 - 1)
+    options.fold = whole_number('FOLD', options.fold, 0, FOLDS - 1)
+    options.seed = whole_number('SEED', options.seed, 0, 2 ** 31 - 1)
     if not Path('data', options.dataset, 'classes.txt').is_file():
         raise SystemExit(
             f'data/{options.dataset} is not built: run `make data DATASET={options.dataset}`.')
-    return run_folder.path(options.dataset, options.variant, options.fold, options.seed)
+    return run_folder.folder_of(options.dataset, options.variant, options.fold, options.seed)
 
 
-def folds(dataset, text):
+def fold_list(dataset, text):
     """The folds that `text` names ("0 1 2", "0-4", "0-2,7"), all for ''; SystemExit for one not
     built."""
     built = sorted(int(path.name[4:]) for path in Path('data', dataset).glob('fold[0-9]'))
     asked = []
     for word in text.replace(',', ' ').split():
         first, _, last = word.partition('-')
-        low = number('FOLDS', first, 0, FOLDS - 1)
-        asked += range(low, number('FOLDS', last or first, low, FOLDS - 1) + 1)
+        low = whole_number('FOLDS', first, 0, FOLDS - 1)
+        asked += range(low, whole_number('FOLDS', last or first, low, FOLDS - 1) + 1)
     unknown = set(asked) - set(built)
     if built and unknown:
         raise SystemExit(f'data/{dataset} has no fold {min(unknown)}: '
                          f'FOLDS can be {" ".join(map(str, built))}.')
-    return asked or built or [0]  # where none is built, request.read says so
+    return asked or built or [0]  # where none is built, request.read_request says so
 
 
-def number(name, text, low, high):
+def whole_number(name, text, low, high):
     """`text` as a whole number from low to high; SystemExit, naming it, for any other."""
     try:
         found = int(text)
@@ -61,7 +61,7 @@ def number(name, text, low, high):
     return found
 
 
-def positive(name, text):
+def positive_number(name, text):
     """`text` as a float above 0; SystemExit, naming it, for any other."""
     try:
         found = float(text)
@@ -72,7 +72,7 @@ def positive(name, text):
     return found
 
 
-def setting(text, tunable):
+def named_setting(text, tunable):
     """(name, value) of NAME=VALUE, NAME one of `tunable`; the value is read as JSON, else it is the
     text."""
     name, equals, value = text.partition('=')

@@ -24,7 +24,7 @@ def main():
     if gpu:
         caffe.set_mode_gpu()
         caffe.set_device(int(gpu[0]))
-    run, snapshot = run_folder.read(folder), snapshots.last(folder)
+    run, snapshot = run_folder.read_settings(folder), snapshots.last_snapshot(folder)
     net = caffe.Net(str(folder / 'net.prototxt'), str(snapshot.caffemodel), caffe.TRAIN)
     batches = min(MOST, -(-run['n_train'] // run['batch']))
     replace(snapshot.caffemodel, measure(net, batches))

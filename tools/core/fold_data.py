@@ -6,29 +6,41 @@ from pathlib import Path
 import numpy as np
 
 from data_prep import pair_lmdb
-from tools.core import fold_data, network
+from tools.core import network
+
+# of what fingerprint gives: two builds of a fold are the same where all of these are
+IDENTITY = ('classes', 'n_train', 'n_test', 'data', 'pictures')
 
 
-def folder(run):
-    """The folder of the LMDBs and CSVs that a run (as from read) trains and is tested on."""
-    return Path('data', run['dataset'], f'fold{run["fold"]}')
+def fold_path(dataset, fold):
+    """The folder of the LMDBs and CSVs that a run on that fold trains and is tested on."""
+    return Path('data', dataset, f'fold{fold}')
 
 
-def fingerprint(run):
-    """{classes, n_train, n_test, counts: training images a class, data: a hash of the fold's rows};
-    SystemExit if they are no good."""
-    again = f'run `make data DATASET={run["dataset"]}`'
-    parts = {part: fold_data.folder(run) / f'{part}_lmdb' for part in ('train', 'test')}
+def fingerprint(dataset, fold):
+    """What tells one build of a fold from another; SystemExit if it is no good.
+
+    {classes, n_train, n_test, counts: training images a class, data: a hash of the fold's rows,
+    pictures: one of its pairs and their labels}. It reads the fold once, a second for 30,000 pairs.
+    """
+    root, again = fold_path(dataset, fold), f'run `make data DATASET={dataset}`'
+    parts = ('train', 'test')
     try:
-        classes = Path('data', run['dataset'],
-                       'classes.txt').read_text(encoding='utf-8').splitlines()
-        rows = b''.join((fold_data.folder(run) / f'{part}.csv').read_bytes() for part in parts)
-    except OSError as error:
-        raise SystemExit(
-            f'{error.filename} cannot be read ({error.strerror}): {again} again.') from None
+        classes = Path('data', dataset, 'classes.txt').read_text(encoding='utf-8').splitlines()
+        rows = b''.join((root / f'{part}.csv').read_bytes() for part in parts)
+    except (OSError, UnicodeDecodeError) as error:
+        name = getattr(error, 'filename', None) or f'data/{dataset}/classes.txt'
+        reason = getattr(error, 'strerror', None) or error
+        raise SystemExit(f'{name} cannot be read ({reason}): {again} again.') from None
+
     found = dict(classes=classes, data=hashlib.sha256(rows).hexdigest())
-    for part, path in parts.items():
-        labels = [label for *_, label in pair_lmdb.read(str(path))]
+    pictures = hashlib.sha256()
+    for part in parts:
+        path, labels = root / f'{part}_lmdb', []
+        for key, query, reference, label in pair_lmdb.read(str(path)):
+            pictures.update(f'{part} {key} {label} '.encode())
+            pictures.update(query.tobytes() + reference.tobytes())
+            labels.append(label)
         if not labels or max(labels) >= len(classes):
             raise SystemExit(
                 f'{path} holds {len(labels)} records, labels up to {max(labels, default=None)}, '
@@ -36,7 +48,14 @@ def fingerprint(run):
         found[f'n_{part}'] = len(labels)
         if part == 'train':
             found['counts'] = np.bincount(labels, minlength=len(classes)).tolist()
-    return found
+    return {**found, 'pictures': pictures.hexdigest()}
+
+
+def differences(run, present):
+    """The names of IDENTITY in which the settings of a run differ from what fingerprint gives now.
+    A run of before `pictures` was kept is compared in the others."""
+    return [name for name in IDENTITY
+            if run.get(name) != present[name] and (name in run or name != 'pictures')]
 
 
 def mean_change(path):
@@ -51,15 +70,15 @@ def mean_change(path):
     return round(sum(changes) / max(1, len(changes)), 3)
 
 
-def read_part(run, part):
+def read_part(dataset, fold, part):
     """The train or test part of a fold: its CSV rows, queries and references (N x 1 x 64 x 64 in
     [0, 1]), labels (N)."""
-    fold = fold_data.folder(run)
-    keys, queries, references, labels = zip(*pair_lmdb.read(fold / f'{part}_lmdb'))
-    with open(fold / f'{part}.csv', newline='', encoding='utf-8') as file:
+    root = fold_path(dataset, fold)
+    keys, queries, references, labels = zip(*pair_lmdb.read(root / f'{part}_lmdb'))
+    with open(root / f'{part}.csv', newline='', encoding='utf-8') as file:
         rows = list(csv.DictReader(file))
     if [row['key'] for row in rows] != list(keys):
         raise SystemExit(
-            f'{fold}/{part}.csv and {part}_lmdb hold different rows: run `make data` again.')
-    return rows, network.centre(np.array(queries)), network.centre(
-        np.array(references)), np.array(labels)
+            f'{root}/{part}.csv and {part}_lmdb hold different rows: run `make data` again.')
+    return (rows, network.centre(np.array(queries)), network.centre(np.array(references)),
+            np.array(labels))

@@ -13,7 +13,7 @@ def which(text):
     """
     if text == 'none' or not text and why_not(0):
         return None
-    gpu = arguments.number('GPU', text or '0', 0, 1023)
+    gpu = arguments.whole_number('GPU', text or '0', 0, 1023)
     if why_not(gpu):
         raise SystemExit(f'GPU {gpu} cannot be used ({why_not(gpu)}): GPU=none trains on the CPU.')
     return gpu

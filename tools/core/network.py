@@ -20,9 +20,9 @@ def load(folder):
     A folder without any solverstate, so one from which no training goes on, needs a caffemodel
     alone. Raises SystemExit where the folder has no whole snapshot, or one of another net.
     """
-    found = snapshots.find(folder)
+    found = snapshots.find_snapshots(folder)
     weights_only = not any(snapshot.solverstate.exists() for snapshot in found)
-    snapshot = found[-1] if found and weights_only else snapshots.last(folder)
+    snapshot = found[-1] if found and weights_only else snapshots.last_snapshot(folder)
     if snapshot is None:
         raise SystemExit(f'{folder} has no snapshot: run `make train` first.')
     caffe.set_mode_cpu()

@@ -63,9 +63,10 @@ def collect(dataset):
 def complete(folder):
     """run.json of a run folder, as a dict, where it was tested at its last iteration, else None."""
     try:
-        run = run_folder.read(folder)
+        run = run_folder.read_settings(folder)
         result = json.loads((folder / 'result.json').read_text(encoding='utf-8'))
-        place = run_folder.path(*(run[name] for name in ('dataset', 'variant', 'fold', 'seed')))
+        named = (run[name] for name in ('dataset', 'variant', 'fold', 'seed'))
+        place = run_folder.folder_of(*named)
         tested = result['iterations'] == run['iterations'] and (folder /
                                                                 'predictions.csv').is_file()
         if tested and place == folder:  # it may be a copy of another folder

@@ -12,11 +12,11 @@ from caffe.proto import caffe_pb2
 from prototxt import net
 from tools.core import arguments, caffe_process, fold_data, gpu, network, snapshots
 
-# arguments of net.solver that --set may give  # arguments of net.solver that --set may give
+# arguments of net.solver that --set may give
 SOLVER_SETTINGS = ('gamma', 'power', 'policy')
 
 
-def read(words):
+def read_request(words):
     """(folder, dict for run.json, GPU's ID or None) of a training command; SystemExit if it cannot
     be run."""
     default = {name: parameter.default for function in (net.train_val, net.solver)
@@ -24,7 +24,7 @@ def read(words):
     tunable = [*net.SETTINGS, *SOLVER_SETTINGS, 'balance']
     parser = argparse.ArgumentParser(prog='python3 -m tools.train',
                                      description='Train a variant on a fold.')
-    arguments.add_run(parser)
+    arguments.add_run_options(parser)
     parser.add_argument('--iters', default=default['max_iter'], help='default: %(default)s')
     parser.add_argument('--base-lr', default=default['base_lr'], help='default: %(default)s')
     parser.add_argument('--batch', default=default['batch_size'], help='default: %(default)s')
@@ -35,25 +35,26 @@ def read(words):
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help=f'of the network or the solver: {", ".join(tunable)}')
     options = parser.parse_args(words)
-    folder = arguments.run(options)
+    folder = arguments.named_folder(options)
     gpu_id = gpu.which(options.gpu)
     run = dict(
         dataset=options.dataset, variant=options.variant,
-        fold=options.fold, seed=options.seed, iterations=arguments.number(
-            'ITERS', options.iters, 1, 2**31 - 1), base_lr=arguments.positive(
-                'LR', options.base_lr), batch=arguments.number('BATCH', options.batch, 1, 2**20),
+        fold=options.fold, seed=options.seed, iterations=arguments.whole_number(
+            'ITERS', options.iters, 1, 2**31 - 1), base_lr=arguments.positive_number(
+                'LR', options.base_lr), batch=arguments.whole_number('BATCH', options.batch, 1, 2**20),
         device='CPU' if gpu_id is None else 'GPU', weights=[
             path.replace('{fold}', str(options.fold)).replace('{seed}', str(options.seed))
             for path in options.weights.split(',')
             if path
         ], settings=dict(
-            arguments.setting(text, tunable) for text in options.set), command=shlex.join(
+            arguments.named_setting(text, tunable) for text in options.set), command=shlex.join(
                 ['python3', '-m', 'tools.train', *words]), versions=dict(
                     caffe=caffe.__version__, python=platform.python_version(),
                     numpy=np.__version__), crop=network.ALIGNMENT, code=commit())
-    run.update(fold_data.fingerprint(run))
+    run.update(fold_data.fingerprint(run['dataset'], run['fold']))
     if run['settings'].get('pixel_scale') == 'relative':
-        run['change'] = fold_data.mean_change(fold_data.folder(run) / 'train_lmdb')
+        root = fold_data.fold_path(run['dataset'], run['fold'])
+        run['change'] = fold_data.mean_change(root / 'train_lmdb')
     return folder, run, gpu_id
 
 

@@ -2,22 +2,46 @@
 import json
 from pathlib import Path
 
+# What every run.json has; the other settings are checked where they are there.
+NEEDED = dict(dataset=str, variant=str, fold=int, seed=int, iterations=int, classes=[str])
+OTHERS = dict(batch=int, base_lr=float, n_train=int, n_test=int, begun=int, data=str, pictures=str,
+              command=str, device=str, weights=[str], settings=dict, versions=dict)
+WORDS = {str: 'text', int: 'whole number', float: 'number', dict: 'object'}
 
-def path(dataset, variant, fold, seed):
+
+def folder_of(dataset, variant, fold, seed):
     """The folder of a run, as a Path relative to the checkout."""
     return Path('runs', dataset, variant, f'fold{fold}_seed{seed}')
 
 
-def read(run):
-    """The settings of a run as a dict: its run.json; SystemExit where it is missing or damaged."""
-    file = Path(run, 'run.json')
+def read_settings(folder):
+    """The settings of a run as a dict: its run.json. SystemExit, with the name of the setting,
+    where it is missing or damaged, or a setting is not of its type in NEEDED and OTHERS."""
+    file, again = Path(folder, 'run.json'), f'remove {folder} and train again'
     try:
         settings = json.loads(file.read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise SystemExit(f'{file} is missing: train this run first (`make train`).') from None
-    except (OSError, ValueError) as error:
-        raise SystemExit(
-            f'{file} cannot be read ({error}): remove {run} and train again.') from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise SystemExit(f'{file} cannot be read ({error}): {again}.') from None
+
     if not isinstance(settings, dict):
-        raise SystemExit(f'{file} holds no settings: remove {run} and train again.')
+        raise SystemExit(f'{file} holds no settings: {again}.')
+    for name, kind in {**NEEDED, **OTHERS}.items():
+        if not is_of(settings.get(name), kind) and (name in NEEDED or name in settings):
+            what = f'list of {name}' if isinstance(kind, list) else f'{WORDS[kind]} `{name}`'
+            raise SystemExit(f'{file} has no {what}: {again}.')
+    if not settings['classes']:
+        raise SystemExit(f'{file} has no class: {again}.')
     return settings
+
+
+def is_of(value, kind):
+    """Whether a value of JSON is of a type: str, dict, a whole number (int) or any number (float)
+    from 0 to 2^31, or, given as [type], a list of such values."""
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(is_of(one, kind[0]) for one in value)
+    if kind in (int, float):
+        number = isinstance(value, (int, float) if kind is float else int)
+        return number and not isinstance(value, bool) and 0 <= value < 2 ** 31
+    return isinstance(value, kind)

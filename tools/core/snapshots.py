@@ -11,24 +11,24 @@ from google.protobuf.message import DecodeError
 Snapshot = collections.namedtuple('Snapshot', 'iteration caffemodel solverstate')
 
 
-def find(run):
+def find_snapshots(folder):
     """The Snapshots of a run in ascending order, damaged ones too."""
     found = []
-    for model in Path(run, 'snapshots').glob('*_iter_*.caffemodel'):
+    for model in Path(folder, 'snapshots').glob('*_iter_*.caffemodel'):
         name = re.search(r'_iter_(\d+)$', model.stem)
         if name:
             found.append(Snapshot(int(name.group(1)), model, model.with_suffix('.solverstate')))
     return sorted(found)
 
 
-def last(run):
+def last_snapshot(folder):
     """The last whole Snapshot of a run (iteration and two paths), or None.
 
     A damaged one is passed over, with a sentence on stderr.
     """
-    for snapshot in reversed(find(run)):
+    for snapshot in reversed(find_snapshots(folder)):
         try:
-            check(snapshot)
+            check_whole(snapshot)
         except ValueError as error:
             print(f'{error}: passed over.', file=sys.stderr)
         else:
@@ -36,7 +36,7 @@ def last(run):
     return None
 
 
-def check(snapshot):
+def check_whole(snapshot):
     """Raises ValueError, with the reason, for a snapshot that is not whole or holds nan or inf."""
     iteration, caffemodel, solverstate = snapshot
     model = parse(caffemodel, caffe_pb2.NetParameter())

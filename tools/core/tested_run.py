@@ -1,29 +1,39 @@
-"""A tested run, if it is of the data as built now."""
+"""Whether a run and the data as built now belong together; whatever reads both asks here."""
 import functools
 
 from tools.core import fold_data, network, run_folder
 
 
-def check(folder, dataset, fold):
-    """The settings of a run; SystemExit where it is of other data than there is now."""
-    run = run_folder.read(folder)
-    if (run.get('dataset'), run.get('fold'), run.get('data')) != (dataset, fold,
-                                                                  present(dataset, fold)):
+def check_data(folder, run):
+    """SystemExit unless the settings `run` of a run are of the data that its fold holds now: the
+    same classes, rows and pictures. `run` must be as run_folder.read_settings gives it."""
+    changed = fold_data.differences(run, present_data(run['dataset'], run['fold']))
+    if changed:
+        place = fold_data.fold_path(run['dataset'], run['fold'])
         raise SystemExit(
-            f'{folder} was trained on other data than data/{dataset}/fold{fold} holds now: '
-            'remove it and train again.')
+            f'{folder} was trained on other data than {place} holds now ({", ".join(changed)} '
+            f'changed): build that again, or remove {folder} and train again.')
+
+
+def read_tested(folder, dataset, fold):
+    """The settings of a run; SystemExit where it is not of this fold as it is now."""
+    run = run_folder.read_settings(folder)
+    if (run['dataset'], run['fold']) != (dataset, fold):
+        raise SystemExit(f'{folder} was trained on other data than '
+                         f'{fold_data.fold_path(dataset, fold)}: remove it and train again.')
+    check_data(folder, run)
     return run
 
 
 @functools.lru_cache(maxsize=None)
-def present(dataset, fold):
-    """What tells one build of a fold from another."""
-    return fold_data.fingerprint(dict(dataset=dataset, fold=fold))['data']
+def present_data(dataset, fold):
+    """What tells one build of a fold from another, as fold_data.fingerprint; read once."""
+    return fold_data.fingerprint(dataset, fold)
 
 
-def load(folder, dataset, fold):
+def load_tested(folder, dataset, fold):
     """The trained network of a tested run; SystemExit where it is damaged or of other data."""
-    run = check(folder, dataset, fold)
+    run = read_tested(folder, dataset, fold)
     net, iteration = network.load(folder)
     if iteration != run['iterations']:
         raise SystemExit(
