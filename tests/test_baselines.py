@@ -155,7 +155,7 @@ def test_a_separable_set_from_the_data_to_the_results(place, monkeypatch, capsys
         assert [(row['subject'], row['sequence'], row['frame'], row['truth'])
                 for row in rows] == expected
         assert all(row['predicted'] == row['truth'] for row in rows)
-    found = predictions.read('runs/demo/results.csv')
+    found = predictions.read_results('runs/demo/results.csv')
     assert sorted(set(found['variant'])) == ['hog', 'lbp'] and len(found['truth']) == 24
     monkeypatch.setattr(sys, 'argv', ['report'])
     report.main()  # takes them too

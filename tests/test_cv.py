@@ -134,7 +134,7 @@ def test_every_fold_of_every_variant_and_seed_lands_in_one_csv(monkeypatch):
                         'anger,happy,surprise')
     assert lines[1] == 'cnn,0,1,2,S0e,001,0,anger,anger,0.7,0.15,0.15' and len(lines) == 1 + 12 * 4
     assert lines[-1] == 's1r1,2,7,2,S2e,001,3,anger,anger,0.7,0.15,0.15'
-    found = predictions.read(CSV)
+    found = predictions.read_results(CSV)
     assert sorted(set(zip(found['variant'], found['fold'], found['seed']))) == asked
 
 
@@ -256,7 +256,7 @@ def test_with_the_real_training_and_test(capsys):
     assert [row[:9] for row in written] == [row[:9] for row in expected] and len(written) == 8
     assert [list(map(float, row[9:]))
             for row in written] == [list(map(float, row[9:])) for row in expected]
-    found = predictions.read(CSV)
+    found = predictions.read_results(CSV)
     for fold in 0, 2:
         right = (found['truth'] == found['predicted'])[found['fold'] == fold]
         assert right.mean() == json.loads((folder(fold) / 'result.json').read_text())['accuracy']

@@ -51,7 +51,7 @@ def test_frames_none_needs_two_frames(raw):
 
 
 def test_position_where_the_depth_is_not_known(raw):
-    rows, crops, known = figure4_depth.read('ckplus7', str(raw), {'S005'})
+    rows, crops, known = figure4_depth.read_frames('ckplus7', str(raw), {'S005'})
     assert not known and {row['subject'] for row in rows} == {'S005'}
     assert [row['depth'] for row in rows] == [1 / 4, 2 / 4, 3 / 4, 1, 1 / 2, 1]
     assert crops.shape == (6, 66, 66) and crops.dtype == np.uint8
@@ -62,7 +62,7 @@ def test_depth_is_looked_up_frame_by_frame(raw):
     table.update({('S005', '002', n): n / 7 for n in range(1, 4)})
     write_depths(raw, reversed(
         [(*key[:2], f'{key[2]:08d}', value) for key, value in table.items()]))
-    rows, _, known = figure4_depth.read('demo', str(raw), {'S005'})
+    rows, _, known = figure4_depth.read_frames('demo', str(raw), {'S005'})
     assert known and len(rows) == 6
     for row in rows:
         assert row['depth'] == table[row['subject'], row['sequence'], row['frame']]
@@ -70,7 +70,7 @@ def test_depth_is_looked_up_frame_by_frame(raw):
 
 def test_a_neutral_face_is_no_query(raw):
     assert any(row['expression'] == 'neutral' for row in ckplus.read(str(raw), EIGHT, None)[0])
-    rows, _, _ = figure4_depth.read('ckplus8', str(raw), {'S005', 'S012'})
+    rows, _, _ = figure4_depth.read_frames('ckplus8', str(raw), {'S005', 'S012'})
     assert [row['depth']
             for row in rows] == [1 / 4, 2 / 4, 3 / 4, 1, 1 / 2, 1, 1 / 4, 2 / 4, 3 / 4, 1]
 
@@ -80,7 +80,7 @@ def test_crops_are_those_that_the_networks_are_tested_on(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'data').mkdir()
     build.build('data/ckplus7', 'ckplus7', raw)
-    rows, crops, _ = figure4_depth.read('ckplus7', raw, {'S005'})
+    rows, crops, _ = figure4_depth.read_frames('ckplus7', raw, {'S005'})
     own = {(row['subject'], row['sequence'], str(row['frame'])): crop
            for row, crop in zip(rows, crops)}
     tested = 0
@@ -101,7 +101,7 @@ def test_points_are_detected_where_the_loader_has_none(raw, monkeypatch):
         return {path: points[path] for path in paths[1:]}, {paths[0]: 'no face found'}, 0
 
     monkeypatch.setattr(figure4_depth.detect, 'points_of', points_of)
-    found, crops, _ = figure4_depth.read('bare', str(raw), {'S012'})
+    found, crops, _ = figure4_depth.read_frames('bare', str(raw), {'S012'})
     assert asked['cache'] == 'data/bare.points.csv' and asked['raw'] == str(raw)
     assert asked['paths'] == sorted(row['path'] for row in rows if row['subject'] == 'S012')
     # the place of the frame left out is kept
@@ -113,20 +113,20 @@ def test_points_are_detected_where_the_loader_has_none(raw, monkeypatch):
 def test_no_folder_of_frames_is_said(tmp_path):
     with pytest.raises(ValueError,
                        match='needs the frames of mine, and .*none is not there: give RAW='):
-        figure4_depth.read('mine', str(tmp_path / 'none'), {'S012'})
+        figure4_depth.read_frames('mine', str(tmp_path / 'none'), {'S012'})
 
 
 def test_what_cannot_be_used_is_said(raw, capsys):
     (raw / 'cohn-kanade-images/S012/001/S012_001_00000003.png').write_bytes(b'no picture')
-    rows, _, _ = figure4_depth.read('ckplus7', str(raw), {'S012'})
+    rows, _, _ = figure4_depth.read_frames('ckplus7', str(raw), {'S012'})
     assert [row['frame'] for row in rows] == [2, 4, 5]
     assert '1 of 4 frames cannot be read' in capsys.readouterr().out
     with pytest.raises(ValueError, match='no sequences'):
-        figure4_depth.read('ckplus7', str(raw), {'S999'})
+        figure4_depth.read_frames('ckplus7', str(raw), {'S999'})
     for path in (raw / 'cohn-kanade-images/S012/001').glob('*.png'):
         path.write_bytes(b'no picture')
     with pytest.raises(ValueError, match='no frame is left'):
-        figure4_depth.read('ckplus7', str(raw), {'S012'})
+        figure4_depth.read_frames('ckplus7', str(raw), {'S012'})
 
 
 @pytest.mark.parametrize('rows, sentence', [
@@ -139,7 +139,7 @@ def test_what_cannot_be_used_is_said(raw, capsys):
 def test_a_bad_depth_csv(raw, rows, sentence):
     write_depths(raw, rows)
     with pytest.raises(SystemExit, match=sentence) as error:
-        figure4_depth.read('demo', str(raw), {'S005'})
+        figure4_depth.read_frames('demo', str(raw), {'S005'})
     assert '\n' not in str(error.value)
 
 

@@ -212,7 +212,7 @@ def test_every_figure_of_a_cnn_and_a_gcnet(place, monkeypatch, capsys):
     # the last three frames were tested as well, one by one
     for variant in ('cnn', 's1r1'):
         folder = run_folder.folder_of('demo', variant, 0, 1)
-        rows = plots.table(folder / 'predictions.csv')
+        rows = plots.read_csv(folder / 'predictions.csv')
         assert len({row['predicted'] for row in rows}) > 1
         for frame, depth_to in (('3', '0.5'), ('4', '0.8'), ('5', '1')):
             missed = [row['truth'] != row['predicted'] for row in rows if row['frame'] == frame]

@@ -30,10 +30,10 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for fold, images in IMAGES.items():
         Path(f'data/demo/fold{fold}').mkdir(parents=True)
-        lines = [
-            f'{i}_{image.replace(",", "_")},{image.rsplit(",", 1)[0]},0,{image.rsplit(",", 1)[1]},x.png'
-            for i, image in enumerate(images)
-        ]
+        lines = []
+        for i, image in enumerate(images):
+            names, expression = image.rsplit(',', 1)
+            lines.append(f'{i}_{image.replace(",", "_")},{names},0,{expression},x.png')
         write(f'data/demo/fold{fold}/test.csv', 'key,subject,sequence,frame,label,expression,path',
               *lines)
     write('data/demo/classes.txt', 'anger', 'happy')
@@ -71,7 +71,7 @@ def test_collected_rows_are_those_of_the_runs():
 
 def test_read_gives_arrays():
     write(CSV, HEADER, *ROWS)
-    found = predictions.read(CSV)
+    found = predictions.read_results(CSV)
     assert found['classes'] == ['anger', 'happy']
     assert found['scores'].tolist() == [[.25, .75], [.6, .4], [.5, .5], [.9, .1]]
     assert found['variant'].tolist() == ['cnn', 'cnn', 'cnn', 's1r1']
@@ -151,23 +151,52 @@ def test_refusals(line, old, new, said):
     assert old in lines[line - 1]
     lines[line - 1] = lines[line - 1].replace(old, new, 1)
     write(CSV, *(text for text in lines if text))
-    sentence = refusal(predictions.read, CSV)
+    sentence = refusal(predictions.read_results, CSV)
     assert said in sentence and sentence.startswith('runs/demo/results.csv')
 
 
+def test_names_that_a_spreadsheet_would_run_and_those_of_columns_are_read_back_exactly():
+    """A class named as a column, one that begins as a formula does, and a person with both."""
+    texts = [Path('data/demo/classes.txt'), *Path('.').glob('**/run.json')]
+    for path in [*texts, *Path('.').glob('**/*.csv')]:
+        text = path.read_text().replace('anger', '=1+1')
+        if path.name == 'predictions.csv':
+            text = text.replace('=1+1', "'=1+1").replace('S04', "'@S04")
+        text = text.replace('happy' if path in texts else ',happy',
+                            'truth' if path in texts else ',truth')
+        path.write_text(text.replace('S04', '@S04').replace("'@@", "'@"))
+    assert predictions.collect('demo') == []
+    found = predictions.read_results(CSV)
+    assert found['classes'] == ['=1+1', 'truth']
+    assert found['truth'].tolist() == ['truth', 'truth', '=1+1', '=1+1']
+    assert found['predicted'].tolist() == ['truth', '=1+1', '=1+1', '=1+1']
+    assert found['scores'].tolist() == [[.25, .75], [.6, .4], [.5, .5], [.9, .1]]
+    assert found['subject'].tolist()[-1] == '@S04'
+    lines = CSV.read_text().splitlines()
+    assert lines[0].endswith("predicted,'=1+1,truth") and "'@S04,001,9,'=1+1,'=1+1" in lines[-1]
+
+
+def test_a_run_of_data_that_is_gone_is_left_out_and_said():
+    path = run_folder.folder_of('demo', 's1r1', 3, 2) / 'run.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'data': 'of before'}))
+    sentence, = predictions.collect('demo')
+    assert 'Left out of runs/demo/results.csv.' in sentence
+    assert CSV.read_text().splitlines() == [HEADER, *ROWS[:3]]
+
+
 def test_without_results():
-    assert 'results.csv is missing' in refusal(predictions.read, CSV)
+    assert 'results.csv is missing' in refusal(predictions.read_results, CSV)
     write(CSV, HEADER)
-    assert 'holds no prediction' in refusal(predictions.read, CSV)
+    assert 'holds no prediction' in refusal(predictions.read_results, CSV)
     CSV.write_bytes(b'\xff\xfe\x00')
-    assert 'cannot be read' in refusal(predictions.read, CSV)
+    assert 'cannot be read' in refusal(predictions.read_results, CSV)
     assert predictions.collect('other') == [] and not Path('runs/other/results.csv').exists()
 
 
 def test_results_can_be_read_where_the_data_set_is_not():
     write(CSV, HEADER, *ROWS)
     Path('data').rename('elsewhere')
-    found = predictions.read(CSV)
+    found = predictions.read_results(CSV)
     assert found['classes'] == ['anger', 'happy'] and len(found['truth']) == 4
     CSV.unlink()
     assert predictions.collect('demo') == [] and CSV.read_text().splitlines() == [HEADER, *ROWS]

@@ -241,4 +241,4 @@ def test_what_is_not_finite_and_what_has_no_reference_is_refused(place, monkeypa
     for part in ('train', 'test'):
         pair_lmdb.write(f'data/demo/fold0/{part}', rows, CLASSES, place.__getitem__)
     with pytest.raises(SystemExit, match='fold0/test_lmdb has no sample with a reference'):
-        references.read('demo', 0)
+        references.read_samples('demo', 0)

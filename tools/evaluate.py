@@ -8,6 +8,7 @@ import json
 import numpy as np
 from sklearn import metrics
 
+from data_prep import spreadsheet
 from prototxt import net
 from tools.core import arguments, files, fold_data, network, plots, run_folder, tested_run
 
@@ -61,12 +62,12 @@ def predictions(rows, probabilities, classes):
     class."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator='\n')
-    table.writerow(['subject', 'sequence', 'frame', 'truth', 'predicted', *classes])
+    table.writerow(['subject', 'sequence', 'frame', 'truth', 'predicted',
+                    *map(spreadsheet.quote, classes)])
     for row, p in zip(rows, probabilities):
-        table.writerow([
-            row['subject'], row['sequence'], row['frame'], row['expression'], classes[p.argmax()],
-            *(f'{value:.6f}' for value in p)
-        ])
+        names = (row['subject'], row['sequence'], row['frame'], row['expression'],
+                 classes[p.argmax()])
+        table.writerow([*map(spreadsheet.quote, names), *(f'{value:.6f}' for value in p)])
     return text.getvalue()
 
 

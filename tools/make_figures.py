@@ -158,9 +158,9 @@ def draw_depth(path, dataset, raw, tested, folds, classes):
     if partly:
         print(f'Not in {path.name}, since not trained on each of its folds: {", ".join(partly)}.')
     fold_of = {row['subject']: fold for fold in folds
-               for row in plots.table(Path('data', dataset, f'fold{fold}', 'test.csv'))}
+               for row in plots.read_csv(Path('data', dataset, f'fold{fold}', 'test.csv'))}
     try:
-        rows, crops, known = figure4_depth.read(dataset, raw, fold_of)
+        rows, crops, known = figure4_depth.read_frames(dataset, raw, fold_of)
     except ValueError as error:
         return str(error)
     missed = {variant: np.zeros(len(rows), bool) for variant in variants}

@@ -5,19 +5,20 @@ data set.
 
 writes runs/<dataset>/references.md, to read as it is, and references.csv, the same values
 unrounded, a row a variant: shares and probabilities in [0, 1], and after each value, in _low and
-_high, its 95 % bootstrap interval over people; empty where there is none. The values:
+_high, its 95 % bootstrap interval over folds and people; empty where there is none. The values:
 
-    distance_generated      mean ||X̂r - Xr||, L2 over 64 x 64 pixels in [0, 1] distance_query
-    mean ||X - Xr|| generated_nearer        share of samples whose X̂r is nearer to Xr than X is
+    distance_generated      mean ||X̂r - Xr||, L2 over 64 x 64 pixels in [0, 1]
+    distance_query          mean ||X - Xr||
+    generated_nearer        share of samples whose X̂r is nearer to Xr than X is
     neutral_generated       mean probability of neutral that the network itself gives with X̂r as
-    its query,
-                            over samples that are not neutral; empty where the set has no such class
-    neutral_query           the same with X neutral_reference       the same with Xr
+                            its query, over samples that are not neutral; empty where the set has
+                            no such class
+    neutral_query           the same with X
+    neutral_reference       the same with Xr
     same_person_generated   share of samples whose X̂r has as nearest neighbour, L2 on pixels, one
-    of the same
-                            person, among all different Xr of all people of the fold, in training or
-                            not. Any of the person's own is right, that of the sample's own sequence
-                            too
+                            of the same person, among all different Xr of all people of the fold,
+                            in training or not. Any of the person's own is right, that of the
+                            sample's own sequence too
     same_person_query       the same for X
     same_person_chance      the same for a neighbour drawn at random
 
@@ -38,8 +39,10 @@ from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
 from prototxt.net import GCNETS
-from tools import tables
-from tools.core import files, fold_data, network, predictions, tested_run
+from tools.core import files, fold_data, intervals, network, predictions, tested_run
+from tools.core.intervals import listed
+from tools.core.markdown import Table, escape, markdown
+from tools.core.titles import title
 
 NEUTRAL = 'neutral'  # the class
 MEASURES = ('distance_generated', 'distance_query', 'generated_nearer',
@@ -61,9 +64,9 @@ def comparable(queries, references):
 def gallery(references, subjects):
     """(faces M x pixels, people M): the different references of each person, without those that are
     all 0."""
-    found = {(subject, face.tobytes()): face.ravel()
+    faces = {(subject, face.tobytes()): face.ravel()
              for face, subject in zip(references, subjects) if face.any()}
-    return np.array(list(found.values())), np.array([subject for subject, _ in found])
+    return np.array(list(faces.values())), np.array([subject for subject, _ in faces])
 
 
 def distance(pictures, references):
@@ -85,7 +88,7 @@ def chance(subjects, people):
     return np.array([share[subject] for subject in subjects])
 
 
-def read(dataset, fold):
+def read_samples(dataset, fold):
     """The Samples of a test fold, with the true references of all people; SystemExit where there
     are none."""
     rows, queries, references, labels = fold_data.read_part(dataset, fold, 'test')
@@ -114,45 +117,50 @@ def measure(net, samples, neutral):
     if not np.isfinite(generated).all():
         raise SystemExit(
             'The network draws pixels that are not finite: train it again with a smaller LR.')
-    found = {name: np.full(len(generated), np.nan) for name in MEASURES}
-    found['distance_generated'] = distance(generated, samples.references)
-    found['distance_query'] = distance(samples.queries, samples.references)
-    found['generated_nearer'] = np.less(found['distance_generated'],
-                                        found['distance_query']).astype(float)
+
+    values = {name: np.full(len(generated), np.nan) for name in MEASURES}
+    of_generated = distance(generated, samples.references)
+    of_query = distance(samples.queries, samples.references)
+    values['distance_generated'], values['distance_query'] = of_generated, of_query
+    values['generated_nearer'] = np.less(of_generated, of_query).astype(float)
+
     if neutral is not None:
         chosen = samples.labels != neutral
-        for name, prob in (('neutral_generated', network.run(net, generated, [])['prob']),
-                           ('neutral_query', outputs['prob']),
-                           ('neutral_reference', network.run(net, samples.references, [])['prob'])):
-            found[name][chosen] = prob[chosen, neutral]
-    for name, pictures in (('same_person_generated', generated), ('same_person_query',
-                                                                  samples.queries)):
-        found[name][:] = same_person(pictures, samples.subjects, samples.faces, samples.people)
-    found['same_person_chance'] = chance(samples.subjects, samples.people)
-    return found
+        probabilities = {
+            'generated': network.run(net, generated, [])['prob'], 'query': outputs['prob'],
+            'reference': network.run(net, samples.references, [])['prob']
+        }
+        for name, shares in probabilities.items():
+            values[f'neutral_{name}'][chosen] = shares[chosen, neutral]
+
+    for name, pictures in (('generated', generated), ('query', samples.queries)):
+        values[f'same_person_{name}'][:] = same_person(pictures, samples.subjects, samples.faces,
+                                                       samples.people)
+    values['same_person_chance'] = chance(samples.subjects, samples.people)
+    return values
 
 
-def tested(dataset):
+def find_tested(dataset):
     """[(folder, run.json)] of the tested GCNets, by fold: its samples are read once."""
     folders = [folder for variant in GCNETS
                for folder in sorted(Path('runs', dataset, variant).glob('fold*_seed*'))]
-    complete = [(folder, predictions.complete(folder)) for folder in folders]
-    return sorted(((folder, run) for folder, run in complete if run),
-                  key=lambda pair: pair[1]['fold'])
+    settings = [predictions.complete(folder) for folder in folders]
+    tested = [(folder, run) for folder, run in zip(folders, settings) if run]
+    return sorted(tested, key=lambda pair: pair[1]['fold'])
 
 
-def collect(dataset, found):
-    """({variant: rows}, sentences) of what `tested` found: rows as in tools/tables, with MEASURES
-    as values.
+def collect(dataset, tested):
+    """({variant: rows}, sentences) of what find_tested gives: rows as in tools/core/intervals.py,
+    with MEASURES as values.
 
     There is a sentence for each run that is left out, because it is damaged or not of the data as
     built here.
     """
     classes = predictions.classes_of(dataset) or []
     neutral = classes.index(NEUTRAL) if NEUTRAL in classes else None
-    read_fold = functools.lru_cache(maxsize=1)(functools.partial(read, dataset))
+    read_fold = functools.lru_cache(maxsize=1)(functools.partial(read_samples, dataset))
     parts, left_out = collections.defaultdict(list), []
-    for folder, run in tqdm(found, 'references', unit='net', ascii=True):
+    for folder, run in tqdm(tested, 'references', unit='net', ascii=True):
         try:
             net = tested_run.load_tested(folder, dataset, run['fold'])
             samples = read_fold(run['fold'])
@@ -160,35 +168,37 @@ def collect(dataset, found):
         except SystemExit as error:
             left_out.append(f'{error} {folder} is left out of the references.')
             continue
-        which = {
-            name: np.full(len(samples.images), run[name])
-            for name in ('fold', 'seed', 'iterations')
-        }
+        which = {name: np.full(len(samples.images), run[name])
+                 for name in ('fold', 'seed', 'iterations')}
         parts[run['variant']].append(
             dict(subject=samples.subjects, image=samples.images, **which, **values))
-    rows = {variant: {name: np.concatenate([part[name] for part in parts[variant]])
-                      for name in parts[variant][0]} for variant in GCNETS if variant in parts}
+
+    rows = {}
+    for variant in GCNETS:  # in the order of the tables
+        if variant in parts:
+            own = parts[variant]
+            rows[variant] = {name: np.concatenate([part[name] for part in own]) for name in own[0]}
     return rows, left_out
 
 
 def estimate(rows, name):
     """{name: mean over the samples that have a value, name_low and name_high: its interval}, None
     without."""
-    found = dict.fromkeys([name, f'{name}_low', f'{name}_high'])
-    own = tables.take(rows, ~np.isnan(rows[name]))
+    line = dict.fromkeys([name, f'{name}_low', f'{name}_high'])
+    own = intervals.take(rows, ~np.isnan(rows[name]))
     if len(own[name]):
-        sums, total = tables.by_person({**own, 'value': own[name]})
-        found[name] = sums.sum() / total.sum()
-        if len(total) > 1:  # of one person there is no spread
-            found[f'{name}_low'], found[f'{name}_high'] = tables.bootstrap(sums, total)
-    return found
+        people = intervals.by_person({**own, 'value': own[name]})
+        line[name] = people.gain.sum() / people.total.sum()
+        if len(people.total) > 1:  # of one person there is no spread
+            line[f'{name}_low'], line[f'{name}_high'] = intervals.bootstrap(people)
+    return line
 
 
 def summary(variant, rows):
     """A variant's line of references.csv."""
     line = dict(variant=variant, people=len(set(rows['subject'])), images=len(set(rows['image'])),
-                folds=tables.listed(rows['fold']), seeds=tables.listed(rows['seed']),
-                iterations=tables.listed(rows['iterations']))
+                folds=listed(rows['fold']), seeds=listed(rows['seed']),
+                iterations=listed(rows['iterations']))
     for name in MEASURES:
         line.update(estimate(rows, name))
     return line
@@ -205,50 +215,48 @@ def cell(line, name, scale=100, form='.1f'):
 
 def distance_table(lines):
     """How near to the true reference the generated one is, and the query."""
-    shown = ('people', 'images', 'folds', 'seeds', 'iterations')
-    return tables.Table(
-        'Distance from the true reference', [{
-            'variant': tables.title(line['variant']), 'generated': cell(
-                line, 'distance_generated', 1, '.2f'), 'query': cell(
-                    line, 'distance_query', 1, '.2f'), 'generated nearer, %': cell(
-                        line, 'generated_nearer'), **{name: line[name]
-                                                      for name in shown}
-        }
-                                             for line in lines],
-        [
-            'generated, query: L2 distance of the generated reference X̂r, and of the query X, from the true '
-            'reference Xr, over 64 x 64 pixels in [0, 1], mean.',
-            'generated nearer: share of the images whose X̂r is nearer to Xr than X is. A network that copies X '
-            'has 0.',
-            f'In brackets, here and below: 95 % percentile interval of {tables.DRAWS:,} bootstrap draws of '
-            f'people with replacement, seed {tables.SEED}.',
-            'people, images: of the test folds, without the images that have no reference or are it themselves. '
-            'Of several seeds an image counts by its mean. Nobody is in training and test of a fold.'
-        ])
+    rows = [{
+        'variant': title(line['variant']), 'generated': cell(line, 'distance_generated', 1, '.2f'),
+        'query': cell(line, 'distance_query', 1, '.2f'),
+        'generated nearer, %': cell(line, 'generated_nearer'),
+        **{name: line[name] for name in ('people', 'images', 'folds', 'seeds', 'iterations')}
+    } for line in lines]
+    return Table('Distance from the true reference', rows, [
+        'generated, query: L2 distance of the generated reference X̂r, and of the query X, from the '
+        'true reference Xr, over 64 x 64 pixels in [0, 1], mean.',
+        'generated nearer: share of the images whose X̂r is nearer to Xr than X is. A network that '
+        'copies X has 0.',
+        'In brackets, here and below: 95 % percentile interval of '
+        f'{intervals.DRAWS:,} bootstrap draws, seed {intervals.SEED}, of the test folds and of the '
+        'people within each, with replacement; of one fold, of its people alone.',
+        'people, images: of the test folds, without the images that have no reference or are it '
+        'themselves. Of several seeds an image counts by its mean. Nobody is in training and test '
+        'of a fold.'])
 
 
 def neutral_table(lines):
     """What the classifier says of generated reference, query and true reference."""
-    return tables.Table('Probability of neutral, %', [{
-        'variant': tables.title(line['variant']), 'generated': cell(line, 'neutral_generated'),
+    rows = [{
+        'variant': title(line['variant']), 'generated': cell(line, 'neutral_generated'),
         'query': cell(line, 'neutral_query'), 'true': cell(line, 'neutral_reference')
-    } for line in lines], [
-        'What the network itself says with X̂r (generated), X (query) or Xr (true) as its query, mean over '
-        'the images that are not neutral.'
-    ])
+    } for line in lines]
+    return Table('Probability of neutral, %', rows, [
+        'What the network itself says with X̂r (generated), X (query) or Xr (true) as its query, '
+        'mean over the images that are not neutral.'])
 
 
 def identity_table(lines):
     """Whose true reference is the nearest."""
-    return tables.Table('The nearest true reference is the same person\'s, %', [{
-        'variant': tables.title(
-            line['variant']), 'generated': cell(line, 'same_person_generated'), 'query': cell(
-                line, 'same_person_query'), 'chance': f'{100 * line["same_person_chance"]:.1f}'
-    } for line in lines], [
-        'generated, query: share of the images of which X̂r, or X, is nearest (L2 on pixels) to an Xr of the '
-        'same person, among those of all training and test people. A mean face fails here.',
-        'chance: that share for an Xr drawn at random.'
-    ])
+    rows = [{
+        'variant': title(line['variant']), 'generated': cell(line, 'same_person_generated'),
+        'query': cell(line, 'same_person_query'),
+        'chance': f'{100 * line["same_person_chance"]:.1f}'
+    } for line in lines]
+    return Table('The nearest true reference is the same person\'s, %', rows, [
+        'generated, query: share of the images of which X̂r, or X, is nearest (L2 on pixels) to an '
+        'Xr of the same person, among those of all training and test people. A mean face fails '
+        'here.',
+        'chance: that share for an Xr drawn at random.'])
 
 
 def as_csv(lines):
@@ -260,14 +268,14 @@ def as_csv(lines):
     return text.getvalue()
 
 
-def make(dataset):
+def write_references(dataset):
     """Writes references.csv and references.md of a data set and prints the latter, or why there are
     none."""
-    found = tested(dataset)
-    if not found:
+    tested = find_tested(dataset)
+    if not tested:
         print(f'No references: runs/{dataset} has no tested GCNet.')
         return
-    rows, left_out = collect(dataset, found)
+    rows, left_out = collect(dataset, tested)
     for sentence in left_out:
         print(sentence, file=sys.stderr)
     if not rows:
@@ -277,9 +285,10 @@ def make(dataset):
     shown = [distance_table(lines), identity_table(lines)]
     if any(line['neutral_generated'] is not None for line in lines):
         shown.insert(1, neutral_table(lines))
-    made = f'Made by `python3 -m tools.references --dataset {dataset}` from the networks in runs/{dataset}.'
-    text = '\n'.join(
-        [f'# Generated references on {dataset}', '', made, '', *map(tables.markdown, shown)])
+    made = (f'Made by `python3 -m tools.references --dataset {dataset}` from the networks in '
+            f'runs/{dataset}.')
+    text = '\n'.join([f'# Generated references on {escape(dataset)}', '', made, '',
+                      *map(markdown, shown)])
     folder = Path('runs', dataset)
     files.write(folder / 'references.csv', as_csv(lines))
     files.write(folder / 'references.md', text)
@@ -293,7 +302,7 @@ def main():
     parser.add_argument('--dataset', default='demo', help='what was tested (default: demo)')
     dataset = parser.parse_args().dataset
     try:
-        make(dataset)
+        write_references(dataset)
     except OSError as error:
         raise SystemExit(f'The references cannot be written: {error}.') from None
     except KeyboardInterrupt:

@@ -100,7 +100,7 @@ def read_metrics(path):
     """
     metrics = {}
     try:
-        for row in table(path):
+        for row in read_csv(path):
             iteration = int(row.pop('iteration'))
             for column, value in row.items():
                 if value:
@@ -110,7 +110,7 @@ def read_metrics(path):
     return {column: tuple(np.transpose(pairs)) for column, pairs in metrics.items()}
 
 
-def table(path):
+def read_csv(path):
     """The rows of a CSV file as dicts; SystemExit where it cannot be read."""
     try:
         with open(path, newline='', encoding='utf-8') as file:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.core import files, run_folder
+from data_prep import spreadsheet
+from tools.core import files, run_folder, tested_run
 
 RUN = ['variant', 'fold', 'seed', 'iterations']
 IMAGE = ['subject', 'sequence', 'frame', 'truth']
@@ -28,9 +29,9 @@ WHOLE = ('fold', 'seed', 'iterations')  # columns of whole numbers
 def collect(dataset):
     """Writes runs/<dataset>/results.csv from the folders of all complete runs, if there is any.
 
-    Gives back a sentence for each run left out, because its predictions are damaged or not of the
-    data as built here. Several processes may collect at once: each writes all that is there, one
-    after the other.
+    Gives back a sentence for each run left out, because its predictions are damaged or it is not of
+    the data as built here. Several processes may collect at once: each writes all that is there,
+    one after the other.
     """
     path = Path('runs', dataset, 'results.csv')
     lines, left_out = [], []
@@ -44,20 +45,33 @@ def collect(dataset):
                 if run is None:
                     continue
                 try:
-                    found = read_predictions(folder / 'predictions.csv', run, classes
-                                             or run['classes'])
+                    if classes:  # the data set is built here
+                        check_data(folder, run)
+                    rows = read_predictions(folder / 'predictions.csv', run,
+                                            classes or run['classes'])
                 except SystemExit as error:
                     left_out.append(f'{error} Left out of {path}.')
                     continue
                 classes = classes or run['classes']
-                lines += [[*(run[name] for name in RUN), *row.values()] for row in found]
+                for row in rows:
+                    scores = row.pop('scores')
+                    lines.append([*(run[name] for name in RUN), *row.values(), *scores])
             if lines:
                 text = io.StringIO()
-                csv.writer(text, lineterminator='\n').writerows([[*COLUMNS, *classes], *lines])
+                writer = csv.writer(text, lineterminator='\n')
+                writer.writerows(map(spreadsheet.quote, line)
+                                 for line in ([*COLUMNS, *classes], *lines))
                 files.write(path, text.getvalue())
     except OSError as error:
         raise SystemExit(f'{path} cannot be written: {error}.') from None
     return left_out
+
+
+def check_data(folder, run):
+    """SystemExit where the settings of a run say what data it was trained on, and that is not what
+    data/<dataset> holds now."""
+    if 'data' in run:
+        tested_run.check_data(folder, run)
 
 
 def complete(folder):
@@ -67,8 +81,8 @@ def complete(folder):
         result = json.loads((folder / 'result.json').read_text(encoding='utf-8'))
         named = (run[name] for name in ('dataset', 'variant', 'fold', 'seed'))
         place = run_folder.folder_of(*named)
-        tested = result['iterations'] == run['iterations'] and (folder /
-                                                                'predictions.csv').is_file()
+        tested = result['iterations'] == run['iterations']
+        tested = tested and (folder / 'predictions.csv').is_file()
         if tested and place == folder:  # it may be a copy of another folder
             return run
     except (SystemExit, OSError, ValueError, KeyError, TypeError):
@@ -76,7 +90,7 @@ def complete(folder):
     return None
 
 
-def read(path):
+def read_results(path):
     """The results of a data set as a dict of arrays with an entry a row, checked.
 
     variant, subject, sequence, frame, truth, predicted: str; fold, seed, iterations: int; scores:
@@ -89,16 +103,15 @@ def read(path):
     classes = classes_of(dataset)
     columns = collections.defaultdict(list)
     images_of = collections.defaultdict(list)
-    for where, row in table(path, COLUMNS, classes):
-        classes = classes or list(row)[len(COLUMNS):]
+    for where, named, row in read_rows(path, COLUMNS, classes):
+        classes = named
         for name in WHOLE:
-            row[name] = whole(where, name, row[name])
-        check(where, row, classes)
+            row[name] = whole_number(where, name, row[name])
+        check_scores(where, row, classes)
         key = tuple(row[name] for name in RUN)
-        images_of[key].append((where, image(row)))
-        for name in COLUMNS:
-            columns[name].append(row[name])
-        columns['scores'].append([row[name] for name in classes])
+        images_of[key].append((where, image_of(row)))
+        for name, value in row.items():
+            columns[name].append(value)
     if not columns:
         raise SystemExit(f'{path} holds no prediction: train and test some runs first (`make cv`).')
     for (variant, fold, seed, _), images in images_of.items():
@@ -107,34 +120,43 @@ def read(path):
 
 
 def read_predictions(path, run, classes):
-    """The rows of a run's predictions.csv as dicts, scores as float; SystemExit unless all are
-    good."""
+    """The rows of a run's predictions.csv as dicts of IMAGE, predicted, and scores, a float a
+    class; SystemExit unless all are good."""
     rows, images = [], []
-    for where, row in table(path, [*IMAGE, 'predicted'], classes):
-        check(where, row, classes)
+    for where, named, row in read_rows(path, [*IMAGE, 'predicted'], classes):
+        check_scores(where, row, named)
         rows.append(row)
-        images.append((where, image(row)))
+        images.append((where, image_of(row)))
     check_images(path, run['dataset'], run['fold'], images)
     return rows
 
 
-def table(path, columns, classes):
-    """Yields (where, dict) for the rows of a CSV with these columns, then the classes, None for
-    any."""
+def read_rows(path, columns, classes):
+    """Yields (where, classes, dict) for the rows of a CSV with these columns, then a column a
+    class; classes: those that must be there, None for any.
+
+    The dict has the columns, each cell as it was before it was quoted for spreadsheets, and
+    `scores`, the texts of the others.
+    """
     try:
         with open(path, newline='', encoding='utf-8') as file:
-            reader = csv.DictReader(file)
-            header = list(reader.fieldnames or [])
+            reader = csv.reader(file)
+            header = [spreadsheet.unquote(cell) for cell in next(reader, [])]
             expected = [*columns, *(header[len(columns):] if classes is None else classes)]
             if header != expected:
                 raise SystemExit(
                     f'{path}, line 1: the columns are {",".join(header)[:200] or "missing"}, '
                     f'expected are {",".join(expected)}: is it of another data set?')
             for row in reader:
-                if None in row or None in row.values():
+                if not row:  # an empty line
+                    continue
+                if len(row) != len(header):
                     raise SystemExit(
                         f'{path}, line {reader.line_num}: {len(header)} values are expected.')
-                yield f'{path}, line {reader.line_num}', row
+                cells = [spreadsheet.unquote(cell) for cell in row]
+                # by place, since a class may have the name of a column
+                yield (f'{path}, line {reader.line_num}', header[len(columns):],
+                       {**dict(zip(columns, cells)), 'scores': cells[len(columns):]})
     except FileNotFoundError:
         raise SystemExit(
             f'{path} is missing: train and test some runs first (`make cv`).') from None
@@ -142,31 +164,30 @@ def table(path, columns, classes):
         raise SystemExit(f'{path} cannot be read: {error}.') from None
 
 
-def whole(where, name, text):
+def whole_number(where, name, text):
     """`text` as a whole number; SystemExit, saying where, for any other."""
     if not text.isdecimal():
         raise SystemExit(f'{where}: {name} must be a whole number, not {text!r}.')
     return int(text)
 
 
-def check(where, row, classes):
+def check_scores(where, row, classes):
     """Makes the scores of a row float; SystemExit, saying where, if they or its classes are no
     good."""
     for name in ('truth', 'predicted'):
         if row[name] not in classes:
             raise SystemExit(f'{where}: {name} {row[name]!r} is none of {", ".join(classes)}.')
     try:
-        row.update({name: float(row[name]) for name in classes})
+        row['scores'] = [float(text) for text in row['scores']]
     except ValueError as error:
         raise SystemExit(f'{where}: a score is no number ({error}).') from None
-    scores = [row[name] for name in classes]
-    if not np.isfinite(scores).all() or row[row['predicted']] < max(scores):
-        raise SystemExit(
-            f'{where}: {row["predicted"]} was predicted, its score {row[row["predicted"]]} '
-            'is not the highest, or one of them is not finite.')
+    own = row['scores'][classes.index(row['predicted'])]
+    if not np.isfinite(row['scores']).all() or own < max(row['scores']):
+        raise SystemExit(f'{where}: {row["predicted"]} was predicted, its score {own} '
+                         'is not the highest, or one of them is not finite.')
 
 
-def image(row):
+def image_of(row):
     return tuple(row[name] for name in IMAGE)
 
 
@@ -189,11 +210,11 @@ def check_images(run, dataset, fold, images):
         raise SystemExit(
             f'{run} has the test images of {path}, which cannot be read ({error}).') from None
     missing = expected.copy()
-    for where, found in images:
-        if not missing[found]:
-            wrong = 'is there twice' if found in expected else f'is not in {path}'
-            raise SystemExit(f'{where}: image {" ".join(found)} {wrong}: {again}.')
-        missing[found] -= 1
+    for where, image in images:
+        if not missing[image]:
+            wrong = 'is there twice' if image in expected else f'is not in {path}'
+            raise SystemExit(f'{where}: image {" ".join(image)} {wrong}: {again}.')
+        missing[image] -= 1
     if sum(missing.values()):
         raise SystemExit(
             f'{run} lacks {sum(missing.values())} of the {sum(expected.values())} images '
@@ -214,9 +235,9 @@ def main():
     dataset = parser.parse_args().dataset
     for sentence in collect(dataset):
         print(sentence, file=sys.stderr)
-    found = read(Path('runs', dataset, 'results.csv'))
-    n = len(set(zip(*(found[name].tolist() for name in RUN))))
-    print(f'runs/{dataset}/results.csv: {len(found["truth"])} predictions of {n} runs')
+    results = read_results(Path('runs', dataset, 'results.csv'))
+    n = len(set(zip(*(results[name].tolist() for name in RUN))))
+    print(f'runs/{dataset}/results.csv: {len(results["truth"])} predictions of {n} runs')
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ RESAMPLES = 2000
 COLUMNS = ['variant', 'depth_above', 'depth_to', 'frames', 'people', 'error', 'low', 'high']
 
 
-def read(dataset, raw, subjects):
+def read_frames(dataset, raw, subjects):
     """Every frame after the first, up to the peak, of some people's labelled sequences in the
     folder raw.
 
@@ -82,7 +82,7 @@ def read_depths(path):
     """{(subject, sequence, frame): depth} of a depth.csv; SystemExit, with the line, for a bad
     row."""
     depths = {}
-    for line, row in enumerate(plots.table(path), 2):
+    for line, row in enumerate(plots.read_csv(path), 2):
         try:
             depth = float(row['depth'])
             if not 0 <= depth <= 1:

@@ -1,0 +1,13 @@
+"""What a variant is called where people read it."""
+from prototxt.net import GCNETS
+
+# in the order of the tables
+TITLES = {
+    'hog': 'HOG + linear SVM', 'lbp': 'LBP + linear SVM', 'cnn': 'CNN',
+    'metric': 'metric-learning CNN', **{name: f'GCNet {name.upper()}' for name in GCNETS}
+}
+
+
+def title(variant):
+    """A variant's name as text; one that is not ours keeps its own."""
+    return TITLES.get(variant, variant)
