@@ -137,7 +137,7 @@ def split(rows, classes, raw, folds_file, report):
         return rows, sorted({row['subject']
                              for row in rows},
                             key=folds.ascending), None, folds.split_within_person(rows)
-    fold_of = folds.read(folds_file, subjects) if folds_file else folds.assign(subjects)
+    fold_of = folds.read_folds(folds_file, subjects) if folds_file else folds.assign(subjects)
     return rows, classes, fold_of, folds.split_by_person(rows, fold_of)
 
 
@@ -245,7 +245,7 @@ def write_all(partial, classes, crop_of, fold_of, splits, seed, processes):
     with open(os.path.join(partial, 'classes.txt'), 'w', encoding='utf-8') as file:
         file.writelines(f'{name}\n' for name in classes)
     if fold_of:
-        folds.write(os.path.join(partial, 'folds.csv'), fold_of)
+        folds.write_folds(os.path.join(partial, 'folds.csv'), fold_of)
     parts = []
     for fold, (train, test) in enumerate(splits):
         os.mkdir(os.path.join(partial, f'fold{fold}'))

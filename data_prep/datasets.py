@@ -33,18 +33,18 @@ FOUND = 'the expressions found in the set'
 # then a colon and what is particular: the account counts by those words Pictures are not opened by
 # a loader. It raises SystemExit where raw is not laid out as the set.
 DATASETS = {
-    'affectnet': (EIGHT, affectnet.read),
-    'ckplus7': (SEVEN, ckplus.read),
-    'ckplus8': (EIGHT, ckplus.read),
-    'demo': (SEVEN, ckplus.read),
-    'demo_people': (PEOPLE, people.read),
-    'fer2013': (tuple(sorted((*SIX, 'neutral'))), fer2013.read),
-    'manifest': (FOUND, manifest.read),
-    'mmi': (SIX, mmi.read),
-    'oulu': (SIX, oulu.read),
-    'rafdb': (tuple(sorted((*SIX, 'neutral'))), rafdb.read),
-    'sfew': (tuple(sorted((*SIX, 'neutral'))), sfew.read),
-    'webface': (PEOPLE, webface.read),
+    'affectnet': (EIGHT, affectnet.read_set),
+    'ckplus7': (SEVEN, ckplus.read_set),
+    'ckplus8': (EIGHT, ckplus.read_set),
+    'demo': (SEVEN, ckplus.read_set),
+    'demo_people': (PEOPLE, people.read_set),
+    'fer2013': (tuple(sorted((*SIX, 'neutral'))), fer2013.read_set),
+    'manifest': (FOUND, manifest.read_set),
+    'mmi': (SIX, mmi.read_set),
+    'oulu': (SIX, oulu.read_set),
+    'rafdb': (tuple(sorted((*SIX, 'neutral'))), rafdb.read_set),
+    'sfew': (tuple(sorted((*SIX, 'neutral'))), sfew.read_set),
+    'webface': (PEOPLE, webface.read_set),
 }
 
 

@@ -3,7 +3,10 @@
 set ships its own, or where the people are the classes: then within each of them."""
 import collections
 import csv
+import io
 import re
+
+from data_prep import csv_text, names
 
 FOLDS = 10
 
@@ -11,8 +14,11 @@ FOLDS = 10
 def ascending(subject):
     """Sort key for IDs, so that S2 comes before S10 as well as S002 before S010; no two IDs have
     the same."""
-    parts = re.split('([0-9]+)', subject)
-    return [(int(part), '') if part.isdecimal() else (-1, part) for part in parts if part], subject
+    key = []
+    for part in filter(None, re.split('([0-9]+)', subject)):
+        # Numbers and text are never compared: a text counts as -1, which no number is.
+        key.append((int(part), '') if part.isdecimal() else (-1, part))
+    return key, subject
 
 
 def assign(subjects):
@@ -28,18 +34,36 @@ def assign(subjects):
 def split_by_person(rows, fold_of):
     """[(train, test)] for fold 0..9: a fold tests the rows of its people, and trains on all
     others."""
-    return [([row for row in rows if fold_of[row['subject']] != fold],
-             [row for row in rows if fold_of[row['subject']] == fold]) for fold in range(FOLDS)]
+    splits = []
+    for fold in range(FOLDS):
+        train = [row for row in rows if fold_of[row['subject']] != fold]
+        test = [row for row in rows if fold_of[row['subject']] == fold]
+        splits.append((train, test))
+    return splits
 
 
 def split_as_given(rows):
     """[(train, test)], one only, by each row's own `split`; SystemExit where one of the two is
     empty."""
-    parts = [[row for row in rows if row['split'] == part] for part in ('train', 'test')]
-    for part, own in zip(('train', 'test'), parts):
+    train = [row for row in rows if row['split'] == 'train']
+    test = [row for row in rows if row['split'] == 'test']
+    for part, own in (('train', train), ('test', test)):
         if not own:
             raise SystemExit(f'The split that the set ships leaves no usable image for {part}.')
-    return [tuple(parts)]
+    return [(train, test)]
+
+
+def split_training(train, share):
+    """(train, validation): of the people of a training part, in ascending ID, about `share` (above
+    0, at most 0.5) at even intervals, with all their rows; SystemExit where either has nobody."""
+    people = sorted({row['subject'] for row in train}, key=ascending)
+    chosen = {person for position, person in enumerate(people)
+              if int((position + 1) * share) > int(position * share)}
+    if not chosen:
+        raise SystemExit(f'{share:g} of {len(people)} people of the training part is nobody: a '
+                         'larger VALIDATE is needed.')
+    return ([row for row in train if row['subject'] not in chosen],
+            [row for row in train if row['subject'] in chosen])
 
 
 def split_within_person(rows):
@@ -51,38 +75,44 @@ def split_within_person(rows):
     rows_of = collections.defaultdict(list)
     for row in rows:
         rows_of[row['subject']].append(row)
-    parts = [], []
+
+    train, test = [], []
     for own in rows_of.values():
         for position, row in enumerate(own, 1):
-            parts[position % min(len(own), 10) == 0].append(row)
-    return [parts]
+            tested = position % min(len(own), 10) == 0
+            (test if tested else train).append(row)
+    return [(train, test)]
 
 
-def write(path, folds):
+def write_folds(path, fold_of):
     """Writes {subject: fold} as folds.csv."""
     with open(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(['subject', 'fold'])
-        writer.writerows((subject, folds[subject]) for subject in sorted(folds, key=ascending))
+        writer.writerows((csv_text.guard(subject), fold_of[subject])
+                         for subject in sorted(fold_of, key=ascending))
 
 
-def columns_of(path, names, what):
-    """Yields (line, the text of each named column, None where the row has none) of a CSV that a
+def read_columns(path, columns, what):
+    """Yields (line, the text of each of the columns, None where the row has none) of a CSV that a
     person wrote; SystemExit where it lacks one, or cannot be read as `what`."""
     try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            table = csv.DictReader(file)
-            if not set(names) <= set(table.fieldnames or []):
-                raise SystemExit(
-                    f'{path}, line 1: expected the columns {",".join(names)}, '
-                    f'got {ascii(",".join(table.fieldnames or []))[1:-1][:60] or "nothing"}.')
-            for row in table:
-                yield table.line_num, [row[name] for name in names]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with open(path, 'rb') as file:
+            text = csv_text.decode(file.read())
+        table = csv.DictReader(io.StringIO(text, newline=''))
+        header = table.fieldnames or []
+        if not set(columns) <= set(header):
+            separator = csv_text.tell_separator(text.partition('\n')[0], columns)
+            raise SystemExit(
+                f'{path}, line 1: expected the columns {",".join(columns)}, '
+                f'got {ascii(",".join(header))[1:-1][:60] or "nothing"}{separator}.')
+        for row in table:
+            yield table.line_num, [csv_text.release(row[name]) for name in columns]
+    except (OSError, ValueError, csv.Error) as error:
         raise SystemExit(f'{path} cannot be read as {what}: {error}.') from None
 
 
-def read(path, subjects):
+def read_folds(path, subjects):
     """{subject: fold} of the persons named, from somebody's folds.csv; other persons in it are
     passed over.
 
@@ -90,19 +120,21 @@ def read(path, subjects):
     person.
     """
     folds = {}
-    for line, (subject, fold) in columns_of(path, ['subject', 'fold'], 'folds'):
+    for line, (subject, fold) in read_columns(path, ['subject', 'fold'], 'folds'):
+        where = f'{path}, line {line}'
         if fold not in map(str, range(FOLDS)):
-            raise SystemExit(
-                f'{path}, line {line}: fold {fold!r} of {subject} is not one of 0..{FOLDS - 1}.')
+            raise SystemExit(f'{where}: fold {fold!r} of {subject} is not one of 0..{FOLDS - 1}.')
         if subject in folds:
             raise SystemExit(
-                f'{path}, line {line}: {subject} is there a second time; a person is in one fold only.'
-            )
+                f'{where}: {subject} is there a second time; a person is in one fold only.')
         folds[subject] = int(fold)
+
     missing = sorted(set(subjects) - set(folds), key=ascending)
     if missing:
-        raise SystemExit(f'{path} has no fold for {", ".join(missing[:8])}'
-                         f'{" and %d more" % (len(missing) - 8) if len(missing) > 8 else ""}.')
+        names.check_spellings([*missing, *folds], 'subjects', f'{path} and the set')
+        more = f' and {len(missing) - 8} more' if len(missing) > 8 else ''
+        raise SystemExit(f'{path} has no fold for {", ".join(missing[:8])}{more}.')
+
     folds = {subject: folds[subject] for subject in subjects}
     empty = sorted(set(range(FOLDS)) - set(folds.values()))
     if empty:

@@ -28,7 +28,7 @@ def build_smooth(place, people, classes):
              path=i, reference=i // 2) for i in range(people)
     ]
     for part in 'train', 'test':
-        pair_lmdb.write(str(fold / part), rows, classes, crops.__getitem__)
+        pair_lmdb.write_pairs(str(fold / part), rows, classes, crops.__getitem__)
 
 
 def enter_copy(made, tmp_path, monkeypatch):

@@ -59,7 +59,7 @@ def test_rows_of_both_lists(tmp_path, header, lists, images):
                [row('22/é a.jpg', 1, GOOD),
                 row('22/d.jpg', 10, 'NULL'),
                 row('22/e.jpg', 8, GOOD)], header, lists, images)
-    rows, points, report = affectnet.read(raw, EIGHT, 3)
+    rows, points, report = affectnet.read_set(raw, EIGHT, 3)
     assert report == {
         'unit': 'images', 'found': 6, 'unlabelled': ['22/d.jpg', '22/e.jpg', '1/c.jpg'],
         'left_out': []
@@ -79,7 +79,7 @@ def test_rows_of_both_lists(tmp_path, header, lists, images):
 def test_every_number_of_an_expression(tmp_path):
     raw = make(tmp_path, [row(f'1/{number:02d}.jpg', number, GOOD) for number in range(11)], [],
                header=HEADER + '\n')
-    rows, _, report = affectnet.read(raw, EIGHT)
+    rows, _, report = affectnet.read_set(raw, EIGHT)
     assert [(entry['subject'], entry['expression']) for entry in rows] == [
         ('00', 'neutral'), ('01', 'happy'), ('02', 'sadness'), ('03', 'surprise'), ('04', 'fear'),
         ('05', 'disgust'), ('06', 'anger'), ('07', 'contempt')]
@@ -91,7 +91,7 @@ def test_columns_by_name(tmp_path):
     (tmp_path / LISTS / 'training.csv').write_text(
         f'expression,extra,facial_landmarks,subDirectory_filePath\n6,x,{GOOD},1/b.jpg\n')
     drawn.write(tmp_path / IMAGES / '1' / 'b.jpg', FACE)
-    rows, points, _ = affectnet.read(raw, EIGHT)
+    rows, points, _ = affectnet.read_set(raw, EIGHT)
     assert [(entry['path'], entry['expression'], entry['split']) for entry in rows] == [
         (f'{IMAGES}/1/a.jpg', 'surprise', 'test'), (f'{IMAGES}/1/b.jpg', 'anger', 'train')]
     assert np.abs(points[f'{IMAGES}/1/b.jpg'] - POINTS).max() < 0.01
@@ -134,7 +134,7 @@ def test_a_bad_row_is_left_out_and_the_rest_goes_on(tmp_path, line, name, reason
     drawn.write(tmp_path / 'x.jpg', FACE)
     raw = make(tmp_path, [row('1/before.jpg', 1, GOOD), line, row('1/z.jpg', 5, GOOD)],
                [row('9/held_out.jpg', 4, GOOD)], missing=['1/none.jpg'])
-    rows, _, report = affectnet.read(raw, EIGHT)
+    rows, _, report = affectnet.read_set(raw, EIGHT)
     assert [(entry['subject'], entry['expression'], entry['split']) for entry in rows] == [
         ('before', 'happy', 'train'), ('held_out', 'fear', 'test'), ('z', 'disgust', 'train')]
     assert report['left_out'] == [(name, f'{reason} in training.csv, line 3')
@@ -143,7 +143,7 @@ def test_a_bad_row_is_left_out_and_the_rest_goes_on(tmp_path, line, name, reason
 
 def test_a_class_that_is_not_asked_for(tmp_path):
     raw = make(tmp_path, [row('1/a.jpg', 7, GOOD), row('1/b.jpg', 6, GOOD)], [], HEADER + '\n')
-    rows, _, report = affectnet.read(raw, ('anger', 'happy'))
+    rows, _, report = affectnet.read_set(raw, ('anger', 'happy'))
     assert [entry['subject'] for entry in rows] == ['b']
     assert report['left_out'] == [('1/a.jpg', "label outside the set: '7' in training.csv, line 2")]
 
@@ -167,7 +167,7 @@ def test_a_list_without_its_columns(tmp_path, file, text, sentence):
     else:
         (tmp_path / LISTS / file).write_text(text)
     with pytest.raises(SystemExit, match=sentence) as error:
-        affectnet.read(raw, EIGHT)
+        affectnet.read_set(raw, EIGHT)
     assert str(error.value).endswith('.') and '\n' not in str(error.value)
 
 
@@ -176,4 +176,4 @@ def test_a_folder_that_is_not_affectnet(tmp_path, raw):
     (tmp_path / 'notes').mkdir()
     with pytest.raises(SystemExit,
                        match='holds validation.csv, training.csv and Manually_Annotated_Images'):
-        affectnet.read(str(tmp_path / raw), EIGHT)
+        affectnet.read_set(str(tmp_path / raw), EIGHT)

@@ -43,8 +43,8 @@ def build(people, classes=CLASSES, images=2, seed=0):
     crops = {i: stripes(CLASSES.index(row['expression']), random) for i, row in enumerate(rows)}
     rows = [{**row, 'path': i} for i, row in enumerate(rows)]
     tested = 2 * len(classes) * images
-    pair_lmdb.write(str(fold / 'train'), rows[:-tested], CLASSES, crops.__getitem__)
-    pair_lmdb.write(str(fold / 'test'), rows[-tested:], CLASSES, crops.__getitem__)
+    pair_lmdb.write_pairs(str(fold / 'train'), rows[:-tested], CLASSES, crops.__getitem__)
+    pair_lmdb.write_pairs(str(fold / 'test'), rows[-tested:], CLASSES, crops.__getitem__)
     return fold
 
 

@@ -72,7 +72,7 @@ def place(tmp_path, monkeypatch):
             'subject': f'S{i:03}', 'sequence': '001', 'frame': '0', 'expression': CLASSES[i % 7],
             'path': f'{i}.png', 'reference': '0.png'
         } for i in range(n)]
-        pair_lmdb.write(str(fold / part), rows, CLASSES, crops.get)
+        pair_lmdb.write_pairs(str(fold / part), rows, CLASSES, crops.get)
     return tmp_path
 
 

@@ -178,10 +178,10 @@ def skimage_crop(raw, name):
 
 def test_read_gives_what_the_csv_says(built):
     for path in parts(built):
-        records, rows = list(pair_lmdb.read(path + '_lmdb')), table(path + '.csv')
+        records, rows = list(pair_lmdb.read_pairs(path + '_lmdb')), table(path + '.csv')
         assert [record[0] for record in records] == [row['key'] for row in rows]
         assert [record[3] for record in records] == [int(row['label']) for row in rows]
-        assert pair_lmdb.check(path + '_lmdb') == len(rows)
+        assert pair_lmdb.count_pairs(path + '_lmdb') == len(rows)
         assert all(picture.shape == (66, 66) and picture.dtype == np.uint8 and picture.std() > 1
                    for record in records for picture in record[1:3])
         by_frame = {key.split('_', 1)[1]: query for key, query, _, _ in records}
@@ -245,8 +245,8 @@ def test_many_records_fit(tmp_path):
     crops = {'a': np.full((66, 66), 7, np.uint8), 'b': np.full((66, 66), 9, np.uint8)}
     rows = [{'subject': 'S1', 'sequence': '1', 'frame': frame, 'expression': 'happy',
              'path': 'a', 'reference': 'b'} for frame in range(2500)]
-    pair_lmdb.write(str(tmp_path / 'train'), rows, ['fear', 'happy'], crops.__getitem__)
-    records = list(pair_lmdb.read(str(tmp_path / 'train_lmdb')))
+    pair_lmdb.write_pairs(str(tmp_path / 'train'), rows, ['fear', 'happy'], crops.__getitem__)
+    records = list(pair_lmdb.read_pairs(str(tmp_path / 'train_lmdb')))
     assert [int(key.split('_')[3]) for key, _, _, _ in records] == list(range(2500))
     for _, query, reference, label in records:
         assert (query == 7).all() and (reference == 9).all() and label == 1
@@ -404,14 +404,14 @@ def test_raw_data_is_never_replaced(copy, tmp_path, monkeypatch):
 def test_a_failure_while_writing_keeps_the_earlier_build(raw, tmp_path, monkeypatch):
     final = str(tmp_path / 'demo')
     build.build(final, 'demo', raw)
-    before, write, calls = contents(final), pair_lmdb.write, []
+    before, write, calls = contents(final), pair_lmdb.write_pairs, []
 
     def full_disk(*arguments):
         calls.append(1)
         if len(calls) == 7:
             raise lmdb.DiskError('No space left on device')
         write(*arguments)
-    monkeypatch.setattr(pair_lmdb, 'write', full_disk)
+    monkeypatch.setattr(pair_lmdb, 'write_pairs', full_disk)
     said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--seed', 9,
                    '--workers', 1)
     assert said.endswith('demo was not built: No space left on device.')
@@ -421,7 +421,7 @@ def test_a_failure_while_writing_keeps_the_earlier_build(raw, tmp_path, monkeypa
 def test_killed_at_any_moment(raw, tmp_path, monkeypatch):
     """Killed before each of its changes to the disk in turn: what is there is the old or the new
     build, and whole; between the two renames the next run has to put it back first."""
-    points = ckplus.read(raw, datasets.SEVEN)[1]
+    points = ckplus.read_set(raw, datasets.SEVEN)[1]
     crops = {path: align.crop(pictures.read_grey(raw, path), points[path]) for path in points}
     monkeypatch.setattr(build, 'cropped', lambda *arguments: contextlib.nullcontext(
         (crops.__getitem__, {})))
@@ -466,7 +466,7 @@ def deadly_build(final, raw, moment):
     def remove(path, **options):
         deadly(rmtree)(os.path.join(path, 'fold0'), ignore_errors=True)
         deadly(rmtree)(path, **options)
-    shutil.rmtree, os.rename, pair_lmdb.write = remove, deadly(os.rename), deadly(pair_lmdb.write)
+    shutil.rmtree, os.rename, pair_lmdb.write_pairs = remove, deadly(os.rename), deadly(pair_lmdb.write_pairs)
     build.build(final, 'demo', raw, seed=2)
 
 
@@ -484,7 +484,7 @@ def test_two_builds_at_once(raw, tmp_path):
 
 def test_interrupt(raw, tmp_path, monkeypatch):
     """Ctrl-C ends in a sentence, not in a traceback, and leaves nothing half-written."""
-    monkeypatch.setattr(pair_lmdb, 'write', lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(pair_lmdb, 'write_pairs', lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
     said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--workers',
                    1)
     assert said.startswith('Interrupted: ') and os.listdir(tmp_path) == ['.demo.lock']
@@ -492,7 +492,7 @@ def test_interrupt(raw, tmp_path, monkeypatch):
 
 def test_a_missing_lmdb(tmp_path):
     with pytest.raises(SystemExit, match='demo is missing: run `make data` first'):
-        pair_lmdb.check(str(tmp_path / 'demo'))
+        pair_lmdb.count_pairs(str(tmp_path / 'demo'))
 
 
 def test_a_truncated_lmdb(built, tmp_path):
@@ -506,13 +506,13 @@ def test_a_truncated_lmdb(built, tmp_path):
             len(whole) - 1
     ]:
         (folder / 'data.mdb').write_bytes(whole[:length])
-        for function in (pair_lmdb.check, lambda path: list(pair_lmdb.read(path))):
+        for function in (pair_lmdb.count_pairs, lambda path: list(pair_lmdb.read_pairs(path))):
             code, said = in_a_child(lambda: function(str(folder)))
             assert (code, length, said[:len(str(folder)) + 13]) == (1, length,
                                                                     f'{folder} is damaged (')
             assert said.endswith('): run `make data` again.')
     (folder / 'data.mdb').write_bytes(whole)
-    assert len(list(pair_lmdb.read(str(folder)))) == pair_lmdb.check(str(folder)) == 16
+    assert len(list(pair_lmdb.read_pairs(str(folder)))) == pair_lmdb.count_pairs(str(folder)) == 16
 
 
 @pytest.mark.parametrize('value', [b'', b'\xff\xff\xff', b'\x08\x03'])
@@ -520,4 +520,4 @@ def test_a_record_that_is_no_pair(tmp_path, value):
     with lmdb.open(str(tmp_path / 'test_lmdb')) as env, env.begin(write=True) as txn:
         txn.put(b'00000000_S1_1_1', value)
     with pytest.raises(SystemExit, match='is damaged .*run `make data` again'):
-        list(pair_lmdb.read(str(tmp_path / 'test_lmdb')))
+        list(pair_lmdb.read_pairs(str(tmp_path / 'test_lmdb')))

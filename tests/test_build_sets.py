@@ -44,7 +44,7 @@ def test_a_set_of_any_name(raw, tmp_path, monkeypatch, capsys):
     assert len(table(built / 'folds.csv')) == 12 and (built / 'fold9').is_dir()
     # the reference is the person's neutral picture, cropped by the points in the CSV
     points = {row['path']: row for row in table(tmp_path / 'out' / 'my-set.2.points.csv')}
-    (_, query, reference, label), *_ = pair_lmdb.read(str(built / 'fold2' / 'test_lmdb'))
+    (_, query, reference, label), *_ = pair_lmdb.read_pairs(str(built / 'fold2' / 'test_lmdb'))
     for crop, name in ((query, 'p3/happy.png'), (reference, 'p3/neutral.png')):
         five = np.array([float(value) for value in list(points[name].values())[2:12]]).reshape(5, 2)
         assert np.array_equal(crop, align.crop(pictures.read_grey(str(raw), name), five))
@@ -89,7 +89,7 @@ def test_a_reference_without_a_face_gives_way(raw, tmp_path, monkeypatch, capsys
     reference = {}
     for fold in range(10):
         part = str(tmp_path / 'out' / 'own' / f'fold{fold}' / 'test')
-        for row, (_, query, own, _) in zip(table(f'{part}.csv'), pair_lmdb.read(f'{part}_lmdb')):
+        for row, (_, query, own, _) in zip(table(f'{part}.csv'), pair_lmdb.read_pairs(f'{part}_lmdb')):
             reference[row['path']] = own, query
     assert not reference['p2/happy.png'][0].any()
     assert np.array_equal(reference['p3/happy.png'][0], reference['p3/second.png'][1])

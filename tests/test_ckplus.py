@@ -29,7 +29,7 @@ def edit(raw, part, ending, text):
 
 
 def test_pairs_of_seven_classes(raw):
-    rows, points, report = ckplus.read(str(raw), SEVEN)
+    rows, points, report = ckplus.read_set(str(raw), SEVEN)
     assert names(rows) == [('S005', '001', 9, 'disgust'), ('S005', '001', 10, 'disgust'),
                            ('S005', '001', 11, 'disgust'), ('S010', '006', 2, 'surprise'),
                            ('S010', '006', 3, 'surprise'), ('S010', '006', 4, 'surprise')]
@@ -44,26 +44,26 @@ def test_pairs_of_seven_classes(raw):
 
 
 def test_the_eighth_class_is_the_first_frame_with_itself(raw):
-    rows, _, _ = ckplus.read(str(raw), EIGHT)
+    rows, _, _ = ckplus.read_set(str(raw), EIGHT)
     neutral = [row for row in rows if row['expression'] == 'neutral']
     assert names(neutral) == [('S005', '001', 1, 'neutral'), ('S010', '006', 1, 'neutral')]
     assert all(row['path'] == row['reference'] for row in neutral)
-    assert [row for row in rows if row not in neutral] == ckplus.read(str(raw), SEVEN)[0]
+    assert [row for row in rows if row not in neutral] == ckplus.read_set(str(raw), SEVEN)[0]
 
 
 def test_number_of_frames(raw):
-    rows, _, report = ckplus.read(str(raw), SEVEN, frames=4)
+    rows, _, report = ckplus.read_set(str(raw), SEVEN, frames=4)
     assert [row['frame'] for row in rows] == [8, 9, 10, 11]
     assert report['left_out'] == [('S010/006', 'too few frames: 4, at least 5 needed')]
 
 
 def test_all_frames_but_the_first(raw):
-    rows, _, report = ckplus.read(str(raw), SEVEN, frames=None)
+    rows, _, report = ckplus.read_set(str(raw), SEVEN, frames=None)
     assert [row['frame'] for row in rows] == [*range(2, 12), 2, 3, 4] and report['left_out'] == []
 
 
 def test_points_are_those_of_the_landmark_file(raw):
-    rows, points, _ = ckplus.read(str(raw), SEVEN)
+    rows, points, _ = ckplus.read_set(str(raw), SEVEN)
     for name in (rows[-1]['path'], rows[-1]['reference']):
         number = name[-12:-4]
         with open(raw / 'Landmarks/S010/006' / f'S010_006_{number}_landmarks.txt') as file:
@@ -77,7 +77,7 @@ def test_points_are_those_of_the_landmark_file(raw):
     ['neutral', 'anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']))
 def test_label_numbers(raw, number, name):
     edit(raw, 'Emotion', '_emotion.txt', f'   {number}.0000000e+00\n')
-    rows, _, _ = ckplus.read(str(raw), EIGHT)
+    rows, _, _ = ckplus.read_set(str(raw), EIGHT)
     assert {row['expression']
             for row in rows
             if row['subject'] == 'S005' and row['frame'] > 1} == {name}
@@ -107,7 +107,7 @@ def test_label_numbers(raw, number, name):
 ])
 def test_a_labelled_sequence_that_cannot_be_used_is_named(raw, part, ending, text, reason):
     edit(raw, part, ending, text)
-    rows, points, report = ckplus.read(str(raw), SEVEN)
+    rows, points, report = ckplus.read_set(str(raw), SEVEN)
     (sequence, why), = report['left_out']
     assert sequence == 'S005/001' and reason in why
     assert {row['subject']
@@ -118,31 +118,31 @@ def test_a_labelled_sequence_that_cannot_be_used_is_named(raw, part, ending, tex
 def test_a_frame_that_is_not_used_may_be_missing(raw):
     edit(raw, 'cohn-kanade-images', '_00000005.png', None)
     edit(raw, 'Landmarks', '_00000006_landmarks.txt', 'x')
-    assert ckplus.read(str(raw), SEVEN)[2]['left_out'] == []
+    assert ckplus.read_set(str(raw), SEVEN)[2]['left_out'] == []
 
 
 def test_a_labelled_sequence_without_images(raw):
     for path in (raw / 'cohn-kanade-images' / 'S005' / '001').iterdir():
         path.unlink()
     (raw / 'cohn-kanade-images' / 'S005' / '001').rmdir()
-    report = ckplus.read(str(raw), SEVEN)[2]
+    report = ckplus.read_set(str(raw), SEVEN)[2]
     assert report == {'unit': 'sequences', 'found': 3, 'unlabelled': ['S005/002'],
                       'left_out': [('S005/001', 'no images')]}
 
 
 def test_two_emotion_files(raw):
     (raw / 'Emotion' / 'S005' / '001' / 'S005_001_00000010_emotion.txt').write_text('3')
-    assert ckplus.read(str(raw), SEVEN)[2]['left_out'] == [('S005/001', 'several emotion files: 2')]
+    assert ckplus.read_set(str(raw), SEVEN)[2]['left_out'] == [('S005/001', 'several emotion files: 2')]
 
 
 def test_litter_is_passed_over(raw):
-    before = ckplus.read(str(raw), SEVEN)
+    before = ckplus.read_set(str(raw), SEVEN)
     for folder in ('cohn-kanade-images', 'cohn-kanade-images/S005', 'Emotion/S005/001',
                    'Landmarks/S005/001'):
         (raw / folder / '.DS_Store').write_text('')
         (raw / folder / 'S005_001_00000099.txt').write_text('')
     os.makedirs(raw / 'Emotion' / 'notes' / '001')
-    after = ckplus.read(str(raw), SEVEN)
+    after = ckplus.read_set(str(raw), SEVEN)
     assert before[0] == after[0] and before[2] == after[2]
 
 
@@ -150,11 +150,11 @@ def test_a_wrong_folder_says_what_was_expected_and_found(tmp_path):
     (tmp_path / 'Emotion').mkdir()
     (tmp_path / 'photos').mkdir()
     with pytest.raises(SystemExit) as error:
-        ckplus.read(str(tmp_path), SEVEN)
+        ckplus.read_set(str(tmp_path), SEVEN)
     sentence = str(error.value)
     assert 'holds the folders cohn-kanade-images, Landmarks and Emotion' in sentence and "'Emotion', 'photos'" in sentence
     with pytest.raises(SystemExit, match='is not a folder'):
-        ckplus.read(str(tmp_path / 'none'), SEVEN)
+        ckplus.read_set(str(tmp_path / 'none'), SEVEN)
 
 
 def test_unknown_data_set_lists_those_that_exist():

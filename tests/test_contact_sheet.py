@@ -27,7 +27,7 @@ def crops():
 @pytest.fixture
 def build(tmp_path, crops, monkeypatch):
     """A function that builds data/faces out of rows for train and test, in a new current folder;
-    gives that data/faces and {(subject, sequence, frame): pair}, as pair_lmdb.read reads them."""
+    gives that data/faces and {(subject, sequence, frame): pair}, as pair_lmdb.read_pairs reads them."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / 'data' / 'faces'
 
@@ -38,8 +38,8 @@ def build(tmp_path, crops, monkeypatch):
         pairs = {}
         for part, rows in [('train', train), ('test', test)]:
             path = str(folder / 'fold0' / part)
-            pair_lmdb.write(path, rows, classes, crops.get)
-            for own, (_, query, reference, _) in zip(rows, pair_lmdb.read(f'{path}_lmdb')):
+            pair_lmdb.write_pairs(path, rows, classes, crops.get)
+            for own, (_, query, reference, _) in zip(rows, pair_lmdb.read_pairs(f'{path}_lmdb')):
                 pairs[own['subject'], own['sequence'], own['frame']] = np.stack([query, reference])
         return folder, pairs
     return build

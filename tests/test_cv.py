@@ -84,7 +84,7 @@ def place(tmp_path, monkeypatch):
                 dict(subject=f'S{fold}{part[1]}', sequence='001', frame=i,
                      expression=CLASSES[i % 3], path=i, reference=0) for i in range(4)
             ]
-            pair_lmdb.write(f'data/demo/fold{fold}/{part}', rows, CLASSES, crops.__getitem__)
+            pair_lmdb.write_pairs(f'data/demo/fold{fold}/{part}', rows, CLASSES, crops.__getitem__)
     with places.signals_given_back():
         yield
 

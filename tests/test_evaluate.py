@@ -42,7 +42,7 @@ def trained(tmp_path_factory):
             dict(subject=f'S{i:03}', sequence='001', frame='7', expression=CLASSES[i % 2], path=i,
                  reference=0) for i in range(n)
         ]
-        pair_lmdb.write(str(fold / part), rows, CLASSES, crops.__getitem__)
+        pair_lmdb.write_pairs(str(fold / part), rows, CLASSES, crops.__getitem__)
     subprocess.run(
         [sys.executable, '-m', 'tools.train', '--fold', '3', '--batch', '6', '--iters', '3'],
         cwd=place, check=True, env={**os.environ, 'PYTHONPATH': str(ROOT)})

@@ -29,7 +29,7 @@ def make_file(raw, images):
 def test_rows_and_their_pictures(tmp_path, header, end):
     raw = make(tmp_path, [row(3, 'Training', PICTURES[1]), row(0, 'PublicTest', PICTURES[2]), '',
                           row(6, 'PrivateTest', PICTURES[3])], header, end)
-    rows, points, report = fer2013.read(raw, CLASSES, 3)
+    rows, points, report = fer2013.read_set(raw, CLASSES, 3)
     assert rows == [{'subject': number, 'sequence': number, 'frame': 1, 'expression': expression,
                      'path': f'fer2013.csv#{int(number)}', 'reference': None, 'split': split}
                     for number, expression, split in [('00002', 'happy', 'train'),
@@ -43,7 +43,7 @@ def test_rows_and_their_pictures(tmp_path, header, end):
 
 
 def test_every_number_of_an_emotion(tmp_path):
-    rows, _, _ = fer2013.read(make(tmp_path, [row(number, 'Training') for number in range(7)]),
+    rows, _, _ = fer2013.read_set(make(tmp_path, [row(number, 'Training') for number in range(7)]),
                               CLASSES)
     assert [entry['expression'] for entry in rows] == [
         'anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise', 'neutral'
@@ -90,7 +90,7 @@ def test_a_bad_row_is_left_out_and_the_rest_goes_on(tmp_path, line, reason):
     raw = make(tmp_path, [row(1, 'Training'), 'LINE', row(2, 'PrivateTest')])
     file = tmp_path / 'fer2013.csv'
     file.write_bytes(file.read_bytes().replace(b'LINE', line.encode('utf-8', 'surrogateescape')))
-    rows, _, report = fer2013.read(raw, CLASSES)
+    rows, _, report = fer2013.read_set(raw, CLASSES)
     assert [(entry['path'], entry['split']) for entry in rows] == [('fer2013.csv#2', 'train'),
                                                                    ('fer2013.csv#4', 'test')]
     assert report['left_out'] == [('fer2013.csv#3', reason)] and report['found'] == 3
@@ -98,7 +98,7 @@ def test_a_bad_row_is_left_out_and_the_rest_goes_on(tmp_path, line, reason):
 
 def test_a_class_that_is_not_asked_for(tmp_path):
     raw = make(tmp_path, [row(6, 'Training'), row(3, 'Training')])
-    rows, _, report = fer2013.read(raw, ('anger', 'happy'))
+    rows, _, report = fer2013.read_set(raw, ('anger', 'happy'))
     assert [entry['expression'] for entry in rows] == ['happy']
     assert report['left_out'] == [('fer2013.csv#2', "label outside the set: '6'")]
 
@@ -140,11 +140,11 @@ def test_a_file_that_is_gone(tmp_path):
 def test_a_file_without_its_columns(tmp_path, header):
     with pytest.raises(SystemExit,
                        match="csv, line 1: expected emotion,pixels,Usage, got '.{0,60}'[.]$"):
-        fer2013.read(make(tmp_path, [row(0, 'Training')], header), CLASSES)
+        fer2013.read_set(make(tmp_path, [row(0, 'Training')], header), CLASSES)
 
 
 @pytest.mark.parametrize('raw', ['nothing', '.'])
 def test_a_folder_without_the_file(tmp_path, raw):
     drawn.write(tmp_path / 'train' / 'angry' / '1.jpg', PICTURES[0].astype(np.uint8))
     with pytest.raises(SystemExit, match='RAW must name .* that holds the file fer2013.csv'):
-        fer2013.read(str(tmp_path / raw), CLASSES)
+        fer2013.read_set(str(tmp_path / raw), CLASSES)

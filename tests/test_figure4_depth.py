@@ -33,7 +33,7 @@ def write_depths(raw, depths):
 def test_frames_none_is_every_frame_after_the_first_up_to_the_peak(raw):
     (raw / 'Emotion/S012/001/S012_001_00000005_emotion.txt').rename(
         raw / 'Emotion/S012/001/S012_001_00000004_emotion.txt')  # the peak is before the end
-    rows, points, report = ckplus.read(str(raw), SEVEN, None)
+    rows, points, report = ckplus.read_set(str(raw), SEVEN, None)
     assert [(row['subject'], row['sequence'], row['frame']) for row in rows] == [
         *(('S005', '001', n) for n in (2, 3, 4, 5)), *(('S005', '002', n) for n in (2, 3)),
         *(('S012', '001', n) for n in (2, 3, 4))]
@@ -44,7 +44,7 @@ def test_frames_none_is_every_frame_after_the_first_up_to_the_peak(raw):
 
 def test_frames_none_needs_two_frames(raw):
     ckplus_tree.add_sequence(str(raw), 'S020', '001', 2, length=1)
-    rows, _, report = ckplus.read(str(raw), SEVEN, None)
+    rows, _, report = ckplus.read_set(str(raw), SEVEN, None)
     assert 'S020' not in {row['subject'] for row in rows}
     (sequence, reason), = report['left_out']
     assert sequence == 'S020/001' and 'at least 2 needed' in reason
@@ -69,7 +69,7 @@ def test_depth_is_looked_up_frame_by_frame(raw):
 
 
 def test_a_neutral_face_is_no_query(raw):
-    assert any(row['expression'] == 'neutral' for row in ckplus.read(str(raw), EIGHT, None)[0])
+    assert any(row['expression'] == 'neutral' for row in ckplus.read_set(str(raw), EIGHT, None)[0])
     rows, _, _ = figure4_depth.read_frames('ckplus8', str(raw), {'S005', 'S012'})
     assert [row['depth']
             for row in rows] == [1 / 4, 2 / 4, 3 / 4, 1, 1 / 2, 1, 1 / 4, 2 / 4, 3 / 4, 1]
@@ -84,7 +84,7 @@ def test_crops_are_those_that_the_networks_are_tested_on(tmp_path, monkeypatch):
     own = {(row['subject'], row['sequence'], str(row['frame'])): crop
            for row, crop in zip(rows, crops)}
     tested = 0
-    for key, query, _, _ in pair_lmdb.read('data/ckplus7/fold0/test_lmdb'):
+    for key, query, _, _ in pair_lmdb.read_pairs('data/ckplus7/fold0/test_lmdb'):
         if '_S005_' in key:
             np.testing.assert_array_equal(own[tuple(key.split('_')[1:])], query)
             tested += 1
@@ -92,7 +92,7 @@ def test_crops_are_those_that_the_networks_are_tested_on(tmp_path, monkeypatch):
 
 
 def test_points_are_detected_where_the_loader_has_none(raw, monkeypatch):
-    rows, points, report = ckplus.read(str(raw), SEVEN, None)
+    rows, points, report = ckplus.read_set(str(raw), SEVEN, None)
     monkeypatch.setitem(datasets.DATASETS, 'bare', (SEVEN, lambda *_: (rows, None, report)))
     asked = {}
 

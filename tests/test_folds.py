@@ -27,16 +27,16 @@ def test_fewer_than_ten_people():
 def test_written_and_read_again(tmp_path):
     path = str(tmp_path / 'folds.csv')
     given = {f'S{n:03d}': (n * 7) % 10 for n in range(20)}
-    folds.write(path, given)
+    folds.write_folds(path, given)
     with open(path) as file:
         assert file.read().splitlines()[:3] == ['subject,fold', 'S000,0', 'S001,7']
-    assert folds.read(path, given) == given
+    assert folds.read_folds(path, given) == given
 
 
 def test_persons_that_are_not_in_the_set_are_passed_over(tmp_path):
     path = tmp_path / 'folds.csv'
     path.write_text('subject,fold\n' + ''.join(f'S{n},{n % 10}\n' for n in range(30)))
-    assert folds.read(str(path), {f'S{n}' for n in range(10)}) == {f'S{n}': n for n in range(10)}
+    assert folds.read_folds(str(path), {f'S{n}' for n in range(10)}) == {f'S{n}': n for n in range(10)}
 
 
 GOOD = ''.join(f'S{n},{n}\n' for n in range(10))
@@ -59,10 +59,10 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path, text, sentence):
     path = tmp_path / 'folds.csv'
     path.write_bytes(text.encode('latin-1'))
     with pytest.raises(SystemExit) as error:
-        folds.read(str(path), {f'S{n}' for n in range(10)})
+        folds.read_folds(str(path), {f'S{n}' for n in range(10)})
     assert sentence in str(error.value) and str(path) in str(error.value)
 
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(SystemExit, match='cannot be read as folds'):
-        folds.read(str(tmp_path / 'none.csv'), {'S1'})
+        folds.read_folds(str(tmp_path / 'none.csv'), {'S1'})

@@ -31,7 +31,7 @@ def raw(tmp_path, face):
 def read(raw, lines, header='path,subject,expression', encoding='utf-8'):
     """What the loader gives for a manifest.csv of these lines."""
     (raw / 'manifest.csv').write_bytes('\r\n'.join([header, *lines, '']).encode(encoding))
-    rows, points, report = manifest.read(str(raw))
+    rows, points, report = manifest.read_set(str(raw))
     assert points is None and report['unit'] == 'images'
     assert report['found'] == len(rows) + len(report['unlabelled']) + len(report['left_out'])
     assert len({(row['subject'], row['sequence'], row['frame']) for row in rows}) == len(rows)
@@ -153,19 +153,19 @@ HEADER = b'path,subject,expression\n'
 def test_a_table_that_cannot_be_used(raw, content, sentence):
     (raw / 'manifest.csv').write_bytes(content)
     with pytest.raises(SystemExit, match=f'^[^\n]*manifest.csv[^\n]*{sentence}'):
-        manifest.read(str(raw))
+        manifest.read_set(str(raw))
 
 
 def test_a_folder_without_a_table_says_what_was_expected_and_is_there(raw):
     with pytest.raises(SystemExit,
                        match="manifest.csv .* path, subject, expression, .* 'a.jpg', 'b.jpg'"):
-        manifest.read(str(raw))
+        manifest.read_set(str(raw))
     with pytest.raises(SystemExit,
                        match='a.jpg is not a folder: RAW must name one that holds manifest.csv'):
-        manifest.read(str(raw / 'a.jpg'))
+        manifest.read_set(str(raw / 'a.jpg'))
     os.mkdir(raw / 'manifest.csv')
     with pytest.raises(SystemExit, match='manifest.csv cannot be read .Is a directory'):
-        manifest.read(str(raw))
+        manifest.read_set(str(raw))
 
 
 def test_names_stand_in_keys_and_are_unique(raw, face):
@@ -184,8 +184,8 @@ def test_names_stand_in_keys_and_are_unique(raw, face):
                 'deep-b-2.jpg': 'deep-b-2-2', 'Zoë и 山/a b.jpg': 'Zoë и 山-a b',
                 long: long[:-4].replace('/', '-')
             }
-    pair_lmdb.write(str(raw / 'part'), rows, ['fear', 'happy'], lambda path: face[1])
-    records = list(pair_lmdb.read(str(raw / 'part_lmdb')))
+    pair_lmdb.write_pairs(str(raw / 'part'), rows, ['fear', 'happy'], lambda path: face[1])
+    records = list(pair_lmdb.read_pairs(str(raw / 'part_lmdb')))
     assert [key for key, _, _, _ in records] == [f'{position:08d}_1_{row["sequence"]}_1'
                                                  for position, row in enumerate(rows)]
     assert all(
@@ -197,7 +197,7 @@ def real(name):
     """What the loader gives for a real set; skips where it is not there."""
     if not (REAL / name / 'manifest.csv').is_file():
         pytest.skip(f'{REAL / name} is not there')
-    return manifest.read(str(REAL / name))
+    return manifest.read_set(str(REAL / name))
 
 
 def test_london():

@@ -68,7 +68,7 @@ def found_by(move, no_face=()):
 
 
 def read(raw, frames=3, move=moved, no_face=(), classes=SIX):
-    rows, points, report = mmi.read(str(raw), classes, frames, found_by(move, no_face))
+    rows, points, report = mmi.read_set(str(raw), classes, frames, found_by(move, no_face))
     assert points is None
     return rows, report
 
@@ -280,7 +280,7 @@ def test_peaks_of_the_csv_come_first(raw):
     def detected(paths):
         searched.extend(paths)
         return found_by(moved)(paths)
-    rows, _, report = mmi.read(str(raw), SIX, 3, detected)
+    rows, _, report = mmi.read_set(str(raw), SIX, 3, detected)
     assert frames_of(rows, '1767') == [2, 3, 4] and frames_of(rows, '1841') == [9, 10, 11]
     assert frames_of(rows, '900') == [6, 7, 8]
     assert searched == [f'Sessions/900/S053-010.avi#{number}' for number in range(LENGTH)]

@@ -37,7 +37,7 @@ def pairs(tmp_path_factory):
         dict(subject='S001', sequence='001', frame=f'{i}', expression=('anger', 'happy')[i % 2],
              path=i, reference=0) for i in range(8)
     ]
-    pair_lmdb.write(str(path), rows, ['anger', 'happy'], crops.get)
+    pair_lmdb.write_pairs(str(path), rows, ['anger', 'happy'], crops.get)
     return f'{path}_lmdb'
 
 
@@ -178,7 +178,7 @@ def test_a_sample_without_reference_has_no_part_in_its_losses(tmp_path):
         dict(subject='S001', sequence='001', frame=f'{i}', expression='a', path=i,
              reference=0 if i % 2 else None) for i in range(4)
     ]
-    pair_lmdb.write(str(tmp_path / 'half'), rows, ['a'], crops.get)
+    pair_lmdb.write_pairs(str(tmp_path / 'half'), rows, ['a'], crops.get)
     both = load(
         net.train_val('s1r1', 1, tmp_path / 'half_lmdb', tmp_path / 'half_lmdb', test_batch_size=4),
         tmp_path)

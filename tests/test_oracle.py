@@ -189,7 +189,7 @@ def data(tmp_path_factory):
     path = tmp_path_factory.mktemp('pairs') / 'test'
     rows = [dict(subject='S001', sequence='001', frame=f'{i}', expression=CLASSES[label],
                  path=(i, 0), reference=(i, 1)) for i, label in enumerate(LABELS)]
-    pair_lmdb.write(str(path), rows, CLASSES, {i: pairs[i] for i in np.ndindex(4, 2)}.get)
+    pair_lmdb.write_pairs(str(path), rows, CLASSES, {i: pairs[i] for i in np.ndindex(4, 2)}.get)
     return pairs, f'{path}_lmdb'
 
 

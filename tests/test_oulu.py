@@ -30,7 +30,7 @@ def raw(tmp_path):
 
 
 def test_rows(raw):
-    rows, points, report = oulu.read(str(raw), CLASSES)
+    rows, points, report = oulu.read_set(str(raw), CLASSES)
     assert [(row['subject'], row['sequence'], row['frame']) for row in rows] == [
         ('P001', name, frame) for name in CLASSES for frame in (3, 4, 5)] + [
         ('P010', 'surprise', frame) for frame in (9, 10, 11)]
@@ -47,7 +47,7 @@ def test_rows(raw):
 @pytest.mark.parametrize('frames, expected', [(1, [11]), (5, [7, 8, 9, 10, 11]),
                                               (None, list(range(1, 12)))])
 def test_number_of_frames(raw, frames, expected):
-    rows, _, _ = oulu.read(str(raw), CLASSES, frames)
+    rows, _, _ = oulu.read_set(str(raw), CLASSES, frames)
     assert [row['frame'] for row in rows if row['subject'] == 'P010'] == expected
 
 
@@ -62,14 +62,14 @@ def test_number_of_frames(raw, frames, expected):
 ])
 def test_a_sequence_that_cannot_be_used_is_named(raw, numbers, frames, reason):
     add(raw / 'VL' / 'Strong', 'P002', 'Happiness', numbers)
-    rows, _, report = oulu.read(str(raw), CLASSES, frames)
+    rows, _, report = oulu.read_set(str(raw), CLASSES, frames)
     assert report['left_out'] == [('P002/Happiness', reason)] and report['found'] == 8
     assert {row['subject'] for row in rows} == {'P001', 'P010'}
 
 
 def test_the_shortest_sequence(raw):
     add(raw / 'VL' / 'Strong', 'P002', 'Happiness', range(4))
-    rows, _, report = oulu.read(str(raw), CLASSES, 3)
+    rows, _, report = oulu.read_set(str(raw), CLASSES, 3)
     assert [row['frame'] for row in rows if row['subject'] == 'P002'
             ] == [1, 2, 3] and not report['left_out']
 
@@ -78,21 +78,21 @@ def test_folders_that_are_no_class(raw):
     place = raw / 'VL' / 'Strong'
     add(place, 'P001', 'Contempt', range(6))
     add(place, 'P001', 'two\nlines', range(6))
-    _, _, report = oulu.read(str(raw), CLASSES)
+    _, _, report = oulu.read_set(str(raw), CLASSES)
     assert report['left_out'] == [('P001/Contempt', 'label outside the set: Contempt'),
                                   ('P001/two\\nlines', 'label outside the set: two\\nlines')]
-    left_out = oulu.read(str(raw), ('happy', 'anger'))[2]['left_out']
+    left_out = oulu.read_set(str(raw), ('happy', 'anger'))[2]['left_out']
     assert ('P010/Surprise', 'label outside the set: Surprise') in left_out and len(left_out) == 7
 
 
 def test_litter_is_passed_over(raw):
-    before = oulu.read(str(raw), CLASSES)
+    before = oulu.read_set(str(raw), CLASSES)
     for litter in ('P001/Anger/._000.jpeg', 'P001/Anger/Thumbs.db', 'P001/Anger/006.jpg', 'P003',
                    'P001/Anger/0006.jpeg', 'P001/Thumbs.db', 'notes/Anger/000.jpeg',
                    'P001/.hidden/000.jpeg'):
         (raw / 'VL' / 'Strong' / litter).parent.mkdir(exist_ok=True, parents=True)
         (raw / 'VL' / 'Strong' / litter).touch()
-    assert oulu.read(str(raw), CLASSES) == before
+    assert oulu.read_set(str(raw), CLASSES) == before
 
 
 @pytest.mark.parametrize('above', ['OriginalImg', 'Ünter [a] b/OriginalImg'])
@@ -100,7 +100,7 @@ def test_raw_may_hold_it_one_or_two_folders_down(tmp_path, above):
     top = tmp_path / 'Oulu [CASIA] ü'
     add(top / above / 'VL' / 'Strong', 'P080', 'Fear', range(3))
     add(top / 'C_PreProcessImg' / 'VL_Acropped' / 'Strong', 'P080', 'Fear', range(3))
-    (row,), _, _ = oulu.read(str(top), CLASSES, 1)
+    (row,), _, _ = oulu.read_set(str(top), CLASSES, 1)
     assert row['path'] == f'{above}/VL/Strong/P080/Fear/002.jpeg' and os.path.isfile(
         top / row['path'])
     assert row['reference'] == f'{above}/VL/Strong/P080/Fear/000.jpeg'
@@ -119,21 +119,21 @@ def test_wrong_folders(tmp_path, made, sentence):
     if made is not None:
         (tmp_path / 'raw' / made).mkdir(parents=True)
     with pytest.raises(SystemExit, match=sentence):
-        oulu.read(str(tmp_path / 'raw'), CLASSES)
+        oulu.read_set(str(tmp_path / 'raw'), CLASSES)
 
 
 def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / 'VL').mkdir()
     (tmp_path / 'VL' / 'Strong').touch()
     with pytest.raises(SystemExit, match='RAW must name a folder that holds VL/Strong'):
-        oulu.read(str(tmp_path), CLASSES)
+        oulu.read_set(str(tmp_path), CLASSES)
 
 
 def test_two_copies(raw):
     add(raw / 'copy' / 'VL' / 'Strong', 'P001', 'Anger', range(4))
     with pytest.raises(SystemExit,
                        match='holds VL/Strong 2 times, in VL/Strong and copy/VL/Strong: RAW '):
-        oulu.read(str(raw), CLASSES)
+        oulu.read_set(str(raw), CLASSES)
 
 
 def test_build(tmp_path):

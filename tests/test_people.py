@@ -15,7 +15,7 @@ def raw(tmp_path_factory):
 
 
 def test_every_second_frame_of_each_labelled_sequence(raw):
-    rows, points, report = people.read(raw)
+    rows, points, report = people.read_set(raw)
     assert [row['frame'] for row in rows] == [1, 3, 5] * 26
     assert all(row['expression'] == row['subject'] for row in rows)
     # the first frame
@@ -29,11 +29,11 @@ def test_every_second_frame_of_each_labelled_sequence(raw):
 def test_a_sequence_with_a_frame_lost_is_named(raw, tmp_path, part):
     spoilt = shutil.copytree(raw, tmp_path / 'raw')
     ckplus_tree.add_sequence(str(spoilt), 'S012', '004', 3, length=9)
-    frames = [row['frame'] for row in people.read(str(spoilt))[0] if row['sequence'] == '004']
+    frames = [row['frame'] for row in people.read_set(str(spoilt))[0] if row['sequence'] == '004']
     assert frames == [1, 3, 5, 7, 9]
     lost, = (spoilt / part / 'S012' / '004').glob('*_00000003*')
     lost.unlink()
-    rows, _, report = people.read(str(spoilt))
+    rows, _, report = people.read_set(str(spoilt))
     assert report['left_out'] == [('S012/004', 'image or landmarks are missing: frame 3')]
     assert len(rows) == 3 * 26
 
@@ -48,7 +48,7 @@ def test_everybody_is_a_class(raw, tmp_path):
     assert {row['subject'] for row in train} == {row['subject'] for row in test} == set(everybody)
     assert not {row['path'] for row in train} & {row['path'] for row in test}
     assert (len(train), len(test)) == (5 * 13, 13)
-    pairs = [(query, reference, label) for _, query, reference, label in pair_lmdb.read(
+    pairs = [(query, reference, label) for _, query, reference, label in pair_lmdb.read_pairs(
         str(tmp_path / 'demo_people/fold0/test_lmdb'))]
     assert [label for *_, label in pairs] == list(range(13))
     # its sequence's first frame

@@ -34,7 +34,7 @@ def edit(raw, *lines):
 
 
 def test_rows(raw):
-    rows, points, report = rafdb.read(str(raw), CLASSES)
+    rows, points, report = rafdb.read_set(str(raw), CLASSES)
     assert [(row['subject'], row['expression'], row['split'])
             for row in rows] == [('test_0001', 'happy', 'test'), ('test_0002', 'anger', 'test'),
                                  ('test_0003', 'neutral', 'test'),
@@ -48,14 +48,14 @@ def test_rows(raw):
     }
     assert points is None
     assert report == {'unit': 'images', 'found': 7, 'unlabelled': [], 'left_out': []}
-    assert rafdb.read(str(raw), CLASSES, None)[0] == rafdb.read(str(raw), CLASSES, 5)[0] == rows
+    assert rafdb.read_set(str(raw), CLASSES, None)[0] == rafdb.read_set(str(raw), CLASSES, 5)[0] == rows
 
 
 def test_raw_may_hold_the_folder_basic(raw, tmp_path):
     (tmp_path / 'whole').mkdir()
     raw.rename(tmp_path / 'whole' / 'basic')
     make(tmp_path / 'whole' / 'compound', ['train_0001.jpg 11'], ['train_0001'])
-    rows, _, report = rafdb.read(str(tmp_path / 'whole'), CLASSES)
+    rows, _, report = rafdb.read_set(str(tmp_path / 'whole'), CLASSES)
     assert rows[0]['path'] == 'basic/Image/aligned/test_0001_aligned.jpg'
     assert len(rows) == report['found'] == 7
 
@@ -80,14 +80,14 @@ def test_raw_may_hold_the_folder_basic(raw, tmp_path):
 def test_a_line_that_cannot_be_used_is_named(raw, line, reason):
     (raw / 'Image' / 'aligned' / 'train_00004_aligned.jpg').touch()
     edit(raw, '', line)
-    rows, _, report = rafdb.read(str(raw), CLASSES)
+    rows, _, report = rafdb.read_set(str(raw), CLASSES)
     assert report['left_out'] == [(f'{LIST}, line 9', reason)]
     assert len({row['subject'] for row in rows}) == len(rows)
     assert report['found'] == len(rows) + len(report['left_out']) + len(report['unlabelled'])
 
 
 def test_a_label_that_is_no_class_of_ours(raw):
-    rows, _, report = rafdb.read(str(raw), CLASSES[1:])
+    rows, _, report = rafdb.read_set(str(raw), CLASSES[1:])
     assert len(rows) == 6 and report['found'] == 7 and report['unlabelled'] == []
     assert report['left_out'] == [(f'{LIST}, line 6', 'label outside the set: 6 of test_0002.jpg')]
 
@@ -96,7 +96,7 @@ def test_pictures_without_a_line_are_unlabelled(raw):
     for name in ('train_00011_aligned.jpg', 'two\nlines.jpg', '._test_0001_aligned.jpg',
                  'Thumbs.db'):
         (raw / 'Image' / 'aligned' / name).touch()
-    rows, _, report = rafdb.read(str(raw), CLASSES)
+    rows, _, report = rafdb.read_set(str(raw), CLASSES)
     assert len(rows) == 7 and report['found'] == 9 and report['left_out'] == []
     assert report['unlabelled'] == ['train_00011_aligned.jpg', 'two\\nlines.jpg']
 
@@ -104,7 +104,7 @@ def test_pictures_without_a_line_are_unlabelled(raw):
 def test_line_endings_byte_order_mark_and_bytes_that_are_no_text(raw):
     (raw / LIST
      ).write_bytes(b'\xef\xbb\xbftrain_00001.jpg 5\r\ntrain_\xff.jpg 5\r\ntrain_00002.jpg\t1 \r\n')
-    rows, _, report = rafdb.read(str(raw), CLASSES)
+    rows, _, report = rafdb.read_set(str(raw), CLASSES)
     assert [row['expression'] for row in rows] == ['sadness', 'surprise']
     assert report['left_out'] == [(f'{LIST}, line 2',
                                    r"not a picture and its label: 'train_\\xff.jpg 5'")]
@@ -114,23 +114,23 @@ def test_line_endings_byte_order_mark_and_bytes_that_are_no_text(raw):
 def test_wrong_folders(raw, tmp_path):
     (raw / 'Image' / 'aligned').rename(raw / 'Image' / 'original')
     with pytest.raises(SystemExit, match="and this one holds 'EmoLabel', 'Image'[.]$"):
-        rafdb.read(str(raw), CLASSES)
+        rafdb.read_set(str(raw), CLASSES)
     (raw / 'Image' / 'original').rename(raw / 'Image' / 'aligned')
     (raw / 'EmoLabel').rename(raw / 'labels')
     with pytest.raises(SystemExit, match="with both, and this one holds 'Image', 'labels'[.]$"):
-        rafdb.read(str(raw), CLASSES)
+        rafdb.read_set(str(raw), CLASSES)
     with pytest.raises(SystemExit,
                        match=f'is not a folder: RAW must name one that holds {LIST} and Image/'):
-        rafdb.read(str(tmp_path / 'none'), CLASSES)
+        rafdb.read_set(str(tmp_path / 'none'), CLASSES)
 
 
 def test_the_compound_set_is_refused(raw):
     edit(raw, *(f'train_0001{label}.jpg {label}' for label in (8, 9, 10)))
-    assert len(rafdb.read(str(raw), CLASSES)[0]) == 7
+    assert len(rafdb.read_set(str(raw), CLASSES)[0]) == 7
     edit(raw, *(f'train_0001{label}.jpg {label}' for label in (8, 9, 10, 11)))
     with pytest.raises(SystemExit,
                        match=f'{LIST} has the labels 8 to 11 of the compound set: RAW must'):
-        rafdb.read(str(raw), CLASSES)
+        rafdb.read_set(str(raw), CLASSES)
 
 
 def test_build(raw, tmp_path):

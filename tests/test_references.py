@@ -146,7 +146,7 @@ def place(tmp_path, monkeypatch):
                         dict(subject=person, sequence=sequence, frame=path[-1],
                              expression=expression, path=path,
                              reference=None if path == 'A14' else paths[0]))
-        pair_lmdb.write(str(fold / part), rows, CLASSES, faces.__getitem__)
+        pair_lmdb.write_pairs(str(fold / part), rows, CLASSES, faces.__getitem__)
     return faces
 
 
@@ -239,6 +239,6 @@ def test_what_is_not_finite_and_what_has_no_reference_is_refused(place, monkeypa
                  reference=None) for person in 'AB']
     Path('data/demo/fold0').mkdir()
     for part in ('train', 'test'):
-        pair_lmdb.write(f'data/demo/fold0/{part}', rows, CLASSES, place.__getitem__)
+        pair_lmdb.write_pairs(f'data/demo/fold0/{part}', rows, CLASSES, place.__getitem__)
     with pytest.raises(SystemExit, match='fold0/test_lmdb has no sample with a reference'):
         references.read_samples('demo', 0)

@@ -35,7 +35,7 @@ def raw(tmp_path):
 
 
 def test_rows(raw):
-    rows, points, report = sfew.read(str(raw), CLASSES)
+    rows, points, report = sfew.read_set(str(raw), CLASSES)
     stems = [name[:-4] for name in NAMES]
     assert [(row['subject'], row['sequence'], row['split'], row['expression']) for row in rows] == [
         ('Airheads_000519240_00000005', 'Val_Sad', 'test', 'sadness'),
@@ -51,7 +51,7 @@ def test_rows(raw):
     assert all(row['frame'] == 1 and row['reference'] is None for row in rows) and points is None
     assert report == {'unit': 'images', 'found': 9, 'unlabelled': [], 'left_out': [],
                       'note': 'Read: whole frames, in Train and Val.'}
-    assert sfew.read(str(raw), CLASSES, None)[0] == sfew.read(str(raw), CLASSES, 5)[0] == rows
+    assert sfew.read_set(str(raw), CLASSES, None)[0] == sfew.read_set(str(raw), CLASSES, 5)[0] == rows
 
 
 @pytest.mark.parametrize('train, val, version', [
@@ -66,7 +66,7 @@ def test_rows(raw):
 def test_places(tmp_path, train, val, version):
     raw = tmp_path / 'SFEW [2] ü'
     make(raw, train, val)
-    rows, _, report = sfew.read(str(raw), CLASSES)
+    rows, _, report = sfew.read_set(str(raw), CLASSES)
     assert len(rows) == 9 and {row['split']
                                for row in rows
                                if row['path'].startswith('Val')} == {'test'}
@@ -79,10 +79,10 @@ def test_aligned_faces_are_preferred_where_both_parts_have_them(raw):
     add(raw / 'Train' / 'Train_Aligned_Faces', 'Angry', NAMES[0])
     (raw / 'Val' / 'Val_Aligned_Faces').mkdir()
     (raw / 'Val' / 'Val_Aligned_Faces_new.zip').touch()
-    rows, _, report = sfew.read(str(raw), CLASSES)
+    rows, _, report = sfew.read_set(str(raw), CLASSES)
     assert len(rows) == 9 and 'whole frames' in report['note'] and report['left_out'] == []
     add(raw / 'Val' / 'Val_Aligned_Faces', 'Angry', NAMES[0])
-    rows, _, report = sfew.read(str(raw), CLASSES)
+    rows, _, report = sfew.read_set(str(raw), CLASSES)
     assert [row['path'] for row in rows] == [f'Train/Train_Aligned_Faces/Angry/{NAMES[0]}',
                                              f'Val/Val_Aligned_Faces/Angry/{NAMES[0]}']
 
@@ -90,24 +90,24 @@ def test_aligned_faces_are_preferred_where_both_parts_have_them(raw):
 def test_pictures_left_out(raw):
     add(raw / 'Val', 'Contempt', 'a.png', 'b.png')
     add(raw / 'Train', 'Happy', 'two\nlines.png')
-    rows, _, report = sfew.read(str(raw), CLASSES)
+    rows, _, report = sfew.read_set(str(raw), CLASSES)
     assert len(rows) == 9 and report['found'] == 12
     assert report['left_out'] == [
         ('Train/Happy/two\\nlines.png', 'the name holds characters that cannot be printed'),
         ('Val/Contempt/a.png', 'label outside the set: Contempt'),
         ('Val/Contempt/b.png', 'label outside the set: Contempt')]
-    left_out = sfew.read(str(raw), CLASSES[1:])[2]['left_out']
+    left_out = sfew.read_set(str(raw), CLASSES[1:])[2]['left_out']
     assert (f'Val/Angry/{NAMES[0]}',
             'label outside the set: Angry') in left_out and len(left_out) == 5
 
 
 def test_litter_is_passed_over(raw):
-    before = sfew.read(str(raw), CLASSES)
+    before = sfew.read_set(str(raw), CLASSES)
     add(raw / 'Train', '.hidden', 'a.png')
     add(raw / 'Train', 'Happy', '._a.png', 'Thumbs.db', NAMES[3].replace('png', 'jpg'))
     add(raw / 'Train' / 'Happy', 'folder.png', 'a.png')
     (raw / 'Train' / 'readme.png').touch()
-    assert sfew.read(str(raw), CLASSES) == before
+    assert sfew.read_set(str(raw), CLASSES) == before
 
 
 @pytest.mark.parametrize('made, sentence', [
@@ -128,7 +128,7 @@ def test_wrong_folders(tmp_path, made, sentence):
     for folder in made or []:
         (tmp_path / 'raw' / folder).mkdir(parents=True)
     with pytest.raises(SystemExit, match=sentence):
-        sfew.read(str(tmp_path / 'raw'), CLASSES)
+        sfew.read_set(str(tmp_path / 'raw'), CLASSES)
 
 
 def test_build(tmp_path):

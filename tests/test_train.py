@@ -86,7 +86,7 @@ def place(tmp_path, monkeypatch):
             'subject': f'S{i:03}', 'sequence': '001', 'frame': '0', 'expression': CLASSES[i % 7],
             'path': f'{i}.png', 'reference': '0.png'
         } for i in range(n)]
-        pair_lmdb.write(str(fold / part), rows, CLASSES, crops.get)
+        pair_lmdb.write_pairs(str(fold / part), rows, CLASSES, crops.get)
     with places.signals_given_back():
         yield
 
@@ -444,7 +444,7 @@ def test_relative_pixel_losses(monkeypatch):
     differ."""
     source = Path('data/demo/fold3/train_lmdb')
     errors = [((query[1:-1, 1:-1] / 255 - reference[1:-1, 1:-1] / 255) ** 2).sum() / 2
-              for _, query, reference, _ in pair_lmdb.read(str(source)) if reference.any()]
+              for _, query, reference, _ in pair_lmdb.read_pairs(str(source)) if reference.any()]
     given = {}
     _, run, _ = request.read_request([*COMMAND, '--set', 'pixel_scale=relative'])
     monkeypatch.setattr(
@@ -461,9 +461,9 @@ def test_pairs_without_a_reference_of_their_own_do_not_count(tmp_path):
         dict(path='light', reference=reference, expression='happy', subject='S1', sequence='001',
              frame=str(number)) for number, reference in enumerate(['dark', None, 'light'])
     ]
-    pair_lmdb.write(tmp_path / 'some', rows, ['happy'], pictures.get)
+    pair_lmdb.write_pairs(tmp_path / 'some', rows, ['happy'], pictures.get)
     assert fold_data.mean_change(tmp_path / 'some_lmdb') == pytest.approx(64 * 64 * 0.2 ** 2 / 2)
-    pair_lmdb.write(tmp_path / 'none', rows[1:], ['happy'], pictures.get)
+    pair_lmdb.write_pairs(tmp_path / 'none', rows[1:], ['happy'], pictures.get)
     assert fold_data.mean_change(tmp_path / 'none_lmdb') == 0
 
 

@@ -40,7 +40,7 @@ def built(raw, tmp_path_factory):
 
 
 def test_rows(raw):
-    rows, points, report = webface.read(str(raw))
+    rows, points, report = webface.read_set(str(raw))
     found = [row['path'] for row in rows]
     assert found[-17:-11] == ['9/1.PNG', '9/2.PNG', '9/3.PNG', '10/1.jpg', '10/2.jpg', '10/3.jpg']
     assert len(set(found)) == len(found) == report['found'] == sum(PICTURES.values()) + 2
@@ -69,7 +69,7 @@ def test_each_person_is_in_both_parts_with_other_pictures(built):
 def test_crops_are_those_of_the_drawn_points(built):
     for part in ('train', 'test'):
         rows = table(built / 'fold0' / f'{part}.csv')
-        records = list(pair_lmdb.read(str(built / 'fold0' / f'{part}_lmdb')))
+        records = list(pair_lmdb.read_pairs(str(built / 'fold0' / f'{part}_lmdb')))
         assert len(records) == len(rows)
         for row, (key, query, reference, label) in zip(rows, records):
             assert key == row['key'] and label == int(row['label']) and np.array_equal(
@@ -113,7 +113,7 @@ def test_a_second_build_detects_nothing(raw, built, tmp_path, monkeypatch):
     build.build(str(tmp_path / 'webface'), 'webface', str(raw))
     assert (tmp_path / 'webface' /
             'classes.txt').read_text(encoding='utf-8') == 'Zoë B\nfaceless\n9\n10\n'
-    tested = list(pair_lmdb.read(str(tmp_path / 'webface' / 'fold0' / 'test_lmdb')))
+    tested = list(pair_lmdb.read_pairs(str(tmp_path / 'webface' / 'fold0' / 'test_lmdb')))
     (_, faceless, _, _), (_, corrected, _, _) = tested[1:3]
     assert (faceless == 90).all()
     expected = pictures.read_grey(str(raw), '9/3.PNG')[17:17 + 66, 17:17 + 66]
@@ -135,7 +135,7 @@ def test_names_that_cannot_be_printed(tmp_path):
         folder = os.path.join(os.fsencode(str(tmp_path)), name)
         os.mkdir(folder)
         open(os.path.join(folder, b'1.jpg'), 'w').close()
-    rows, _, report = webface.read(str(tmp_path))
+    rows, _, report = webface.read_set(str(tmp_path))
     assert [row['path'] for row in rows] == ['fine/1.jpg'] and report['found'] == 3
     assert sorted(
         name for name, _ in report['left_out']) == ['\\udcff\\udcfe/1.jpg', 'two\\nlines/1.jpg']
@@ -170,4 +170,4 @@ def test_pictures_without_a_person_say_what_was_expected(raw, tmp_path):
     (tmp_path / 'WebFace' / 'inner' / 'loose.jpg').unlink()
     with pytest.raises(SystemExit,
                        match="RAW must name a folder .*, and this one holds 'inner'[.]$"):
-        webface.read(str(tmp_path / 'WebFace'))
+        webface.read_set(str(tmp_path / 'WebFace'))

@@ -96,7 +96,7 @@ def pairs(fold, chosen):
     found = {}
     for part in ('train', 'test'):
         path = fold / f'{part}_lmdb'
-        pair_lmdb.check(str(path))
+        pair_lmdb.count_pairs(str(path))
         with lmdb.open(str(path), readonly=True, lock=False) as env, env.begin() as txn:
             for place, row in chosen.items():
                 if row['part'] != part:

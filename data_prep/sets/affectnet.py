@@ -34,20 +34,20 @@ LISTS = {'validation.csv': 'test', 'training.csv': 'train'}
 IMAGES = 'Manually_Annotated_Images'
 
 
-def read(raw, classes, frames=None):
+def read_set(raw, classes, frames=None):
     """A row a picture with an expression in folder `raw`: subject = sequence = the file's name
     without its ending, reference None, split as the makers have it, their validation part as the
     test. The argument frames is not used.
 
-    Returns (rows, points, report) as ckplus.read does, rows by name; the points (float32) come from
+    Returns (rows, points, report) as ckplus.read_set does, rows by name; the points (float32) come from
     the set's own 68 landmarks. Pictures are not opened here. Raises SystemExit where raw is not
     AffectNet.
     """
     lists = {
-        name: find(raw, ('', 'Manually_Annotated_file_lists'), name, os.path.isfile)
+        name: find_entry(raw, ('', 'Manually_Annotated_file_lists'), name, os.path.isfile)
         for name in LISTS
     }
-    images = find(raw, ('', 'Manually_Annotated'), IMAGES, os.path.isdir)
+    images = find_entry(raw, ('', 'Manually_Annotated'), IMAGES, os.path.isdir)
     rows, points = {}, {}
     report = {'unit': 'images', 'found': 0, 'unlabelled': [], 'left_out': []}
     for name, split in LISTS.items():
@@ -78,7 +78,7 @@ def read(raw, classes, frames=None):
     return [rows[subject] for subject in sorted(rows)], points, report
 
 
-def find(raw, folders, name, test):
+def find_entry(raw, folders, name, test):
     """Path, relative to raw, of `name` in the first of the `folders` that has it and where `test`
     is true, such as os.path.isfile; SystemExit where none is."""
     for folder in folders:

@@ -21,7 +21,7 @@ IMAGES, LANDMARKS, EMOTION = 'cohn-kanade-images', 'Landmarks', 'Emotion'
 ENDING = {IMAGES: '.png', LANDMARKS: '_landmarks.txt', EMOTION: '_emotion.txt'}
 
 
-def read(raw, classes, frames=3):
+def read_set(raw, classes, frames=3):
     """The pairs of CK+ in folder `raw`: query = each of the last `frames` frames (None: of all but
     the first) of a labelled sequence, reference = its first frame; where `classes` has neutral, the
     first frame is a query as well (Section 4 of the paper).
@@ -89,7 +89,7 @@ def list_frames(raw, part, subject, sequence):
 
 
 def read_sequence(raw, subject, sequence, labels, classes, frames):
-    """(rows, points) of one labelled sequence as in read(); ValueError with the reason where it has
+    """(rows, points) of one labelled sequence as in read_set(); ValueError with the reason where it has
     none."""
     if len(labels) > 1:
         raise ValueError(f'several emotion files: {len(labels)}')

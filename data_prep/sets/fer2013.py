@@ -22,13 +22,13 @@ EXPRESSIONS = {
 SPLITS = {'Training': 'train', 'PrivateTest': 'test'}
 
 
-def read(raw, classes, frames=None):
+def read_set(raw, classes, frames=None):
     """A row a picture of fer2013.csv in folder `raw`: subject = sequence = the number of its line,
     the header's being 1; path `fer2013.csv#<line>`, see picture(); reference None; split as the
     makers have it, their private test as the test; their public test is left out. The argument
     frames is not used.
 
-    Returns (rows, None, report) as ckplus.read does; None stands for points yet to be detected.
+    Returns (rows, None, report) as ckplus.read_set does; None stands for points yet to be detected.
     Pixels are not looked at here. Raises SystemExit where raw has no such file.
     """
     if not os.path.isfile(os.path.join(raw, FILE)):

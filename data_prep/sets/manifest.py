@@ -22,7 +22,7 @@ COLUMNS = NEEDED + ['split', 'reference']
 LONGEST = 480
 
 
-def read(raw, classes=None, frames=None):
+def read_set(raw, classes=None, frames=None):
     """A row a picture of manifest.csv in folder `raw`. The classes are those found, in lower case,
     two at the least; the arguments classes and frames are not used.
 

@@ -28,7 +28,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from data_prep import align, video
-from data_prep.folds import ascending, columns_of
+from data_prep.folds import ascending, read_columns
 from data_prep.sets.layout import visible, wrong_folder
 
 SESSIONS, SESSION, PEAKS = 'Sessions', 'session.xml', 'peaks.csv'
@@ -40,7 +40,7 @@ ON_ITS_SIDE = 576  # height in pixels of the videos that are to be turned
 STEADY = 5
 
 
-def read(raw, classes, frames, detected):
+def read_set(raw, classes, frames, detected):
     """The pairs of MMI in folder `raw`, of the sessions with a frontal video and an expression:
     query = each of the `frames` frames around the peak, inside the video and after its first frame
     (None: every frame after the first up to the peak), reference = the first frame.
@@ -49,7 +49,7 @@ def read(raw, classes, frames, detected):
     once, with every frame of the videos that have no row in peaks.csv. A picture's path ends in #31
     for frame 31 of the video, or in #31@clockwise where it is to be turned, see pictures.py.
 
-    Returns (rows, None, report) as ckplus.read does, sequence = the session; None stands for points
+    Returns (rows, None, report) as ckplus.read_set does, sequence = the session; None stands for points
     yet to be detected. report['note'] says where the peaks are from. SystemExit where raw is not
     MMI, or peaks.csv is not as above.
     """
@@ -216,7 +216,7 @@ def read_peaks(raw, sessions):
     peaks, path = {}, os.path.join(raw, PEAKS)
     if not os.path.exists(path):
         return peaks
-    for number, (session, frame) in columns_of(path, ['session', 'frame'], 'peaks'):
+    for number, (session, frame) in read_columns(path, ['session', 'frame'], 'peaks'):
         where, session, frame = f'{path}, line {number}', session or '', frame or ''
         if session not in sessions:
             raise SystemExit(f'{where}: there is no session {session!r} in {SESSIONS}.')
@@ -270,7 +270,7 @@ def peak_of(paths, points, failures):
 
 
 def queries(peak, length, frames):
-    """The numbers of the query frames, see read."""
+    """The numbers of the query frames, see read_set."""
     if frames is None:
         return range(1, peak + 1)
     start = min(max(peak - frames // 2, 1), length - frames)

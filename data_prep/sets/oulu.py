@@ -24,7 +24,7 @@ PLACE = os.path.join('VL', 'Strong')
 EXPECTED = f'{PLACE} of Oulu-CASIA, with P001/Anger/000.jpeg and so on, itself or one or two folders down'
 
 
-def read(raw, classes, frames=3):
+def read_set(raw, classes, frames=3):
     """The pairs of Oulu-CASIA in folder `raw`: query = each of the last `frames` frames of a
     sequence (None: all frames after the first), reference = its first frame; sequence = the
     expression.
@@ -33,7 +33,7 @@ def read(raw, classes, frames=3):
     Pictures are not opened here. Raises SystemExit where raw does not hold the set, or more than
     one copy of it.
     """
-    place = find(raw)
+    place = find_place(raw)
     sequences = list_sequences(raw, place)
     if not sequences:
         raise wrong_folder(raw, EXPECTED)
@@ -43,7 +43,7 @@ def read(raw, classes, frames=3):
     return rows, None, report
 
 
-def find(raw):
+def find_place(raw):
     """VL/Strong, relative to raw, which holds it, or holds it one or two folders down; SystemExit
     unless it is there once."""
     levels = ('', '*', os.path.join('*', '*'))
@@ -71,7 +71,7 @@ def list_sequences(raw, place):
 
 
 def read_sequence(raw, place, subject, folder, classes, frames):
-    """The rows of one sequence as in read(); ValueError with the reason where it has none."""
+    """The rows of one sequence as in read_set(); ValueError with the reason where it has none."""
     expression = EXPRESSIONS.get(folder)
     if expression not in classes:
         raise ValueError(f'label outside the set: {folder}')

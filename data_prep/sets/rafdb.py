@@ -25,7 +25,7 @@ LIST, ALIGNED = os.path.join('EmoLabel', 'list_patition_label.txt'), os.path.joi
 EXPECTED = f'{LIST} and {ALIGNED} of RAF-DB, or the folder basic with both'
 
 
-def read(raw, classes, frames=None):
+def read_set(raw, classes, frames=None):
     """A row a picture in folder `raw`: subject = its name, as nobody says who is on it; split =
     train or test, from its name; no reference. The argument frames is not used.
 
@@ -33,7 +33,7 @@ def read(raw, classes, frames=None):
     Pictures that no line names count as unlabelled. Pictures are not opened here. Raises SystemExit
     where raw does not hold the basic set.
     """
-    base = find(raw)
+    base = find_place(raw)
     lines = read_lines(os.path.join(raw, base, LIST))
     present = set(pictures(os.path.join(raw, base, ALIGNED)))
     listed, rows, left_out = {}, [], []
@@ -62,7 +62,7 @@ def read(raw, classes, frames=None):
     }
 
 
-def find(raw):
+def find_place(raw):
     """'' or 'basic', whichever holds the set in folder raw; SystemExit where neither does."""
     for base in ('', 'basic'):
         if os.path.isfile(os.path.join(raw, base, LIST)) and os.path.isdir(

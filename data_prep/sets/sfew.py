@@ -31,7 +31,7 @@ EXPECTED = ('Train and Val of SFEW 2.0, or Train_Aligned_Faces and Val_Aligned_F
             'Disgust and so on in each')
 
 
-def read(raw, classes, frames=None):
+def read_set(raw, classes, frames=None):
     """A row a picture in folder `raw`: subject = its name, as nobody says who is on it; sequence =
     its part and class folder, as in Val_Angry; split = train for Train, test for Val; no reference.
     The argument frames is not used.
@@ -40,7 +40,7 @@ def read(raw, classes, frames=None):
     Files with another ending than .png are passed over. Pictures are not opened here. Raises
     SystemExit where raw does not hold the set, or holds a part of it twice.
     """
-    version, place = find(raw)
+    version, place = find_place(raw)
     rows, left_out = [], []
     for part in SPLIT:
         for folder, name in list_pictures(os.path.join(raw, place[part])):
@@ -62,7 +62,7 @@ def read(raw, classes, frames=None):
                         'left_out': left_out, 'note': note}
 
 
-def find(raw):
+def find_place(raw):
     """('aligned faces' or 'whole frames', {part: its folder, relative to raw}); SystemExit unless
     one of the two is there for both parts, once."""
     for version, patterns in PLACES.items():

@@ -6,12 +6,12 @@ from data_prep.folds import ascending
 from data_prep.sets.layout import ENDINGS, pictures, visible, wrong_folder
 
 
-def read(raw, classes=None, frames=None):
+def read_set(raw, classes=None, frames=None):
     """A row a picture in folder `raw`: subject = expression = the person, a sequence each, named as
     the picture's file, reference = the picture itself. The arguments classes and frames are not
     used.
 
-    Returns (rows, None, report) as ckplus.read does; None stands for points yet to be detected.
+    Returns (rows, None, report) as ckplus.read_set does; None stands for points yet to be detected.
     Files with another ending, hidden ones, and folders in a person's folder are passed over.
     Pictures are not opened here. Raises SystemExit where raw has no picture in a folder.
     """

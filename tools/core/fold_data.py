@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep import pair_lmdb
+from data_prep import csv_text, pair_lmdb
 from tools.core import network
 
 # of what fingerprint gives: two builds of a fold are the same where all of these are
@@ -37,7 +37,8 @@ def fingerprint(dataset, fold):
     pictures = hashlib.sha256()
     for part in parts:
         path, labels = root / f'{part}_lmdb', []
-        for key, query, reference, label in pair_lmdb.read(str(path)):
+        pair_lmdb.verify(str(path))
+        for key, query, reference, label in pair_lmdb.read_pairs(str(path)):
             pictures.update(f'{part} {key} {label} '.encode())
             pictures.update(query.tobytes() + reference.tobytes())
             labels.append(label)
@@ -63,7 +64,7 @@ def mean_change(path):
     in [0, 1], mean over the pairs of an LMDB that have a reference other than X itself; 0 where
     there is none."""
     changes = []
-    for _, query, reference, _ in pair_lmdb.read(str(path)):
+    for _, query, reference, _ in pair_lmdb.read_pairs(str(path)):
         if reference.any() and (query != reference).any():
             x, x_r = network.centre(np.stack([query, reference]))
             changes.append(float(((x - x_r) ** 2).sum() / 2))
@@ -74,9 +75,9 @@ def read_part(dataset, fold, part):
     """The train or test part of a fold: its CSV rows, queries and references (N x 1 x 64 x 64 in
     [0, 1]), labels (N)."""
     root = fold_path(dataset, fold)
-    keys, queries, references, labels = zip(*pair_lmdb.read(root / f'{part}_lmdb'))
+    keys, queries, references, labels = zip(*pair_lmdb.read_pairs(root / f'{part}_lmdb'))
     with open(root / f'{part}.csv', newline='', encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
+        rows = [csv_text.release_row(row) for row in csv.DictReader(file)]
     if [row['key'] for row in rows] != list(keys):
         raise SystemExit(
             f'{root}/{part}.csv and {part}_lmdb hold different rows: run `make data` again.')

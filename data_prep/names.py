@@ -1,0 +1,49 @@
+"""Names that are written in several ways: one person under two spellings would be two people, in
+training and test at once, and one expression two classes."""
+import collections
+import re
+import unicodedata
+
+# What other sets and programs call the eight expressions, two letters as in JAFFE and KDEF. A name
+# that is not here stays as it is.
+SPELLINGS = {
+    'anger': ('angry', 'an'),
+    'contempt': ('contemptuous', ),
+    'disgust': ('disgusted', 'di'),
+    'fear': ('fearful', 'afraid', 'fe', 'af'),
+    'happy': ('happiness', 'ha'),
+    'neutral': ('neutrality', 'ne'),
+    'sadness': ('sad', 'sa'),
+    'surprise': ('surprised', 'suprise', 'su'),
+}
+KNOWN = {spelling: name for name, others in SPELLINGS.items() for spelling in (name, *others)}
+
+
+def expression(name):
+    """The project's name of an expression, for any known spelling of it; another name in lower
+    case, else as it is."""
+    lower = unicodedata.normalize('NFC', name).lower()
+    return KNOWN.get(unicodedata.normalize('NFKC', lower), lower)
+
+
+def core(name):
+    """What a name keeps when a spreadsheet or another keyboard has written it: 001, 1 and 1.0 have
+    the same, P001 and p1, and a letter whose accent is a character of its own."""
+    text = unicodedata.normalize('NFKC', unicodedata.normalize('NFKC', name).casefold())
+    text = re.sub(r'(?<=[0-9])[.,]0+$', '', ''.join(text.split()))
+    return re.sub(r'(?<![0-9])0+(?=[0-9])', '', text)
+
+
+def check_spellings(names, what, where):
+    """SystemExit where two of the names, which stand `where`, differ in padding, case, a decimal
+    point or Unicode form alone; it names both, and `what` they are, such as subjects."""
+    alike = collections.defaultdict(set)
+    for name in set(names):
+        alike[core(name)].add(name)
+    twice = sorted(sorted(spellings) for spellings in alike.values() if len(spellings) > 1)
+    if twice:
+        more = f' (and {len(twice) - 1} more are there so)' if len(twice) > 1 else ''
+        raise SystemExit(
+            f'{where}: the {what} {" and ".join(map(ascii, twice[0]))} differ only in how they are '
+            f'written (padding, case, a decimal point or Unicode form){more}: write one of them in '
+            'one way everywhere, or give two of them names that differ in more.')
