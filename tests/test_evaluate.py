@@ -161,14 +161,14 @@ def refusal_with_damage(path):
 def rewrite_pairs(part, change):
     """Writes a part of the fold again, each of its pictures as `change` gives it back."""
     path = Path('data/demo/fold3', part)
-    records = list(pair_lmdb.read(f'{path}_lmdb'))
+    records = list(pair_lmdb.read_pairs(f'{path}_lmdb'))
     rows = [{**row, 'path': i, 'reference': -i - 1} for i, row in enumerate(table(f'{path}.csv'))]
     crops = {}
     for i, (_, query, reference, _) in enumerate(records):
         crops[i], crops[-i - 1] = change(query), reference
     shutil.rmtree(f'{path}_lmdb')
     text = Path(f'{path}.csv').read_text()
-    pair_lmdb.write(str(path), rows, CLASSES, crops.__getitem__)
+    pair_lmdb.write_pairs(str(path), rows, CLASSES, crops.__getitem__)
     Path(f'{path}.csv').write_text(text)  # the rows are as they were
 
 
