@@ -18,17 +18,15 @@ class Adjust(caffe.Layer):
 
     def setup(self, bottom, top):
         offsets = params.read_params(self, offsets=[])['offsets']
-        if not all(
-                isinstance(offset, (int, float)) and not isinstance(offset, bool)
-                for offset in offsets):
+        if not all(isinstance(offset, (int, float)) and not isinstance(offset, bool)
+                   for offset in offsets):
             raise ValueError(f'Adjust: offsets must be numbers, not {offsets!r}')
         self.offsets = np.array(offsets, np.float32)
 
     def reshape(self, bottom, top):
         if bottom[0].data.shape[1:] != self.offsets.shape:
-            raise ValueError(
-                f'Adjust: {len(self.offsets)} offsets do not fit scores of shape {bottom[0].data.shape}'
-            )
+            raise ValueError(f'Adjust: {len(self.offsets)} offsets do not fit scores of shape '
+                             f'{bottom[0].data.shape}')
         top[0].reshape(*bottom[0].data.shape)
 
     def forward(self, bottom, top):

@@ -14,8 +14,10 @@ class Augment(caffe.Layer):
     top[0], top[1]: query X and reference Xr, N x 1 x 64 x 64, values in [0, 1].
     top[2]: N, 0 where a sample has no reference (all of Xr is 0), else sqrt(N / samples that have
     one): a loss of squared differences multiplied by it, averaged over N, is averaged over the
-    samples with a reference. Both images of a pair get the same transform: an encoder cannot undo a
-    flip that it never saw. The test phase takes the centre and changes nothing else.
+    samples with a reference.
+
+    Both images of a pair get the same transform: an encoder cannot undo a flip that it never saw.
+    The test phase takes the centre and changes nothing else.
 
     param_str: crop (pixels), rotate (degrees, +-), scale (relative, +-), intensity (relative, +-),
     flip (probability), seed.
@@ -49,8 +51,8 @@ class Augment(caffe.Layer):
             return
         for i, pair in enumerate(pairs):
             matrix, gain = self.draw(size, margin)
-            warped = cv2.warpAffine(pair.transpose(
-                1, 2, 0), matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            warped = cv2.warpAffine(pair.transpose(1, 2, 0), matrix, (size, size),
+                                    flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
                                     borderMode=cv2.BORDER_REPLICATE)
             np.minimum(warped * (gain / 255), 1, out=warped)
             query[i, 0], reference[i, 0] = warped[..., 0], warped[..., 1]

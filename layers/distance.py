@@ -17,9 +17,8 @@ class Distance(caffe.Layer):
 
     def reshape(self, bottom, top):
         if bottom[0].data.shape != bottom[1].data.shape:
-            raise ValueError(
-                f'Distance: codes {bottom[0].data.shape} and {bottom[1].data.shape} differ in shape'
-            )
+            raise ValueError(f'Distance: codes {bottom[0].data.shape} and '
+                             f'{bottom[1].data.shape} differ in shape')
         top[0].reshape(*bottom[0].data.shape)
 
     def forward(self, bottom, top):

@@ -23,9 +23,8 @@ class Unpool(caffe.Layer):
 
     def reshape(self, bottom, top):
         if bottom[0].data.shape != bottom[1].data.shape:
-            raise ValueError(
-                f'Unpool: values {bottom[0].data.shape} and switches {bottom[1].data.shape} differ in shape'
-            )
+            raise ValueError(f'Unpool: values {bottom[0].data.shape} and switches '
+                             f'{bottom[1].data.shape} differ in shape')
         n, c, h, w = bottom[0].data.shape
         top[0].reshape(n, c, h * self.stride, w * self.stride)
 

@@ -13,7 +13,9 @@ import caffe
 from caffe import layers as L
 from caffe import params as P
 
-GCNETS = ('s0r0', 's1r0', 's0r1', 's1r1')
+# what each has beyond De1,r: S, the contrastive loss; R, the two reconstructing decoders
+GCNETS = {'s0r0': (), 's1r0': ('contrast',), 's0r1': ('reconstruction',),
+          's1r1': ('contrast', 'reconstruction')}
 VARIANTS = ('cnn', 'metric', *GCNETS)  # Figure 2, a to f
 # for En1, En2 (section 4.1); ours: En1 and De1,r, En2 and FC
 PRETRAINING = ('autoencoder', 'identity', 'generator', 'expression')
@@ -33,6 +35,9 @@ AVERAGE = 0.95
 WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 # batch norm's mean, variance and their count: averaged, not learned
 STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3
+# Caffe keeps a deconvolution's weights with inputs first, so what it calls fan-out is the number
+# summed.
+FAN = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
 CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'),
                picture=('scaled', 'normalized'), generator=('picture', 'change'))
 POLICIES = ('inv', 'poly')  # of the learning rate
@@ -80,12 +85,14 @@ def losses(n, variant, settings):
                                               offsets=settings['score_offsets'])
         n.loss_cls = L.SoftmaxWithLoss(score, n.label)
         unused.remove('label')
-    if variant in ('metric', 's1r0', 's1r1'):
+    if variant == 'metric' or 'contrast' in GCNETS.get(variant, ()):
+        # X^r is drawn for every sample, but of the true Xr a sample may have none.
+        referred = [n.referred] if variant == 'metric' else []
         n.loss_contr = python('contrastive_loss', 'ContrastiveLoss', n.code, n.code_r, n.label,
-                              loss_weight=settings['contrast_weight'],
+                              *referred, loss_weight=settings['contrast_weight'],
                               margin=settings['margin'], neutral=settings['neutral'])
     if variant == 'metric':
-        unused.remove('reference')
+        unused -= {'reference', 'referred'}
     if 'generated' in n.tops:
         unused -= {'reference', 'referred'}
         n.reference_referred = L.Scale(n.reference, n.referred, axis=0)
@@ -135,7 +142,7 @@ def body(n, variant, n_classes, settings):
     if variant == 'generator':
         return
     if variant in GCNETS:
-        reconstruct = variant[3] == '1'
+        reconstruct = 'reconstruction' in GCNETS[variant]
         used = used_switches(settings) if reconstruct else ()
         code = encoder(n, 'en2', n.query, switches=used)
         code_r = encoder(n, 'en2_r', n.generated, twin='en2', switches=used)
@@ -211,34 +218,46 @@ def decoder(n, name, encoder_name, settings, changed=None):
     first unpooling only, the others repeat each value. 'switches': all unpooled by the encoder's
     switches, so with its 64, 32, 1 filters. changed: see picture().
     """
-    x = n[f'{encoder_name}/pool3']
     listed = settings['decoder'] == 'listed'
-    # Caffe keeps a deconvolution's weights with inputs first, so what it calls fan-out is the
-    # number summed.
-    filler = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
-    for i, (size, filters) in enumerate(
-        ((3, 32 if listed else 64), (3, 64 if listed else 32), (5, 1)), 1):
-        if listed and i > 1:
-            x = n[f'{name}/unpool{i}'] = python('repeat', 'Repeat', x, stride=2)
-        else:
-            x = n[f'{name}/unpool{i}'] = python(
-                'unpool',
-                'Unpool',
-                x,
-                n[f'{encoder_name}/switch{4 - i}'],
-                stride=2,
-                # an index has no gradient
-                propagate_down=[True, False])
-        if filters == 1 and settings['picture'] == 'scaled':
-            filler = dict(type='gaussian', std=0.1)
-        n[f'{name}/deconv{i}'] = L.Deconvolution(
-            x, param=[dict(lr_mult=DECODER_RATE)], convolution_param=dict(
-                num_output=filters, kernel_size=size, pad=size // 2, bias_term=False,
-                weight_filler=filler))
-        if filters == 1:
-            return picture(n, name, n[f'{name}/deconv{i}'], settings, changed)
-        norm(n, name, i, n[f'{name}/deconv{i}'], rate=DECODER_RATE)
-        x = n[f'{name}/relu{i}'] = L.ReLU(n[f'{name}/scale{i}'], in_place=True)
+    first, second = (32, 64) if listed else (64, 32)
+    switch = {i: None if listed and i > 1 else n[f'{encoder_name}/switch{4 - i}']
+              for i in (1, 2, 3)}
+
+    x = unpool(n, f'{name}/unpool1', n[f'{encoder_name}/pool3'], switch[1])
+    x = deconvolution(n, f'{name}/deconv1', x, 3, first)
+    norm(n, name, 1, x, rate=DECODER_RATE)
+    x = n[f'{name}/relu1'] = L.ReLU(n[f'{name}/scale1'], in_place=True)
+
+    x = unpool(n, f'{name}/unpool2', x, switch[2])
+    x = deconvolution(n, f'{name}/deconv2', x, 3, second)
+    norm(n, name, 2, x, rate=DECODER_RATE)
+    x = n[f'{name}/relu2'] = L.ReLU(n[f'{name}/scale2'], in_place=True)
+
+    x = unpool(n, f'{name}/unpool3', x, switch[3])
+    x = deconvolution(n, f'{name}/deconv3', x, 5, 1,
+                      dict(type='gaussian', std=0.1) if settings['picture'] == 'scaled' else FAN)
+    return picture(n, name, x, settings, changed)
+
+
+def unpool(n, name, x, switch):
+    """Twice as high and wide: each value where `switch` says, or, without one, in all four places.
+    """
+    if switch is None:
+        n[name] = python('repeat', 'Repeat', x, stride=2)
+    else:
+        n[name] = python('unpool', 'Unpool', x, switch, stride=2,
+                         propagate_down=[True, False])  # an index has no gradient
+    return n[name]
+
+
+def deconvolution(n, name, x, size, filters, filler=FAN):
+    """A deconvolution size x size that keeps height and width, learning DECODER_RATE times as fast.
+    """
+    n[name] = L.Deconvolution(
+        x, param=[dict(lr_mult=DECODER_RATE)],
+        convolution_param=dict(num_output=filters, kernel_size=size, pad=size // 2,
+                               bias_term=False, weight_filler=filler))
+    return n[name]
 
 
 def picture(n, name, x, settings, changed=None):

@@ -127,6 +127,42 @@ def test_contrastive_loss_of_a_hand_computed_pair(tmp_path):
     assert net.blobs['loss'].data == pytest.approx((0.5 + 0 + 0 + 0 + 12.5 + 2) / 6)
 
 
+def masked(tmp_path, referred):
+    """The net of contrastive(), with marks of which samples have a reference."""
+    n = inputs(caffe.NetSpec(), a=(6, 5), b=(6, 5), label=(6,), referred=(6,))
+    n.loss = python('contrastive_loss', 'ContrastiveLoss', n.a, n.b, n.label, n.referred,
+                    loss_weight=1, margin=1.5, neutral=2)
+    net = build(n, tmp_path)
+    whole = contrastive(tmp_path)
+    # as Augment marks them
+    marks = np.sqrt(6 / np.sum(referred)) * np.array(referred)
+    fill(net, a=whole.blobs['a'].data, b=whole.blobs['b'].data, label=[0, 1, 2, 0, 1, 2],
+         referred=marks)
+    return net
+
+
+def test_samples_without_a_reference_have_no_part_in_contrast(tmp_path):
+    """The loss is that of the others alone, each as in a batch of them."""
+    net = masked(tmp_path, [1, 0, 1, 0, 1, 1])
+    net.forward()
+    net.backward()
+    expected = []
+    for a, b, label in zip(*(net.blobs[name].data[[0, 2, 4, 5]] for name in ('a', 'b', 'label'))):
+        distance = np.linalg.norm(a - b)
+        expected.append((distance if label == 2 else max(0, 1.5 - distance)) ** 2 / 2)
+    assert net.blobs['loss'].data == pytest.approx(np.mean(expected), rel=1e-5)
+    assert not net.blobs['a'].diff[[1, 3]].any() and not net.blobs['b'].diff[[1, 3]].any()
+    assert_loss_gradient(net, ['a', 'b'])
+
+
+def test_a_batch_without_any_reference_has_no_contrast(tmp_path):
+    net = masked(tmp_path, [1] * 6)
+    net.blobs['referred'].data[...] = 0
+    net.forward()
+    net.backward()
+    assert net.blobs['loss'].data == 0 and not net.blobs['a'].diff.any()
+
+
 def test_without_a_neutral_class_every_pair_differs(tmp_path):
     net = contrastive(tmp_path, margin=1.0, neutral=None)
     fill(net, a=0, b=0)
