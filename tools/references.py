@@ -98,8 +98,8 @@ def read_samples(dataset, fold):
     chosen = comparable(queries, references)
     if not chosen.any():
         raise SystemExit(
-            f'{fold_data.fold_path(dataset, fold)}/test_lmdb has no sample with a reference but its '
-            'own query.')
+            f'{fold_data.fold_path(dataset, fold)}/test_lmdb has no sample with a reference but '
+            'its own query.')
     subjects = np.array([row['subject'] for row in rows])
     images = np.array([f'{row["subject"]}/{row["sequence"]}/{row["frame"]}' for row in rows])
     return Samples(*(array[chosen] for array in (subjects, images, queries, references, labels)),

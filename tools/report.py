@@ -3,119 +3,227 @@ import argparse
 import base64
 import html
 import json
+import sys
 from pathlib import Path
 
-from tools.core import files, run_folder
+from tools.core import files, markdown, predictions, run_folder, verdict
+from tools.core.titles import title
 
+# The pictures of a run, and the figures of all runs, each with its caption.
 PICTURES = {
-    'faces.png': 'Unseen people: X, the generated reference X̂r, the reconstructions De2,r of the reference and '
-    'De2,i of X, and the true neutral face Xr', 'confusion.png': 'Confusion matrix',
-    'curves.png': 'Losses and accuracy over iterations'
+    'faces.png': 'Unseen people. From above: the query X, the reference X̂r that the network draws '
+                 'of it, the reconstructions De2,r of the reference and De2,i of X, and the true '
+                 'reference Xr. Below each face stand its class and what the network says.',
+    'confusion.png': 'Confusion matrix: a row a true class.',
+    'curves.png': 'Training losses, and accuracy on the test fold for the eye only: nothing is '
+                  'chosen by it.'
 }
-STYLE = '''body { font: 16px/1.5 sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222 }
-table { border-collapse: collapse } td, th { padding: .3em .8em; border-bottom: 1px solid #ccc; text-align: right }
-td:first-child, th:first-child { text-align: left } img { max-width: 100% } figcaption { color: #555 }
-code { background: #f3f3f3; padding: .1em .3em }
-pre { overflow-x: auto; font-size: 13px }'''
-
-
 FIGURES = {
-    'figure4_depth': 'Figure 4: error against the depth of the expression',
-    'figure5_embedding': 'Figure 5: t-SNE of pixels and features',
-    'figure6_filters': 'Figure 6: learned filters',
-    'figure7_faces': 'Figure 7: X, the generated reference X̂r, the reconstructions, and the true neutral face Xr',
-    'learning_curves': 'Losses and accuracy over iterations, accuracy for the eye only'
+    'figure4_depth': 'Figure 4: errors against the depth of the expression, with the number of '
+                     'frames below.',
+    'figure4_faces': 'Figure 4, the paper\'s kind: the weakest expressions that CNN or GCNet did '
+                     'not recognise. Below each face stand its class and what each network says.',
+    'figure5_embedding': 'Figure 5: test faces by t-SNE, as pixels and as each network\'s features '
+                         'of the first fully-connected layer.',
+    'figure6_filters': 'Figure 6: learned filters. Mid-grey is 0.',
+    'figure7_faces': 'Figure 7: X, the generated reference X̂r, the reconstructions, and the true '
+                     'reference Xr of people never seen in training.',
+    'learning_curves': 'Losses and accuracy over the iterations; the accuracy is for the eye only.'
 }
-TEXTS = {
-    'tables.md': 'Tables', 'tables_frequencies.md': "Tables, with the classes' frequencies back in",
-    'references.md': 'Are the generated references references?'
-}
+TEXTS = ('tables.md', 'tables_frequencies.md', 'references.md')
 SHOWN = 4  # runs: of more, the pictures of each one would make a page too heavy to open
+
+# What result.json holds; shares are checked to lie in [0, 1].
+RESULT = dict(dataset=str, variant=str, fold=int, seed=int, iterations=int, n=int, accuracy=float,
+              balanced_accuracy=float, recall=dict, classes=[str])
+
+STYLE = '''
+body { font: 16px/1.5 sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; color: #222 }
+h1, h2, h3 { line-height: 1.2 }
+h2 { margin-top: 2em; border-bottom: 2px solid #0072b2; padding-bottom: .2em }
+h1, h2, h3, p, li, figcaption { overflow-wrap: anywhere }
+.verdict { border-left: 6px solid #d55e00; background: #fdf3ec; padding: .6em 1.2em }
+.verdict p { margin: .4em 0 }
+.table { overflow-x: auto; margin: 1em 0 }
+table { border-collapse: collapse; font-size: 15px; font-variant-numeric: tabular-nums }
+td, th { padding: .3em .6em; border-bottom: 1px solid #ccc; text-align: right; white-space: nowrap }
+td.text, th.text { text-align: left }
+td:first-child, th:first-child { position: sticky; left: 0; background: #fff; padding-left: 0 }
+th { vertical-align: bottom; border-bottom: 2px solid #888 }
+td.none { color: #999 }
+.notes { color: #555; font-size: 14px; padding-left: 1.2em }
+figure { margin: 2em 0 }
+img { display: block; max-width: 100%; max-height: 640px }
+figcaption { color: #555; margin-top: .4em }
+code { background: #f3f3f3; padding: .1em .3em; overflow-wrap: anywhere }
+details { margin: .6em 0 }
+summary { cursor: pointer }
+@media print { img { max-height: 20cm } .table { overflow: visible } }
+'''
 
 
 def page(folders):
-    """HTML text for tested run folders of a data set, runs/<dataset>/<variant>/<run>: the tables
-    and figures that were made of them all, the result, command, settings and versions of each, and
-    of a few runs their own pictures."""
-    results = [json.loads((folder / 'result.json').read_text()) for folder in folders]
+    """HTML text for tested run folders of a data set, runs/<dataset>/<variant>/<run>.
+
+    The verdict of the tables first, then the tables and figures that were made of all runs, the
+    result of each, its command, settings and versions, and of a few runs their own pictures.
+    SystemExit where a file of a run is missing or damaged.
+    """
+    results = [read_result(folder) for folder in folders]
     base = folders[0].parent.parent
-    data = html.escape(results[0]['dataset'])
+    dataset = results[0]['dataset']
+    data = html.escape(dataset)
     parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>GCNet on {data}</title><style>{STYLE}</style>',
-        f'<h1>GCNet on {data}</h1><p>Accuracy on people never seen in training, at the last iteration.</p>',
-        table(results)
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<title>GCNet on {data}</title><style>{STYLE}</style></head><body>',
+        f'<h1>GCNet on {data}</h1>', '<div class="verdict">', *verdict_of(base, dataset), '</div>',
+        '<p>Everything here was measured on people never seen in training, at the last '
+        'iteration.</p>'
     ]
+
+    parts += [markdown.as_html((base / name).read_text(encoding='utf-8'))
+              for name in TEXTS if (base / name).exists()]
+    drawn = sorted((base / 'figures').glob('*.png'), key=figure_order)
+    parts += ['<h2>Figures</h2>'] if drawn else []
+    parts += [figure(path, figure_caption(path.stem)) for path in drawn]
+
+    parts += ['<h2>Each run</h2>', table_of(results)]
     if len(folders) <= SHOWN:
         for folder, result in zip(folders, results):
-            parts.append(f'<h2>{heading(result)}</h2>')
-            parts += [
-                figure(folder / name, caption)
-                for name, caption in PICTURES.items()
-                if (folder / name).exists()
-            ]
-    for name, title in TEXTS.items():
-        if (base / name).exists():
-            parts.append(
-                f'<h2>{title}</h2><pre>{html.escape((base / name).read_text(encoding="utf-8"))}</pre>'
-            )
-    drawn = sorted((base / 'figures').glob('*.png'), key=lambda path:
-                   (path.stem not in FIGURES, path.stem))
-    parts += ['<h2>Figures</h2>'] if drawn else []
-    parts += [
-        figure(path,
-               FIGURES.get(path.stem) or path.stem.replace('_', ' of ')) for path in drawn
-    ]
+            shown = [figure(folder / name, caption) for name, caption in PICTURES.items()
+                     if (folder / name).exists()]
+            parts += [f'<h3>{html.escape(heading(result))}</h3>', *shown]
     parts.append('<h2>How each run was made</h2>')
-    for folder, result in zip(folders, results):
-        run = run_folder.read_settings(folder)
-        more = {name: run[name] for name in ('settings', 'versions', 'code') if run.get(name)}
-        parts.append(f'<p><b>{heading(result)}</b>: <code>{html.escape(run["command"])}</code><br>'
-                     f'<small>{html.escape(json.dumps(more))}</small></p>')
-    return '\n'.join(parts) + '\n'
+    parts += [made(folder, result) for folder, result in zip(folders, results)]
+    return '\n'.join(parts) + '\n</body></html>\n'
 
 
-def heading(result):
-    return f'{html.escape(result["variant"])}, fold {result["fold"]}, seed {result["seed"]}'
+def read_result(folder):
+    """The result of a tested run, checked; SystemExit, with what is wrong, where it is damaged."""
+    path = folder / 'result.json'
+    again = f'run `make evaluate` of {folder} again'
+    try:
+        result = json.loads(path.read_text(encoding='utf-8'))
+        json.dumps(result, ensure_ascii=False).encode('utf-8')  # half a surrogate is no text
+    except (OSError, ValueError, RecursionError) as error:
+        raise SystemExit(f'{path} cannot be read ({error}): {again}.') from None
+
+    if not isinstance(result, dict):
+        raise SystemExit(f'{path} holds no result: {again}.')
+    wrong = [name for name, kind in RESULT.items() if not run_folder.is_of(result.get(name), kind)]
+    if not wrong:
+        shares = {'accuracy': result['accuracy'], 'balanced_accuracy': result['balanced_accuracy']}
+        recalls = {f'recall of {name}': value for name, value in result['recall'].items()
+                   if value is not None}
+        wrong = [name for name, value in {**shares, **recalls}.items() if not is_share(value)]
+    if wrong:
+        raise SystemExit(f'{path} has no good {wrong[0]}: {again}.')
+    return result
 
 
-def table(results):
-    classes = results[0]['classes']
-    head = [
-        'run', 'iterations', 'images', 'accuracy', 'balanced',
-        *(f'recall: {name}' for name in classes)
-    ]
-    lines = ['<table><tr>' + ''.join(f'<th>{html.escape(cell)}</th>' for cell in head) + '</tr>']
-    for result in results:
-        cells = [
-            heading(result), result['iterations'], result['n'],
-            per_cent(result['accuracy']),
-            per_cent(result['balanced_accuracy']),
-            *(per_cent(result['recall'].get(name)) for name in classes)
-        ]
-        lines.append('<tr>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>')
-    return '\n'.join(lines) + '\n</table>'
+def is_share(value):
+    """Whether a value of JSON is a number from 0 to 1."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 <= value <= 1
 
 
-def per_cent(share):
-    return '–' if share is None else f'{100 * share:.1f} %'
+def verdict_of(base, dataset):
+    """The verdict of the data set's tables as paragraphs."""
+    path = base / 'tables.csv'
+    if not path.exists():
+        sentences = [f'There is no verdict: run `make tables DATASET={dataset}` first.']
+    else:
+        sentences = verdict.read_verdict(path, dataset)
+    return [f'<p>{html.escape(sentence)}</p>' for sentence in sentences]
+
+
+def figure_order(path):
+    """The paper's figures first, in its order, then the others by name."""
+    return path.stem not in FIGURES, path.stem
+
+
+def figure_caption(stem):
+    """The caption of a figure by its file's name."""
+    if stem.startswith('confusion_'):
+        return f'Confusion matrix of {title(stem[len("confusion_"):])}: a row a true class.'
+    return FIGURES.get(stem, stem.replace('_', ' '))
 
 
 def figure(path, caption):
+    """A picture, within the page, and its caption."""
     data = base64.b64encode(path.read_bytes()).decode()
-    return f'<figure><img src="data:image/png;base64,{data}" alt=""><figcaption>{caption}</figcaption></figure>'
+    caption = html.escape(caption)
+    return (f'<figure><img src="data:image/png;base64,{data}" alt="{caption}">'
+            f'<figcaption>{caption}</figcaption></figure>')
+
+
+def heading(result):
+    """A run's name as text."""
+    return f'{title(result["variant"])}, fold {result["fold"]}, seed {result["seed"]}'
+
+
+def table_of(results):
+    """A table of the results, a row a run."""
+    classes = results[0]['classes']
+    head = ['run', 'iterations', 'images', 'accuracy', 'balanced',
+            *(f'recall: {name}' for name in classes)]
+    rows = [[
+        heading(result), result['iterations'], result['n'], per_cent(result['accuracy']),
+        per_cent(result['balanced_accuracy']),
+        *(per_cent(result['recall'].get(name)) for name in classes)
+    ] for result in results]
+    return markdown.html_table(head, rows)
+
+
+def per_cent(share):
+    """A share as text, a dash where there is none."""
+    return '–' if share is None else f'{100 * share:.1f} %'
+
+
+def made(folder, result):
+    """The command, settings and versions of a run, folded up."""
+    run = run_folder.read_settings(folder)
+    more = {name: run[name] for name in ('settings', 'versions', 'code') if run.get(name)}
+    return (f'<details><summary>{html.escape(heading(result))}</summary>'
+            f'<p><code>{html.escape(run.get("command", "command not known"))}</code></p>'
+            f'<p><small>{html.escape(json.dumps(more))}</small></p></details>')
+
+
+def find_whole(base):
+    """([folders of runs with a good result, of the data as it is now], a sentence for each of the
+    others)."""
+    whole, left_out = [], []
+    for folder in sorted(path.parent for path in base.glob('*/fold*/result.json')):
+        try:
+            read_result(folder)
+            run = run_folder.read_settings(folder)
+            if predictions.classes_of(run['dataset']):  # the data set is built here
+                predictions.check_data(folder, run)
+        except SystemExit as error:
+            left_out.append(f'{error} It is left out of the report.')
+        else:
+            whole.append(folder)
+    return whole, left_out
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--dataset', default='demo')
-    parser.add_argument('--runs', type=Path, default=Path('runs'))
+    parser.add_argument('--dataset', default='demo', help='what was tested (default: demo)')
+    parser.add_argument('--runs', type=Path, default=Path('runs'), help='default: runs')
     arguments = parser.parse_args()
     base = arguments.runs / arguments.dataset
-    folders = sorted(path.parent for path in base.glob('*/fold*/result.json'))
+
+    folders, left_out = find_whole(base)
+    for sentence in left_out:
+        print(sentence, file=sys.stderr)
     if not folders:
         raise SystemExit(
             f'no tested run in {base}: run `make train DATASET={arguments.dataset}` first.')
-    files.write(base / 'report.html', page(folders))
+    try:
+        files.write(base / 'report.html', page(folders))
+    except (OSError, UnicodeError) as error:
+        raise SystemExit(f'{base / "report.html"} cannot be made: {error}.') from None
     print(f'report: {base / "report.html"}')
 
 

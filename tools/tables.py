@@ -18,7 +18,7 @@ import numpy as np
 
 from data_prep.folds import FOLDS
 from prototxt.net import GCNETS
-from tools.core import class_balance, files, intervals, plots, predictions, run_folder
+from tools.core import class_balance, files, intervals, plots, predictions, run_folder, verdict
 from tools.core.intervals import NOT_RUN, by_fold, listed, mean, recalls, take
 from tools.core.markdown import Table, as_csv, column_of, escape, markdown
 from tools.core.titles import TITLES, title
@@ -98,7 +98,7 @@ def accuracy_table(dataset, rows, variants):
                      'that too.')
     if partial:
         notes.append(f'* incomplete, not to be quoted: {", ".join(partial)}.')
-    return Table('Accuracy on people never seen in training, %', lines, notes)
+    return Table(verdict.ACCURACY, lines, notes)
 
 
 def accuracy_line(own, classes, folds):
@@ -192,7 +192,7 @@ def baseline_table(rows, variants):
         'variant': title(variant), **intervals.difference(rows, variant, 'cnn'),
         **intervals.balanced_difference(rows, variant, 'cnn')
     } for variant in variants if variant != 'cnn']
-    return Table('Difference from the CNN, points', lines, [
+    return Table(verdict.DIFFERENCE, lines, [
         'difference: of the shares of all images, on the folds and seeds that both have (folds, '
         'seeds).',
         'balanced difference: of the balanced accuracies, its low and high as low and high.',
@@ -298,11 +298,13 @@ def main():
 
     command = f'python3 -m tools.tables --dataset {dataset}'
     command += ' --frequencies' * options.frequencies
+    heading = f'# Results on {escape(dataset)}'
     made = f'Made by `{command}` from runs/{dataset}/results.csv.'
     if options.frequencies:
+        heading += ", with the classes' frequencies back in"
         made += (' Networks trained with `balance`: their probabilities times the frequency of '
                  'each class in training.')
-    text = '\n'.join([f'# Results on {escape(dataset)}', '', made, '', *map(markdown, tables)])
+    text = '\n'.join([heading, '', made, '', *map(markdown, tables)])
 
     path = Path('runs', dataset, 'tables' + '_frequencies' * options.frequencies)
     try:

@@ -10,8 +10,9 @@ from data_prep import spreadsheet
 # rows: a dict a line, all with the same keys; notes: sentences
 Table = collections.namedtuple('Table', 'title rows notes')
 
-LEFT = ('variant', 'method', 'difference of', 'what differs')  # columns of text
+LEFT = ('run', 'variant', 'method', 'difference of', 'what differs')  # columns of text
 SIGNED = ('difference', 'low', 'high', 'balanced difference', 'its low', 'its high')
+EMPTY = ('-', '–', 'not run', 'no common run')  # cells without a value
 SPECIAL = re.compile(r'([\\`*|<$\[])')  # what Markdown would take for its own
 ESCAPED = re.compile(r'\\([\\`*|<$\[])')
 
@@ -69,13 +70,22 @@ def as_html(text):
             level = len(heading[1]) + 1
             parts.append(f'<h{level}>{plain(heading[2])}</h{level}>')
         elif len(lines) > 1 and re.fullmatch(r'\|[-:| ]+\|', lines[1]):
-            parts.append(html_table(split_row(lines[0]), map(split_row, lines[2:])))
+            parts.append(run_rows(split_row(lines[0]), [split_row(line) for line in lines[2:]]))
         elif all(line.startswith('- ') for line in lines):
             items = ''.join(f'<li>{plain(line[2:])}</li>' for line in lines)
             parts.append(f'<ul class="notes">{items}</ul>')
         else:
             parts.append(f'<p>{plain(block)}</p>')
     return '\n'.join(parts)
+
+
+def run_rows(head, rows):
+    """The table of those rows that have a value, as HTML, and the names of the others below it."""
+    names = sum(name in LEFT for name in head[:2])  # what the row is of, in one column or two
+    there = [row for row in rows if not all(text in EMPTY for text in row[names:])]
+    others = ', '.join(html.escape(row[0]) for row in rows if row not in there)
+    table = html_table(head, there) if there else ''
+    return table + (f'<p class="notes">Not run: {others}.</p>' if others else '')
 
 
 def split_row(line):
@@ -94,11 +104,14 @@ def plain(text):
 
 def html_table(head, rows):
     """A table of text cells as HTML, in a box of its own that scrolls where the page is narrow."""
-    kinds = ['text' if name in LEFT else 'number' for name in head]
-
     def line(tag, cells):
-        return '<tr>' + ''.join(f'<{tag} class="{kind}">{html.escape(str(text))}</{tag}>'
-                                for kind, text in zip(kinds, cells)) + '</tr>'
+        made = []
+        for name, value in zip(head, cells):
+            text = html.escape(str(value))
+            kind = 'text' if name in LEFT else 'none' if value in EMPTY else None
+            made.append(f'<{tag} class="{kind}">{text}</{tag}>' if kind else
+                        f'<{tag}>{text}</{tag}>')
+        return f'<tr>{"".join(made)}</tr>'
 
     body = '\n'.join(line('td', cells) for cells in rows)
     return (f'<div class="table"><table><thead>{line("th", head)}</thead>\n'
