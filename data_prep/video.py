@@ -5,8 +5,22 @@ beside it.
 """
 import functools
 import os
+import re
 
 import cv2
+
+# By which a video is known whose first bytes say nothing.
+ENDINGS = ('.3g2', '.3gp', '.asf', '.avi', '.divx', '.dv', '.flv', '.gif', '.m2ts', '.m4v', '.mkv',
+           '.mov', '.mp4', '.mpe', '.mpeg', '.mpg', '.mts', '.mxf', '.ogv', '.qt', '.ts', '.vob',
+           '.webm', '.wmv')
+
+# The first bytes of AVI, MP4 and its kin, Matroska, MPEG (as a stream of packets of 188 bytes too,
+# with a time before each or not), Windows Media, Flash, Ogg, MXF, and uncompressed YUV.
+SIGNATURE = re.compile(
+    rb'RIFF....AVI |....(?:ftyp|moov|mdat|wide|free|skip|pnot)|\x1aE\xdf\xa3|\0\0\x01[\xb0-\xbf]|'
+    rb'G.{187}G.{187}G|.{4}G.{191}G.{191}G|0&\xb2u\x8ef\xcf\x11|FLV\x01|OggS|\x06\x0e\+4|'
+    rb'YUV4MPEG2',
+    re.DOTALL)
 
 
 def frame(path, number, turned=False):

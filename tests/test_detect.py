@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_build import in_a_child
 
-from data_prep import detect
+from data_prep import detect, pictures
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LONDON = os.path.join(ROOT, '..', 'shared', 'data', 'london', 'images')
@@ -137,7 +137,7 @@ def test_a_row_corrected_by_hand_counts(raw):
     for line, level in [(1, 0), (2, 7)]:
         head, faces = lines[line].split('",')[0] + '"', lines[line].split(',')[-1]
         lines[line] = ','.join(
-            [head, str(os.path.getsize(raw / f'p, {level}' / 'ä "1".png')), *mine, faces])
+            [head, pictures.content(str(raw), f'p, {level}/ä "1".png'), *mine, faces])
     cache.write_text('\ufeff' + '\r\n'.join(lines) + '\r\n')  # as spreadsheets save it
     found, failures, _, searched = points_of(raw)
     mine = np.reshape(mine, (5, 2)).astype(float).tolist()
@@ -152,9 +152,9 @@ def test_cut_off_at_any_byte(raw):
     for length in range(len(whole)):
         cache.write_bytes(whole[:length])
         *found, searched = points_of(raw)
-        kept = max(0, whole[:length].count(b'\n') - 1)
-        assert tuple(found) == expected and searched == [0, 7, 8, 9
-                                                         ][kept:] and cache.read_bytes() == whole
+        kept = max(0, (whole[:length] + whole[length:length + 1]).count(b'\n') - 1)
+        assert tuple(found) == expected and searched == [0, 7, 8, 9][kept:]
+        assert cache.read_bytes() == whole
 
 
 def test_killed(raw, monkeypatch):
@@ -183,6 +183,80 @@ def test_a_changed_picture_is_searched_again(raw):
     assert points_of(raw)[3] == []
 
 
+def test_pictures_of_the_same_length_that_show_something_else(raw):
+    """Two BMP files, whose length says nothing, are exchanged; then one is overwritten."""
+    for level, name in ((20, 'a.bmp'), (30, 'b.bmp')):
+        drawn.write(raw / 'bmp' / name, np.full((10, 12), level, np.uint8))
+    a, b = raw / 'bmp' / 'a.bmp', raw / 'bmp' / 'b.bmp'
+    first = points_of(raw)[0]
+    assert first['bmp/a.bmp'] == (POINTS + 20).tolist()
+
+    a.rename(raw / 'c'), b.rename(a), (raw / 'c').rename(b)
+    found, _, _, searched = points_of(raw)
+    assert found['bmp/a.bmp'] == (POINTS + 30).tolist() and searched == []
+    assert found['bmp/b.bmp'] == (POINTS + 20).tolist()
+
+    time = os.stat(b).st_mtime_ns
+    drawn.write(b, np.full((10, 12), 40, np.uint8))
+    os.utime(b, ns=(time, time))
+    found, _, _, searched = points_of(raw)
+    assert found['bmp/b.bmp'] == (POINTS + 40).tolist() and searched == [40]
+    assert points_of(raw)[3] == []
+
+
+def test_rows_of_fer2013_in_another_order(raw):
+    def write(*levels):
+        lines = [f'0,{" ".join([str(level)] * 48 ** 2)},Training\n' for level in levels]
+        (raw / 'fer2013.csv').write_text('emotion,pixels,Usage\n' + ''.join(lines))
+        os.utime(raw / 'fer2013.csv', ns=(levels[0] * 10 ** 9,) * 2)
+        detect.faces.called.clear()
+        names = [f'fer2013.csv#{line}' for line in range(2, 2 + len(levels))]
+        found = detect.points_of(str(raw), names, str(raw.parent / 'points.csv'))[0]
+        return [found[name][0, 0] for name in names]
+    assert write(21, 22, 23) == [21, 22, 23] and detect.faces.called == [21, 22, 23]
+    assert write(23, 21, 22) == [23, 21, 22] and detect.faces.called == []
+    assert write(22, 24, 21) == [22, 24, 21] and detect.faces.called == [24]
+
+
+@pytest.mark.parametrize('end', ['', '\n', '\r\n'])
+def test_a_correction_in_the_last_row_counts(raw, end):
+    """Whether or not the editor ends the last line."""
+    points_of(raw)
+    cache = raw.parent / 'points.csv'
+    *lines, last = cache.read_text().splitlines()
+    head, tail = last.rsplit(',', 11)[0], last.rsplit(',', 1)[1]
+    mine = ','.join(map(str, range(10, 110, 10)))
+    cache.write_text('\n'.join([*lines, f'{head},{mine},{tail}']) + end)
+    found, _, _, searched = points_of(raw)
+    assert found['p, 9/ä "1".png'] == np.arange(10., 110, 10).reshape(5, 2).tolist()
+    assert searched == [] and points_of(raw)[0] == found
+
+
+def test_points_of_an_earlier_version_are_set_aside_and_compared(raw, capsys):
+    """They told a picture by its length alone: one corrected by hand is named, none is trusted."""
+    expected = points_of(raw)[:3]
+    cache = raw.parent / 'points.csv'
+    earlier = cache.read_text().replace(',content,', ',bytes,').splitlines()
+    for line, level in enumerate((0, 7, 8, 9), 1):
+        content = pictures.content(str(raw), f'p, {level}/ä "1".png')
+        length = os.path.getsize(raw / f'p, {level}' / 'ä "1".png')
+        earlier[line] = earlier[line].replace(content, str(length))
+    earlier[3] = earlier[3].replace(',8.0,', ',7.5,')
+    cache.write_text('\n'.join(earlier))
+    capsys.readouterr()
+
+    *found, searched = points_of(raw)
+    assert tuple(found) == expected and searched == [0, 7, 8, 9]
+    said = capsys.readouterr().err
+    assert f'{cache}.old, which told pictures by their length alone, has other points for ' \
+        'p, 8/ä "1".png: copy' in said
+    assert (raw.parent / 'points.csv.old').read_text() == '\n'.join(earlier) + '\n'
+
+    cache.write_text(cache.read_text().replace(',8.0,', ',7.5,'))
+    assert points_of(raw)[0]['p, 8/ä "1".png'][0] == [7.5, 19.0]
+    assert 'has other points' not in capsys.readouterr().err
+
+
 def test_unreadable_pictures_are_named_and_not_remembered(raw):
     (raw / 'p, 7' / 'ä "1".png').write_bytes(b'')
     (raw / 'p, 8' / 'ä "1".png').write_bytes(b'text')
@@ -195,14 +269,15 @@ def test_unreadable_pictures_are_named_and_not_remembered(raw):
 
 
 @pytest.mark.parametrize('line, text, sentence', [
-    (1, 'path;bytes', 'line 1: expected path,bytes,left_eye_x,'),
+    (1, 'path;bytes', 'line 1: expected path,content,left_eye_x,'),
     (3, 'a,1,2',
-     'line 3: expected path, bytes, ten numbers or none, faces, got a,1,2: correct it, or'),
-    (2, 'a,1,1,2,3,4,5,6,7,8,9,nan,1', 'line 2: '),
-    (2, 'a,1,1,2,3,4,5,6,7,8,9,,1', 'line 2: '),
-    (2, 'a,1,1,2,3,4,5,6,7,8,9,1,1,1', 'line 2: '),
+     'line 3: expected path, content, ten numbers or none, faces, got a,1,2: correct it, or'),
+    (2, 'a,h0123456789abcdef,1,2,3,4,5,6,7,8,9,nan,1', 'line 2: '),
+    (2, 'a,h0123456789abcdef,1,2,3,4,5,6,7,8,9,,1', 'line 2: '),
+    (2, 'a,h0123456789abcdef,1,2,3,4,5,6,7,8,9,1,1,1', 'line 2: '),
     (2, 'a,x,,,,,,,,,,,0', 'line 2: '),
-    (2, 'a,1,,,,,,,,,,,', 'line 2: '),
+    (2, 'a,3012,,,,,,,,,,,0', 'line 2: '),  # a length, of an earlier version
+    (2, 'a,h0123456789abcdef,,,,,,,,,,,', 'line 2: '),
     (2, 'a,1\0', 'cannot be read (line contains NUL'),
     (2, '"' + 'a' * 200000 + '"', 'cannot be read (field larger'),
 ])

@@ -124,7 +124,7 @@ def test_corrected_points_outside_of_the_picture(raw, built, tmp_path):
     shutil.copy(str(built.parent / 'webface.points.csv'), str(tmp_path))
     cache = tmp_path / 'webface.points.csv'
     with open(str(cache), 'a', encoding='utf-8') as file:
-        file.write(f'Zoë B/1.jpg,{os.path.getsize(raw / "Zoë B" / "1.jpg")},{"-5," * 10}1\n')
+        file.write(f'Zoë B/1.jpg,{pictures.content(str(raw), "Zoë B/1.jpg")},{"-5," * 10}1\n')
     account = build.build(str(tmp_path / 'webface'), 'webface', str(raw))
     assert 'Zoë B/1.jpg: the five points of the face lie outside of the picture\n' in account
     assert 'left out: Zoë B: one usable picture, at least 2 needed\n' in account

@@ -73,6 +73,16 @@ def read_row(text, classes):
 def picture(path, line):
     """The picture in a line (the header's being 1) of the file fer2013.csv at `path`, 48 x 48 grey
     uint8; ValueError with the reason where there is none."""
+    numbers = pixels(path, line).split()
+    try:
+        return np.array(bytearray(map(int, numbers))).reshape(SIDE, SIDE)
+    except ValueError:
+        raise ValueError(f'pixels are not {SIDE} x {SIDE} numbers of 0 to 255') from None
+
+
+def pixels(path, line):
+    """The numbers of a line's picture as they stand there, bytes; ValueError where there is no such
+    line."""
     try:
         start = line_starts(path, os.stat(path).st_mtime_ns)
         with open(path, 'rb') as file:
@@ -80,10 +90,7 @@ def picture(path, line):
             fields = file.readline().split(b',')
     except (OSError, IndexError):
         raise ValueError('image cannot be read') from None
-    try:
-        return np.array(bytearray(map(int, fields[1].strip(b'"').split()))).reshape(SIDE, SIDE)
-    except (IndexError, ValueError):
-        raise ValueError(f'pixels are not {SIDE} x {SIDE} numbers of 0 to 255') from None
+    return fields[1].strip(b'" ') if len(fields) > 1 else b''
 
 
 @functools.lru_cache(maxsize=1)

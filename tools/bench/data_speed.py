@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from data_prep import datasets, detect, workers
+from data_prep import datasets, detect, pictures, workers
 
 RAW = Path('data/raw/demo')
 ROUNDS = 3
@@ -70,7 +70,7 @@ def lay_out(raw, paths, points, number, own):
                 name, f'p{i % 100}', datasets.SEVEN[i % 7],
                 ['train', 'test'][i % 10 == 0] if own else ''
             ])
-            found.writerow([name, os.path.getsize(raw / name), *points[path].ravel().round(1), 1])
+            found.writerow(detect.row_of(name, pictures.content(raw, name), points[path], 1))
     return raw, known
 
 
