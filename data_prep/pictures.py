@@ -3,8 +3,8 @@
 pixels.
 
 What a file is, is told by its content, whatever its ending. A picture is grey by the weights of
-ITU-R BT.601, rounded, whatever the format it came in, and upright as its EXIF says; where it is
-transparent, mid grey shines through.
+ITU-R BT.601, rounded, whatever the format it came in, and upright as its EXIF says; how transparent
+it is does not count.
 """
 import functools
 import hashlib
@@ -35,7 +35,6 @@ PICTURE = re.compile(rb'\xff\xd8\xff|\x89PNG|BM|II\*\0|MM\0\*|P[1-6]\s|RIFF....W
 
 DAMAGED = 'image is damaged or not an image'
 CUT_SHORT = 'image is cut short'
-MATTE = 128  # behind what is transparent: the grey that is the networks' zero
 INSIDE = re.compile(r'(.+\.(?:avi|csv))#(\d+)(@clockwise)?')
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns; MOST_PIXELS stands for it
@@ -109,10 +108,8 @@ def decode(data):
         if header.format == 'GIF' or getattr(header, 'is_animated', False) and not is_jpeg(data):
             image = decode_first_frame(header)
         else:
-            image = decode_by_opencv(data, header)
-        # libtiff multiplies
-        image = grey(image, premultiplied=header.format == 'TIFF')
-        return upright(image, orientation(data, header))
+            image = decode_by_opencv(data)
+        return upright(grey(image), orientation(data, header))
     except (cv2.error, MemoryError):
         raise ValueError(DAMAGED) from None
 
@@ -166,23 +163,20 @@ def png_chunks(data):
         place = end
 
 
-def decode_by_opencv(data, header):
-    """A picture as OpenCV has it, uint8 or, with an alpha channel, as many bits as it holds."""
-    # OpenCV gives an alpha channel only with the picture as it is stored. And never does it make
-    # grey itself: of a PNG's colours libpng would cut off what it should round, 0.7 levels on
-    # average.
-    transparent = header.mode in ('RGBA', 'LA', 'PA') or 'transparency' in header.info
-    flags = cv2.IMREAD_UNCHANGED if transparent else cv2.IMREAD_ANYCOLOR
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+def decode_by_opencv(data):
+    """A picture as OpenCV has it, uint8, grey or blue, green, red."""
+    # Not in grey: of a PNG's colours libpng would cut off what it should round, 0.7 levels on
+    # average, which moves the points that MTCNN finds by pixels.
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR)
     if image is None:
         raise ValueError(DAMAGED)
     return image
 
 
 def decode_first_frame(header):
-    """The first picture of a GIF or an animation, blue, green, red, alpha."""
+    """The first picture of a GIF or an animation, blue, green, red."""
     try:
-        return cv2.cvtColor(np.array(header.convert('RGBA')), cv2.COLOR_RGBA2BGRA)
+        return cv2.cvtColor(np.array(header.convert('RGB')), cv2.COLOR_RGB2BGR)
     except Exception:  # as in read_header
         raise ValueError(DAMAGED) from None
 
@@ -201,21 +195,9 @@ def decode_heif(data):
     return pixels
 
 
-def grey(image, premultiplied=False):
-    """An image as OpenCV has it (grey, BGR or BGRA; 8 or 16 bits) as grey uint8; premultiplied:
-    its colours have been multiplied with alpha."""
-    if image.dtype == np.uint16:
-        image = (image >> 8).astype(np.uint8)
-    if image.ndim == 2:
-        return image
-    result = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)  # takes four channels too
-    if image.shape[2] == 3:
-        return result
-
-    # What lies beneath a transparent pixel differs from program to program: it must not be seen.
-    opaque = image[..., 3].astype(np.int32)
-    shown = result.astype(np.int32) * (255 if premultiplied else opaque) + MATTE * (255 - opaque)
-    return ((shown + 127) // 255).clip(0, 255).astype(np.uint8)
+def grey(image):
+    """An image as OpenCV has it, grey, BGR or BGRA, as grey."""
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
 def orientation(data, header):

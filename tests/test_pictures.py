@@ -128,17 +128,12 @@ def test_a_gamma_chunk_changes_nothing():
     assert np.array_equal(pictures.decode(data[:33] + chunk + data[33:]), pictures.decode(data))
 
 
-@pytest.mark.parametrize('beneath', [0, 77, 255])
-@pytest.mark.parametrize('kind', ['PNG', 'TIFF', 'WEBP'])
-def test_what_lies_beneath_a_transparent_pixel_is_not_seen(kind, beneath):
+@pytest.mark.parametrize('kind', ['PNG', 'WEBP'])
+def test_how_transparent_a_picture_is_does_not_count(kind):
     image = np.dstack([photograph(), np.full((90, 70), 255, np.uint8)])
-    image[:, 40:] = [beneath, beneath, beneath, 0]
-    image[:, 60:] = [200, 200, 200, 128]
-    options = dict(exact=True, **LOSSLESS[kind]) if kind == 'WEBP' else {}
-    found = pictures.decode(encoded(image, kind, **options))
-    assert (found[:, 40:60] == pictures.MATTE).all()
-    assert np.abs(found[:, 60:] - 164.).max() <= 1
-    assert np.array_equal(found[:, :40], pictures.decode(encoded(photograph(), 'PNG'))[:, :40])
+    image[:, 40:, 3], image[:, 60:, 3] = 128, 1
+    assert np.array_equal(pictures.decode(encoded(image, kind, **LOSSLESS[kind])),
+                          pictures.decode(encoded(photograph(), 'PNG')))
 
 
 def test_palettes_grey_with_alpha_and_16_bits():
@@ -146,9 +141,9 @@ def test_palettes_grey_with_alpha_and_16_bits():
     grey = pictures.decode(encoded(image, 'PNG'))
     palette = image.quantize(256)
     assert np.abs(pictures.decode(encoded(palette, 'PNG')).astype(float) - grey).mean() < 5
+    expected = pictures.decode(encoded(palette, 'PNG'))
     palette.info['transparency'] = int(np.array(palette)[50, 50])
-    found = pictures.decode(encoded(palette, 'PNG'))
-    assert found[50, 50] == pictures.MATTE
+    assert np.array_equal(pictures.decode(encoded(palette, 'PNG')), expected)
     with_alpha = Image.merge('LA', [Image.fromarray(grey), Image.new('L', (70, 90), 255)])
     assert np.array_equal(pictures.decode(encoded(with_alpha, 'PNG')), grey)
     deep = cv2.imencode('.png', grey.astype(np.uint16) * 257)[1].tobytes()
