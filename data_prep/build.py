@@ -10,6 +10,12 @@ the new one is. What is written does not depend on the number of worker processe
 A set that ships its own split into train and test gets fold0 alone, and no folds.csv; so does a set
 whose classes are its people, for pre-training, which is split within each person. Where a set ships
 no landmarks, the points that were detected stay in data/<dataset>.points.csv (see detect.py).
+
+With --validate 0.1 the test part of each fold is set aside and not built: of the people that the
+fold trains on, one in ten takes its place, and the other nine are trained on. Whatever is chosen
+(lengths, rates, weights of losses) is chosen there, and the real test part is looked at once, at
+the end. That build has a name of its own, data/<dataset>_validation, so that neither is taken for
+the other: `make train DATASET=fer2013_validation`.
 """
 import argparse
 import collections
@@ -25,11 +31,22 @@ import tempfile
 import lmdb
 import numpy as np
 
-from data_prep import align, datasets, detect, folds, pair_lmdb, pictures, workers
+from data_prep import (
+    align,
+    datasets,
+    detect,
+    folds,
+    makers_crops,
+    names,
+    pair_lmdb,
+    pictures,
+    spreadsheet,
+    workers,
+)
+from data_prep.sets import layout
 
 NAMED = 20  # sequences left out that are named one by one in the printed account
-OPTIONAL = {'several faces': 'several faces, the largest taken',
-            'references replaced': 'references not usable, another or none'}
+FEW = 5     # people a class below which the account warns
 
 
 def main():
@@ -43,6 +60,9 @@ def main():
                         help='the build goes to OUT/DATASET (default: data)')
     parser.add_argument('--folds',
                         help='a folds.csv to take instead of ascending ID, position mod 10')
+    parser.add_argument('--validate', type=float, metavar='SHARE',
+                        help='of the training people, tested in the place of the test part, which '
+                        f'is not built; in OUT/DATASET{datasets.VALIDATION}')
     parser.add_argument('--frames', type=int, default=3,
                         help='queries a sequence, from its end (default: 3)')
     parser.add_argument('--seed', type=int, default=1,
@@ -51,20 +71,28 @@ def main():
                         help='processes (default: one a core)')
     args = parser.parse_args()
     raw = args.raw or os.path.join('data', 'raw', args.dataset)
-    classes, _ = datasets.get(args.dataset, raw)
+    datasets.get(args.dataset, raw)
     if args.frames < 1 or args.seed < 0 or args.workers < 1:
         raise SystemExit(
-            f'--frames {args.frames} --seed {args.seed} --workers {args.workers}: at least 1 frame, a '
-            'seed of 0 or more and 1 worker are needed.')
-    if classes is datasets.PEOPLE and args.folds:
-        raise SystemExit(f'{args.dataset} is split within each person: FOLDS is not for it.')
-    final = os.path.join(args.out, args.dataset)
+            f'--frames {args.frames} --seed {args.seed} --workers {args.workers}: at least 1 '
+            'frame, a seed of 0 or more and 1 worker are needed.')
+    for name, value in (('FOLDS', args.folds), ('VALIDATE', args.validate is not None)):
+        if value and datasets.of_people(args.dataset):
+            raise SystemExit(f'{args.dataset} is split within each person: {name} is not for it.')
+    if args.dataset.endswith(datasets.VALIDATION):
+        raise SystemExit(f'{args.dataset} is the name of a build for validation: name the data set '
+                         'by DATASET and the share of its training people by VALIDATE.')
+    if args.validate is not None and not 0 < args.validate <= 0.5:
+        raise SystemExit(f'VALIDATE is {args.validate:g}: a share above 0, and 0.5 at the most, is '
+                         'needed.')
+    apart = '' if args.validate is None else datasets.VALIDATION
+    final = os.path.join(args.out, args.dataset + apart)
     try:
         os.makedirs(args.out, exist_ok=True)
         with open(os.path.join(args.out, f'.{args.dataset}.lock'), 'w') as lock:
             wait_for(lock)
             account = build(final, args.dataset, raw, args.folds, args.frames, args.seed,
-                            args.workers)
+                            args.workers, args.validate)
     except (OSError, lmdb.Error) as error:
         raise SystemExit(f'{final} was not built: {error}.') from None
     except KeyboardInterrupt:
@@ -81,9 +109,9 @@ def wait_for(lock):
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1):
+def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, validate=None):
     """Builds folder `final` from `raw` and returns the account to print; SystemExit where it cannot
-    be done.
+    be done. validate: the share of the training people that is tested instead, None for none.
 
     An earlier build in `final` is replaced at the very end, or stays as it is.
     """
@@ -92,53 +120,81 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1):
     partial, earlier = place + '.partial', place + '.earlier'
     protect(place, raw)
     recover(place, partial, earlier)
-    detected = functools.partial(detect.points_of, raw, cache=f'{place}.points.csv',
-                                 workers=processes)
-    rows, points, report = datasets.load(dataset, raw, frames, detected)
-    failures = {}
+
+    # One file of points for both builds of a set, with its validation part and with its test part.
+    detected = functools.partial(detect.points_of, raw, workers=processes,
+                                 cache=f'{place.removesuffix(datasets.VALIDATION)}.points.csv')
+    rows, points, report = load_set(dataset, raw, frames, detected)
+    paths = sorted({path for row in rows for path in (row['reference'], row['path'])} - {None})
+    failures, counts = {}, {}
     if points is None:
-        paths = {path for row in rows for path in (row['reference'], row['path'])} - {None}
-        points, failures, report['several faces'] = detected(sorted(paths))
+        points, failures, counts['several faces, the largest taken'] = detected(paths)
+    if datasets.ships_crops(dataset, paths):
+        points, failures, counts["no usable points, the maker's crop taken"] = (
+            makers_crops.fill_in(raw, points, failures, processes))
+
     with cropped(raw, points, os.path.dirname(place), processes) as (crop_of, unreadable):
         failures = {**failures, **unreadable}
         if report['unit'] == 'images':
-            rows = mend_references(rows, failures, report)
-        rows = leave_out(rows, failures, report)
+            rows, counts['references not usable, another or none'] = mend_references(rows, failures)
+        rows, unusable = leave_out(rows, failures)
+        if datasets.of_people(dataset):
+            rows, alone = usable_people(rows)
+            unusable += alone
+        left_out = sorted(report['left_out'] + unusable)
+        report = {**report, 'left_out': left_out, 'counts': counts}
         try:
-            rows, classes, fold_of, splits = split(rows, classes, raw, folds_file, report)
+            fold_of, splits = split(dataset, rows, raw, folds_file, report)
+            if validate is not None:
+                fold_of = None
+                splits = [folds.split_training(train, validate) for train, _ in splits]
         except SystemExit as error:
-            raise SystemExit(f'{tell_left_out(report["left_out"])}{error}') from None
+            raise SystemExit(f'{tell_left_out(left_out)}{error}') from None
+
+        if classes is None:
+            order = folds.ascending if datasets.of_people(dataset) else None
+            classes = sorted({row['expression'] for row in rows}, key=order)
         try:
             write_all(partial, classes, crop_of, fold_of, splits, seed, processes)
-            write_account(os.path.join(partial, 'account.csv'), rows, report)
+            write_account(os.path.join(partial, 'account.csv'), rows, splits, report)
             sync(partial)
             replace(place, partial, earlier)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-    return tell(final, dataset, rows, classes, report)
+    return (f'{dataset}\n{tell_account(dataset, rows, splits, classes, report)}'
+            f'{tell_left_out(left_out)}{tell_warnings(dataset, rows, classes)}Written to {final}')
 
 
-def split(rows, classes, raw, folds_file, report):
-    """(rows used, class names, {subject: fold} or None, [(train, test)], a fold each) of a set's
-    rows; SystemExit where they cannot be split."""
+def load_set(dataset, raw, frames, detected):
+    """What datasets.load gives; SystemExit also where links of the set lead to what cannot be seen,
+    or a person is there under two names."""
+    if dataset in datasets.DATASETS and dataset != 'manifest':
+        layout.check_links(raw)
+    rows, points, report = datasets.load(dataset, raw, frames, detected)
+    if datasets.knows_people(dataset):
+        names.check_spellings({row['subject'] for row in rows}, 'subjects', raw)
+    return rows, points, report
+
+
+def split(dataset, rows, raw, folds_file, report):
+    """({subject: fold} or None, [(train, test)], a fold each) of a set's rows; SystemExit where
+    they cannot be split."""
     if not rows:
         raise SystemExit(
             f'Nothing in {raw} can be used: {report["found"]} {report["unit"]}, '
             f'{len(report["unlabelled"])} unlabelled, {len(report["left_out"])} left out.')
-    subjects = {row['subject'] for row in rows}
-    if classes is datasets.FOUND:
-        classes = sorted({row['expression'] for row in rows})
     if 'split' in rows[0]:
         if folds_file:
             raise SystemExit(f'{raw} has its own split into train and test: FOLDS is not for it.')
-        return rows, classes, None, folds.split_as_given(rows)
-    if classes is datasets.PEOPLE:
-        rows = usable_people(rows, report)
-        return rows, sorted({row['subject']
-                             for row in rows},
-                            key=folds.ascending), None, folds.split_within_person(rows)
+        return None, folds.split_as_given(rows)
+    subjects = {row['subject'] for row in rows}
+    if datasets.of_people(dataset):
+        if len(subjects) < 2:
+            raise SystemExit('Fewer than two people have two usable pictures each: nobody can be '
+                             'told apart.')
+        return None, folds.split_within_person(rows)
     fold_of = folds.read_folds(folds_file, subjects) if folds_file else folds.assign(subjects)
-    return rows, classes, fold_of, folds.split_by_person(rows, fold_of)
+    return fold_of, folds.split_by_person(rows, fold_of)
 
 
 def protect(final, raw):
@@ -195,47 +251,46 @@ def read_crop(store, place, path):
     return np.frombuffer(data, np.uint8).reshape(align.SIZE, align.SIZE)
 
 
-def mend_references(rows, failures, report):
-    """The rows of a set of single images, in which a reference that cannot be used gives way to the
-    person's first neutral image that can, or to None: the query itself is good."""
+def mend_references(rows, failures):
+    """(rows, how many were changed) of a set of single images: a reference that cannot be used
+    gives way to the person's first neutral image that can, or to None, as the query itself is
+    good."""
     neutral = {}
     for row in rows:
         if row['expression'] == 'neutral' and row['path'] not in failures:
             neutral.setdefault(row['subject'], row['path'])
-    lost = {id(row) for row in rows if row['reference'] in failures and row['path'] not in failures}
-    report['references replaced'] = len(lost)
-    return [{**row, 'reference': neutral.get(row['subject'])} if id(row) in lost else row
-            for row in rows]
+
+    mended, changed = [], 0
+    for row in rows:
+        if row['reference'] in failures and row['path'] not in failures:
+            row = {**row, 'reference': neutral.get(row['subject'])}
+            changed += 1
+        mended.append(row)
+    return mended, changed
 
 
-def leave_out(rows, failures, report):
-    """The rows of sequences whose pictures could all be read; the others go to
-    report['left_out']."""
+def leave_out(rows, failures):
+    """(rows of sequences whose pictures could all be read, [(sequence, reason)] of the others)."""
     reasons = {}
     for row in rows:
         sequence = row['subject'], row['sequence']
         for path in (row['reference'], row['path']):
-            if path in failures:  # a set of images names a sequence by its picture
+            if path in failures:
+                # a set of images names a sequence by its picture
                 named = path == '/'.join(sequence)
-                reasons.setdefault(sequence,
-                                   failures[path] if named else f'{failures[path]}: {path}')
-    report['left_out'] += [('/'.join(sequence), reason) for sequence, reason in reasons.items()]
-    report['left_out'].sort()
-    return [row for row in rows if (row['subject'], row['sequence']) not in reasons]
+                reason = failures[path] if named else f'{failures[path]}: {path}'
+                reasons.setdefault(sequence, reason)
+    kept = [row for row in rows if (row['subject'], row['sequence']) not in reasons]
+    return kept, [('/'.join(sequence), reason) for sequence, reason in reasons.items()]
 
 
-def usable_people(rows, report):
-    """The rows of people who have two pictures or more, to train and test; SystemExit for fewer
-    than two such people."""
+def usable_people(rows):
+    """(rows of people who have two pictures or more, to train and test, [(person, reason)] of the
+    others)."""
     count = collections.Counter(row['subject'] for row in rows)
-    report['left_out'] += [(person, 'one usable picture, at least 2 needed')
-                           for person in count if count[person] == 1]
-    report['left_out'].sort()
-    rows = [row for row in rows if count[row['subject']] > 1]
-    if len({row['subject'] for row in rows}) < 2:
-        raise SystemExit(
-            'Fewer than two people have two usable pictures each: nobody can be told apart.')
-    return rows
+    alone = [(person, 'one usable picture, at least 2 needed')
+             for person in count if count[person] == 1]
+    return [row for row in rows if count[row['subject']] > 1], alone
 
 
 def write_all(partial, classes, crop_of, fold_of, splits, seed, processes):
@@ -260,23 +315,34 @@ def write_all(partial, classes, crop_of, fold_of, splits, seed, processes):
 
 def sync(folder):
     """Writes a folder's content through to the disk."""
-    for parent, _, names in os.walk(folder):
-        for path in [parent] + [os.path.join(parent, name) for name in names]:
+    for parent, _, files in os.walk(folder):
+        for path in [parent] + [os.path.join(parent, name) for name in files]:
             descriptor = os.open(path, os.O_RDONLY)
             os.fsync(descriptor)
             os.close(descriptor)
 
 
-def write_account(path, rows, report):
+def write_account(path, rows, splits, report):
     """Writes the CSV that says of each sequence (or image) whether it was used or left out, and
     why."""
-    used = {(row['subject'], row['sequence']) for row in rows}
+    used, apart = used_and_apart(rows, splits)
     with open(path, 'w', newline='', encoding='utf-8') as file:
         table = csv.writer(file, lineterminator='\n')
         table.writerow([report['unit'], 'outcome', 'reason'])
-        table.writerows(('/'.join(name), 'used', '') for name in sorted(used))
-        table.writerows((name, 'unlabelled', '') for name in report['unlabelled'])
-        table.writerows((name, 'left out', reason) for name, reason in report['left_out'])
+        lines = [('/'.join(name), 'used', '') for name in sorted(used)]
+        lines += [('/'.join(name), 'set aside', 'test part') for name in sorted(apart)]
+        lines += [(name, 'unlabelled', '') for name in report['unlabelled']]
+        lines += [(name, 'left out', reason) for name, reason in report['left_out']]
+        table.writerows(map(spreadsheet.quote, line) for line in lines)
+
+
+def used_and_apart(rows, splits):
+    """({(subject, sequence)} that a fold trains or tests on, {(subject, sequence)} of the test part
+    that is set aside for a validation part)."""
+    everything = {(row['subject'], row['sequence']) for row in rows}
+    used = {(row['subject'], row['sequence'])
+            for parts in splits for part in parts for row in part}
+    return used, everything - used
 
 
 def replace(final, partial, earlier):
@@ -290,23 +356,78 @@ def replace(final, partial, earlier):
     shutil.rmtree(earlier, ignore_errors=True)
 
 
-def tell(final, dataset, rows, classes, report):
-    """The account of a build, as text."""
-    count = collections.Counter(row['expression'] for row in rows)
-    reasons = collections.Counter(reason.split(': ')[0] for _, reason in report['left_out'])
+def tell_account(dataset, rows, splits, classes, report):
+    """The account of a build: a table as text, and the loader's note."""
+    used, apart = used_and_apart(rows, splits)
+    rows = [row for row in rows if (row['subject'], row['sequence']) in used]
     images = {path for row in rows for path in (row['path'], row['reference'])} - {None}
-    people = {row['subject'] for row in rows}
-    lines = [(f'{report["unit"]} found', report['found']),
-             ('used', len({(row['subject'], row['sequence']) for row in rows})),
+    reasons = collections.Counter(reason.split(': ')[0] for _, reason in report['left_out'])
+
+    lines = [(f'{report["unit"]} found', report['found']), ('used', len(used)),
              ('unlabelled', len(report['unlabelled'])), ('left out', len(report['left_out']))]
     lines += [(f'  {reason}', number) for reason, number in sorted(reasons.items())]
-    lines += [('people', len(people)), ('images', len(images)), ('pairs', len(rows))]
-    lines += [(text, report[name]) for name, text in OPTIONAL.items() if report.get(name)]
-    lines += [(f'  {name}', count[name])
-              for name in classes] if classes != sorted(people, key=folds.ascending) else []
-    table = '\n'.join(f'{name:<42}{number:>7}' for name, number in lines)
-    note = f'{report["note"]}\n' if 'note' in report else ''
-    return f'{dataset}\n{table}\n{note}{tell_left_out(report["left_out"])}Written to {final}'
+    if apart:
+        lines.append(('set aside, the test part', len(apart)))
+    lines += [('people', len({row['subject'] for row in rows})), ('images', len(images)),
+              ('pairs', len(rows))]
+    counts = {**report['counts'],
+              'pairs without a reference': sum(row['reference'] is None for row in rows),
+              'people in both parts of the split': len(in_both_parts(dataset, rows))}
+    lines += [(text, number) for text, number in counts.items() if number]
+    if not datasets.of_people(dataset):
+        count = collections.Counter(row['expression'] for row in rows)
+        lines += [(f'  {name}', count[name]) for name in classes]
+
+    note = f'{report["note"]}\n' if report.get('note') else ''
+    return ''.join(f'{name:<42}{number:>7}\n' for name, number in lines) + note
+
+
+def in_both_parts(dataset, rows):
+    """The people who are in both parts of the split that a set ships; [] where the set does not say
+    who is on its pictures."""
+    if 'split' not in rows[0] or not datasets.knows_people(dataset):
+        return []
+    train, test = ({row['subject'] for row in rows if row['split'] == part}
+                   for part in ('train', 'test'))
+    return sorted(train & test, key=folds.ascending)
+
+
+def tell_warnings(dataset, rows, classes):
+    """A sentence each for what makes the figures of a build mean less than they seem to; '' where
+    nothing does."""
+    lines = []
+    if all(row['reference'] is None for row in rows):
+        lines.append('no pair has a reference, so a GCNet cannot learn from one how to draw the '
+                     'reference face (Gen,r and Recon,r have nothing to compare with)')
+    both = in_both_parts(dataset, rows)
+    if both:
+        lines.append(f'{tell_names(both)} in both parts of the split, so the test is not on people '
+                     'who are new to the network')
+
+    if not datasets.of_people(dataset):
+        people = collections.defaultdict(set)
+        for row in rows:
+            people[row['expression']].add(row['subject'])
+        few = [f'{name} ({len(people[name])})' for name in classes if len(people[name]) < FEW]
+        who = 'people' if datasets.knows_people(dataset) else 'pictures'
+        if few:
+            lines.append(f'fewer than {FEW} {who} show {", ".join(few)}, too few to train and test '
+                         'on')
+
+    sequences = len({(row['subject'], row['sequence']) for row in rows})
+    persons = len({row['subject'] for row in rows})
+    published = datasets.PUBLISHED.get(dataset)
+    if published and published != (sequences, persons):
+        lines.append(f'{sequences} sequences of {persons} people can be used, where the paper has '
+                     f'{published[0]} of {published[1]}')
+    return ''.join(f'Warning: {line}.\n' for line in lines)
+
+
+def tell_names(found):
+    """Names for a sentence, with its verb: all of a few, else the first and how many more."""
+    more = f' and {len(found) - NAMED} more' if len(found) > NAMED else ''
+    verb = 'is' if len(found) == 1 else 'are'
+    return f'{", ".join(found[:NAMED])}{more} {verb}'
 
 
 def tell_left_out(left_out):

@@ -1,15 +1,11 @@
-"""CSVs as people's spreadsheets save them; and what we write, so that a spreadsheet runs no cell of
-it."""
+"""CSVs as people's spreadsheets save them: in another encoding, with other separators."""
 import codecs
 import csv
-import re
 
 SEPARATORS = {';': 'semicolons', '\t': 'tabs', '|': 'vertical bars'}
 # The longer mark first, as the shorter one is its beginning.
 MARKS = {codecs.BOM_UTF32_LE: 'UTF-32', codecs.BOM_UTF32_BE: 'UTF-32',
          codecs.BOM_UTF16_LE: 'UTF-16', codecs.BOM_UTF16_BE: 'UTF-16'}
-FORMULA = re.compile(r"'*[=+\-@\t\r]")  # what a spreadsheet runs, behind any number of apostrophes
-NUMBER = re.compile(r'[+-]?[0-9.]+(e[+-]?[0-9]+)?')
 
 
 def decode(data):
@@ -37,21 +33,3 @@ def tell_separator(header, columns):
         if set(columns) <= {cell.strip().lower() for cell in cells}:
             return f': the cells are separated by {name}, so save the table with commas'
     return ''
-
-
-def guard(cell):
-    """A cell as it is written to a CSV: text that a spreadsheet would run as a formula gets an
-    apostrophe before it; numbers, negative ones too, stay. release() takes it off again."""
-    if isinstance(cell, str) and FORMULA.match(cell) and not NUMBER.fullmatch(cell):
-        return f"'{cell}"
-    return cell
-
-
-def release(cell):
-    """The cell that guard() was given, for any cell that it gives."""
-    return cell[1:] if isinstance(cell, str) and re.match("'" + FORMULA.pattern, cell) else cell
-
-
-def release_row(row):
-    """A row of a csv.DictReader, each cell and name of a column as it was before guard()."""
-    return {release(name): release(cell) for name, cell in row.items()}

@@ -19,50 +19,75 @@ from data_prep.sets import (
 SIX = ('anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
 SEVEN = tuple(sorted((*SIX, 'contempt')))
 EIGHT = tuple(sorted((*SEVEN, 'neutral')))
-PEOPLE = 'the people of the set'
-FOUND = 'the expressions found in the set'
+SIX_AND_NEUTRAL = tuple(sorted((*SIX, 'neutral')))
 
-# name: (classes, loader). A loader takes (raw, classes, frames) and returns (rows, points, report):
+# name: (classes, loader). Without classes they are those found in the set.
+#
+# A loader takes (raw, classes, frames) and returns (rows, points, report):
+#
 # rows    a dict a query: subject, sequence, frame (int), expression, path, reference (paths
-# relative to raw, see pictures.py; reference None where there is none) and, where the set ships its
-# own split, split, `train` or `test`; sorted by subject, sequence, frame. frames: how many queries
-# from a sequence's end; None: all frames after the first points  {path: 5 x 2 array}, the five
-# points of every picture in rows, see align.five_points; None where they are yet to be detected
+#         relative to raw, see pictures.py; reference None where there is none) and, where the set
+#         ships its own split, split, `train` or `test`; sorted by subject, sequence, frame. frames:
+#         how many queries from a sequence's end; None: all frames after the first
+# points  {path: 5 x 2 array}, the five points of every picture in rows, see align.five_points;
+#         None where they are yet to be detected
 # report  {'unit': what is counted, 'found': number, 'unlabelled': [name], 'left_out': [(name,
-# reason)]}, and 'note', a sentence for the account, where there is one. A reason is a few words,
-# then a colon and what is particular: the account counts by those words Pictures are not opened by
-# a loader. It raises SystemExit where raw is not laid out as the set.
+#         reason)]}, and 'note', a sentence for the account, where there is one. A reason is a few
+#         words, then a colon and what is particular: the account counts by those words
+#
+# Pictures are not opened by a loader. It raises SystemExit where raw is not laid out as the set.
 DATASETS = {
     'affectnet': (EIGHT, affectnet.read_set),
     'ckplus7': (SEVEN, ckplus.read_set),
     'ckplus8': (EIGHT, ckplus.read_set),
     'demo': (SEVEN, ckplus.read_set),
-    'demo_people': (PEOPLE, people.read_set),
-    'fer2013': (tuple(sorted((*SIX, 'neutral'))), fer2013.read_set),
-    'manifest': (FOUND, manifest.read_set),
+    'demo_people': (None, people.read_set),
+    'fer2013': (SIX_AND_NEUTRAL, fer2013.read_set),
+    'manifest': (None, manifest.read_set),
     'mmi': (SIX, mmi.read_set),
     'oulu': (SIX, oulu.read_set),
-    'rafdb': (tuple(sorted((*SIX, 'neutral'))), rafdb.read_set),
-    'sfew': (tuple(sorted((*SIX, 'neutral'))), sfew.read_set),
-    'webface': (PEOPLE, webface.read_set),
+    'rafdb': (SIX_AND_NEUTRAL, rafdb.read_set),
+    'sfew': (SIX_AND_NEUTRAL, sfew.read_set),
+    'webface': (None, webface.read_set),
 }
+# Here the label is the person: for pre-training.
+OF_PEOPLE = {'demo_people', 'webface'}
+# Nobody says who is on the pictures of these: each counts as a person of its own.
+OF_STRANGERS = {'affectnet', 'fer2013', 'rafdb', 'sfew'}
+# The pictures that the makers of a set have cut out and aligned have this in their paths.
+MAKERS_CROPS = {'fer2013': fer2013.FILE, 'rafdb': 'aligned', 'sfew': 'Aligned_Faces'}
+# (labelled sequences that can be used, people) in the paper, Section 4.
+PUBLISHED = {'ckplus7': (327, 118), 'ckplus8': (327, 118), 'mmi': (205, 30), 'oulu': (480, 80)}
+# Ending of the name of a build whose test part is a part of the training people, see build.py.
+VALIDATION = '_validation'
 
 
 def get(name, raw):
     """(classes, loader) of a data set. Any other name is a manifest's, where folder `raw` holds
     one; else SystemExit, listing those that exist."""
+    name = name.removesuffix(VALIDATION)
     if name in DATASETS:
         return DATASETS[name]
     if re.fullmatch(r'\w[\w.-]*', name) and os.path.isfile(os.path.join(raw, 'manifest.csv')):
         return DATASETS['manifest']
     raise SystemExit(
-        f'There is no data set {name!r}: DATASET is one of {", ".join(sorted(DATASETS))}, or another '
-        'name, of letters and digits, with RAW=folder that holds a manifest.csv.')
+        f'There is no data set {name!r}: DATASET is one of {", ".join(sorted(DATASETS))}, or '
+        'another name, of letters and digits, with RAW=folder that holds a manifest.csv.')
 
 
 def of_people(name):
     """Whether the classes of a data set are its people."""
-    return name in DATASETS and DATASETS[name][0] is PEOPLE
+    return name in OF_PEOPLE
+
+
+def knows_people(name):
+    """Whether a data set says who is on its pictures."""
+    return name.removesuffix(VALIDATION) not in OF_STRANGERS
+
+
+def ships_crops(name, paths):
+    """Whether the pictures at `paths` were all cut out and aligned by the makers of the set."""
+    return name in MAKERS_CROPS and all(MAKERS_CROPS[name] in path for path in paths)
 
 
 def load(name, raw, frames, detected):

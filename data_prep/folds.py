@@ -6,7 +6,7 @@ import csv
 import io
 import re
 
-from data_prep import csv_text, names
+from data_prep import csv_text, names, spreadsheet
 
 FOLDS = 10
 
@@ -89,7 +89,7 @@ def write_folds(path, fold_of):
     with open(path, 'w', newline='', encoding='utf-8') as file:
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(['subject', 'fold'])
-        writer.writerows((csv_text.guard(subject), fold_of[subject])
+        writer.writerows((spreadsheet.quote(subject), fold_of[subject])
                          for subject in sorted(fold_of, key=ascending))
 
 
@@ -107,7 +107,7 @@ def read_columns(path, columns, what):
                 f'{path}, line 1: expected the columns {",".join(columns)}, '
                 f'got {ascii(",".join(header))[1:-1][:60] or "nothing"}{separator}.')
         for row in table:
-            yield table.line_num, [csv_text.release(row[name]) for name in columns]
+            yield table.line_num, [row[name] for name in columns]
     except (OSError, ValueError, csv.Error) as error:
         raise SystemExit(f'{path} cannot be read as {what}: {error}.') from None
 
@@ -121,7 +121,7 @@ def read_folds(path, subjects):
     """
     folds = {}
     for line, (subject, fold) in read_columns(path, ['subject', 'fold'], 'folds'):
-        where = f'{path}, line {line}'
+        where, subject = f'{path}, line {line}', spreadsheet.unquote(subject or '')
         if fold not in map(str, range(FOLDS)):
             raise SystemExit(f'{where}: fold {fold!r} of {subject} is not one of 0..{FOLDS - 1}.')
         if subject in folds:

@@ -11,7 +11,7 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
-from data_prep import csv_text
+from data_prep import spreadsheet
 from data_prep.align import SIZE
 
 COLUMNS = ['key', 'subject', 'sequence', 'frame', 'label', 'expression', 'path']
@@ -46,7 +46,7 @@ def write_pairs(path, rows, classes, crop_of):
                     label = label_of[row['expression']]
                     txn.put(key.encode(), encode(row, label, crop_of), append=True)
                     cells = {**row, 'key': key, 'label': label}
-                    table.writerow({name: csv_text.guard(cells[name]) for name in COLUMNS})
+                    table.writerow({name: spreadsheet.quote(cells[name]) for name in COLUMNS})
 
     with open(os.path.join(folder, CHECKSUM), 'w', encoding='ascii') as file:
         file.write(f'{checksum(os.path.join(folder, DATA))}  {DATA}\n')

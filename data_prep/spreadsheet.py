@@ -19,6 +19,11 @@ def unquote(cell):
     return cell[1:] if cell.startswith("'") else cell
 
 
+def unquote_row(row):
+    """A row of a csv.DictReader, each cell as it was before `quote`."""
+    return {name: unquote(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+
+
 def is_number(text):
     """Whether a spreadsheet sees a number in the text, as in -1.5."""
     try:

@@ -34,8 +34,8 @@ def run(function, jobs, workers, chunk=64, **bar):
             yield from tqdm(executor.map(function, jobs, chunksize=chunk), **bar)
         except concurrent.futures.process.BrokenProcessPool:
             raise SystemExit(
-                'A worker process was ended from outside (memory or disk full?): start again, with fewer '
-                'WORKERS.') from None
+                'A worker process was ended from outside (memory or disk full?): start again, with '
+                'fewer WORKERS.') from None
         finally:
             executor.shutdown(cancel_futures=True)
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from skimage.transform import estimate_transform, warp
 
-from data_prep import align, build, datasets, pair_lmdb, pictures
+from data_prep import align, build, datasets, pair_lmdb, pictures, spreadsheet
 from data_prep.folds import FOLDS
 from data_prep.sets import ckplus
 
@@ -521,3 +521,45 @@ def test_a_record_that_is_no_pair(tmp_path, value):
         txn.put(b'00000000_S1_1_1', value)
     with pytest.raises(SystemExit, match='is damaged .*run `make data` again'):
         list(pair_lmdb.read_pairs(str(tmp_path / 'test_lmdb')))
+
+
+def test_every_bit_that_flips_is_told(built, tmp_path):
+    """Of each LMDB a checksum is kept, as sha256sum reads it; a bit that LMDB itself would give
+    without a word is refused."""
+    folder = tmp_path / 'test_lmdb'
+    shutil.copytree(os.path.join(built, 'fold0', 'test_lmdb'), folder)
+    assert subprocess.run(['sha256sum', '--check', 'data.sha256'], cwd=folder).returncode == 0
+    pair_lmdb.verify(str(folder))
+    whole = (folder / 'data.mdb').read_bytes()
+    silent = 0
+    for place in np.random.RandomState(0).randint(0, len(whole), 20):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        (folder / 'data.mdb').write_bytes(flipped)
+        with pytest.raises(SystemExit, match='is damaged .its content is not what was built.*make'):
+            pair_lmdb.verify(str(folder))
+        silent += in_a_child(lambda: list(pair_lmdb.read_pairs(str(folder))))[0] == 0
+    assert silent > 0  # these would have given other pictures
+    (folder / 'data.mdb').write_bytes(whole[:-4096])
+    with pytest.raises(SystemExit, match='is damaged'):
+        pair_lmdb.verify(str(folder))
+    (folder / 'data.mdb').write_bytes(whole)
+    (folder / 'data.sha256').unlink()
+    pair_lmdb.verify(str(folder))  # of a build that wrote none
+    with pytest.raises(SystemExit, match='is missing: run `make data` first'):
+        pair_lmdb.verify(str(tmp_path / 'none'))
+
+
+def test_cells_of_the_csvs_run_in_no_spreadsheet(tmp_path):
+    rows = [{'subject': '=1+1', 'sequence': '@a', 'frame': 1, 'expression': '-', 'path': '+b.png',
+             'reference': None}]
+    pair_lmdb.write_pairs(str(tmp_path / 'test'), rows, ['-'], lambda _: np.ones((66, 66), 'uint8'))
+    (row, ), = [table(tmp_path / 'test.csv')]
+    assert [row[name] for name in ('subject', 'sequence', 'expression', 'path')] == [
+        "'=1+1", "'@a", "'-", "'+b.png"]
+    assert spreadsheet.unquote_row(row)['subject'] == '=1+1'
+    splits = [(rows, rows)]
+    report = {'unit': 'images', 'unlabelled': ['=x'], 'left_out': [('@y', '-z')]}
+    build.write_account(str(tmp_path / 'account.csv'), rows, splits, report)
+    assert [list(row.values()) for row in table(tmp_path / 'account.csv')] == [
+        ["'=1+1/@a", 'used', ''], ["'=x", 'unlabelled', ''], ["'@y", 'left out', "'-z"]]

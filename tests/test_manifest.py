@@ -216,7 +216,8 @@ def test_wild():
     assert len(rows) == 3647 and report['left_out'] == [] and report['unlabelled'] == []
     assert len({row['subject'] for row in rows}) == 1647
     assert {row['expression']
-            for row in rows} == {'anger', 'happiness', 'neutral', 'sadness', 'surprise'}
+            for row in rows} == {'anger', 'happy', 'neutral', 'sadness', 'surprise'}
+    assert report['note'] == 'Taken for happy: happiness.'
     neutral = collections.defaultdict(list)
     with open(REAL / 'wild' / 'manifest.csv') as file:
         for line in file:

@@ -2,9 +2,10 @@
 side):
 
     Manually_Annotated_file_lists/training.csv      a row a picture, with COLUMNS; the second may
-    lack the Manually_Annotated_file_lists/validation.csv    header, and both may lie beside the
-    pictures' folder Manually_Annotated_Images/689/<hash>.jpg        the pictures, also in a folder
-    Manually_Annotated
+    Manually_Annotated_file_lists/validation.csv    lack the header, and both may lie beside the
+                                                    pictures' folder
+    Manually_Annotated_Images/689/<hash>.jpg        the pictures, also in a folder
+                                                    Manually_Annotated
 
 The expressions in the order of their numbers are those of the makers' paper (Mollahosseini, Hasani
 and Mahoor, "AffectNet", 2017). Columns and folders were read off programs that use the set, such as
@@ -39,14 +40,12 @@ def read_set(raw, classes, frames=None):
     without its ending, reference None, split as the makers have it, their validation part as the
     test. The argument frames is not used.
 
-    Returns (rows, points, report) as ckplus.read_set does, rows by name; the points (float32) come from
-    the set's own 68 landmarks. Pictures are not opened here. Raises SystemExit where raw is not
-    AffectNet.
+    Returns (rows, points, report) as ckplus.read_set does, rows by name; the points (float32) come
+    from the set's own 68 landmarks. Pictures are not opened here. Raises SystemExit where raw is
+    not AffectNet.
     """
-    lists = {
-        name: find_entry(raw, ('', 'Manually_Annotated_file_lists'), name, os.path.isfile)
-        for name in LISTS
-    }
+    folders = ('', 'Manually_Annotated_file_lists')
+    lists = {name: find_entry(raw, folders, name, os.path.isfile) for name in LISTS}
     images = find_entry(raw, ('', 'Manually_Annotated'), IMAGES, os.path.isdir)
     rows, points = {}, {}
     report = {'unit': 'images', 'found': 0, 'unlabelled': [], 'left_out': []}

@@ -2,9 +2,10 @@
 side):
 
     cohn-kanade-images/S005/001/S005_001_00000011.png     every frame, neutral to peak, 8-bit grey
-    or colour Landmarks/S005/001/S005_001_00000011_landmarks.txt    every frame, 68 lines of x y in
-    pixels Emotion/S005/001/S005_001_00000011_emotion.txt        327 of the 593 sequences, one
-    number, at the peak
+                                                          or colour
+    Landmarks/S005/001/S005_001_00000011_landmarks.txt    every frame, 68 lines of x y in pixels
+    Emotion/S005/001/S005_001_00000011_emotion.txt        327 of the 593 sequences, one number, at
+                                                          the peak
 """
 import math
 import os
@@ -26,12 +27,12 @@ def read_set(raw, classes, frames=3):
     the first) of a labelled sequence, reference = its first frame; where `classes` has neutral, the
     first frame is a query as well (Section 4 of the paper).
 
-    Returns (rows, points, report): rows    a dict a query: subject, sequence, frame (int),
-        expression, path, reference (both paths
-                relative to raw), sorted by subject, sequence, frame
+    Returns (rows, points, report):
+        rows    a dict a query: subject, sequence, frame (int), expression, path, reference (both
+                paths relative to raw), sorted by subject, sequence, frame
         points  {path: 5 x 2 array}, the five points of every picture in rows, see align.five_points
-        report  {'unit': 'sequences', 'found': number, 'unlabelled': [sequence], 'left_out':
-        [(sequence, reason)]}
+        report  {'unit': 'sequences', 'found': number, 'unlabelled': [sequence],
+                'left_out': [(sequence, reason)]}
     Pictures are not opened here. Raises SystemExit where raw is not CK+.
     """
     check_layout(raw)
@@ -40,8 +41,10 @@ def read_set(raw, classes, frames=3):
     labelled = [names for names in sequences if labels[names]]
     report = {'unit': 'sequences', 'found': len(sequences), 'left_out': [],
               'unlabelled': ['/'.join(names) for names in sequences if not labels[names]]}
-    rows, points = collect(labelled, report, lambda subject, sequence: read_sequence(
-        raw, subject, sequence, labels[subject, sequence], classes, frames))
+
+    def read_one(subject, sequence):
+        return read_sequence(raw, subject, sequence, labels[subject, sequence], classes, frames)
+    rows, points = collect(labelled, report, read_one)
     return rows, points, report
 
 
@@ -89,8 +92,8 @@ def list_frames(raw, part, subject, sequence):
 
 
 def read_sequence(raw, subject, sequence, labels, classes, frames):
-    """(rows, points) of one labelled sequence as in read_set(); ValueError with the reason where it has
-    none."""
+    """(rows, points) of one labelled sequence as in read_set(); ValueError with the reason where it
+    has none."""
     if len(labels) > 1:
         raise ValueError(f'several emotion files: {len(labels)}')
     (peak, label_path), = labels.items()
@@ -150,9 +153,8 @@ def read_landmarks(raw, path):
             raise ValueError(f'landmarks damaged: {path}, line {line}: expected x y, '
                              f'got {text.strip()[:40]!r}') from None
         if not (math.isfinite(x) and math.isfinite(y)):
-            raise ValueError(
-                f'landmarks damaged: {path}, line {line}: {text.strip()[:40]!r} is no place in a picture'
-            )
+            raise ValueError(f'landmarks damaged: {path}, line {line}: {text.strip()[:40]!r} is no '
+                             'place in a picture')
         points.append((x, y))
     if len(points) != 68:
         raise ValueError(f'landmarks damaged: {path} has {len(points)} points, expected 68')

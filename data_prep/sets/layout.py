@@ -17,6 +17,37 @@ def wrong_folder(raw, expected):
         f'this one holds {", ".join(map(ascii, entries[:8])) or "nothing"}{more}.')
 
 
+def check_links(raw):
+    """SystemExit for the first link anywhere in folder raw whose target cannot be seen: a person or
+    a class may lie there, which would be missing without a word."""
+    if not os.path.isdir(raw):
+        return
+    folders = [raw]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_symlink() and visible(entry.name) and not os.path.exists(entry.path):
+                    target = os.path.realpath(entry.path)
+                    raise SystemExit(
+                        f'{ascii(entry.path)[1:-1]} is a link to {ascii(target)[1:-1]}, which '
+                        'cannot be seen from here: name that target by the variable GCNET_MOUNTS, '
+                        'or put the files themselves into RAW.')
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+
+
+def lost_link(path):
+    """The target of a link that `path`, or a folder on the way to it, is, where that cannot be
+    seen; None where there is no such link."""
+    if os.path.exists(path):
+        return None
+    while path not in ('', '/'):
+        if os.path.islink(path) and not os.path.exists(path):
+            return os.path.realpath(path)
+        path = os.path.dirname(path)
+    return None
+
+
 def visible(name):
     """False for hidden files, such as those that macOS adds beside each file."""
     return not name.startswith('.')
@@ -26,5 +57,5 @@ def pictures(folder):
     """Names of the pictures in a folder; none where it is a file."""
     if not os.path.isdir(folder):
         return []
-    return [name for name in filter(visible, os.listdir(folder)) if name.lower().endswith(ENDINGS)
-            and os.path.isfile(os.path.join(folder, name))]
+    return [name for name in filter(visible, os.listdir(folder))
+            if name.lower().endswith(ENDINGS) and os.path.isfile(os.path.join(folder, name))]

@@ -4,7 +4,8 @@ picture
     path,subject,expression[,split][,reference]
 
 in any order of columns; further columns are passed over. path and reference are relative to that
-folder and written with /. split is train or test, where the set has a split of its own.
+folder and written with /. split is train or test, where the set has a split of its own. Known
+spellings of an expression, such as Happiness or HA, are one class, see names.py.
 """
 import csv
 import functools
@@ -12,8 +13,9 @@ import io
 import itertools
 import os
 
+from data_prep import csv_text, names
 from data_prep.folds import ascending
-from data_prep.sets.layout import wrong_folder
+from data_prep.sets.layout import lost_link, wrong_folder
 
 NAME = 'manifest.csv'
 NEEDED = ['path', 'subject', 'expression']
@@ -23,8 +25,8 @@ LONGEST = 480
 
 
 def read_set(raw, classes=None, frames=None):
-    """A row a picture of manifest.csv in folder `raw`. The classes are those found, in lower case,
-    two at the least; the arguments classes and frames are not used.
+    """A row a picture of manifest.csv in folder `raw`. The classes are those found, by the names of
+    names.py or else in lower case, two at the least; the arguments classes and frames are not used.
 
     The reference is the row's own; else the person's neutral picture (expression `neutral`), of
     several the first in the file that can be used, which then is its own reference; else None.
@@ -32,12 +34,12 @@ def read_set(raw, classes=None, frames=None):
     name already.
 
     Returns (rows, points, report) as described in datasets.py, with split where that column is
-    filled in; points are None, yet to be detected. Pictures are not opened here. A line that cannot
-    be used is left out. SystemExit where the CSV is missing or cannot be read, or gives fewer than
-    two classes.
+    filled in; points are None, yet to be detected. report['note'] says which names of expressions
+    were taken for others. Pictures are not opened here. A line that cannot be used is left out.
+    SystemExit where the CSV is missing or cannot be read, or gives fewer than two classes.
     """
     table = read_table(raw)
-    rows, first_line, neutral, sequences = [], {}, {}, set()
+    rows, first_line, neutral, sequences, spellings = [], {}, {}, set(), {}
     report = {'unit': 'images', 'found': len(table), 'unlabelled': [], 'left_out': []}
     own_split = any(cells.get('split') for _, cells in table)
     for line, cells in table:
@@ -52,22 +54,43 @@ def read_set(raw, classes=None, frames=None):
             report['left_out'].append((name, str(error)))
             continue
         first_line[row['path']] = line
+        spellings.setdefault(row['expression'], set()).add(cells['expression'])
         row['sequence'] = new_name(os.path.splitext(row['path'])[0].replace('/', '-'), sequences)
         if row['expression'] == 'neutral':
             neutral.setdefault(row['subject'], row['path'])
         rows.append(row)
+
     for row in rows:
         row['reference'] = row['reference'] or neutral.get(row['subject'])
-    found = {row['expression'] for row in rows}
-    if len(found) < 2:
+    if len(spellings) < 2:
         left_out = report['left_out']
         first = f', first: {left_out[0][1]}' if left_out else ''
         raise SystemExit(
-            f'{os.path.join(raw, NAME)} must give at least 2 expressions and gives {len(found)} '
-            f'({"".join(found) or "none"}): of {len(table)} lines '
+            f'{os.path.join(raw, NAME)} must give at least 2 expressions and gives '
+            f'{len(spellings)} ({"".join(spellings) or "none"}): of {len(table)} lines '
             f'{len(report["unlabelled"])} are unlabelled and {len(left_out)} left out{first}.')
-    return sorted(rows, key=lambda row:
-                  (ascending(row['subject']), ascending(row['sequence']))), None, report
+    names.check_spellings(spellings, 'expressions', os.path.join(raw, NAME))
+    note = tell_spellings(spellings)
+    rows.sort(key=lambda row: (ascending(row['subject']), ascending(row['sequence'])))
+    return rows, None, {**report, 'note': note} if note else report
+
+
+def tell_spellings(spellings):
+    """The sentences on {class: the names of it in the set}: those that were taken for others, and
+    those that mean nothing here; '' where every name is the class's own."""
+    lines = []
+    for name in sorted(spellings):
+        others = sorted(other for other in spellings[name] if other.lower() != name)
+        if others:
+            lines.append(f'Taken for {name}: {", ".join(others)}.')
+    unknown = sorted(set(spellings) - set(names.SPELLINGS), key=ascending)
+    if unknown:
+        lines.append('None of the eight expressions that are known here, so classes of their own: '
+                     f'{", ".join(unknown[:20])}{", ..." if len(unknown) > 20 else ""}.')
+    if 'neutral' not in spellings:
+        lines.append('No class is understood as neutral, so only a reference column gives a '
+                     'reference.')
+    return '\n'.join(lines)
 
 
 def read_table(raw):
@@ -80,14 +103,12 @@ def read_table(raw):
         raise wrong_folder(raw, f'{NAME} with the columns {", ".join(NEEDED)}')
     try:
         with open(file, 'rb') as opened:
-            data = opened.read()
-        text = data.decode().lstrip('\ufeff')
+            text = csv_text.decode(opened.read()).lstrip('\ufeff')
     except OSError as error:
         raise SystemExit(f'{file} cannot be read ({error.strerror}).') from None
-    except UnicodeDecodeError as error:
-        line = len(data[:error.start + 1].splitlines())
-        raise SystemExit(
-            f'{file}, line {line}: this is not UTF-8: save the table as CSV in UTF-8.') from None
+    except ValueError as error:
+        raise SystemExit(f'{file}, {error}.') from None
+
     line, lines = 1, []
     reader = csv.reader(io.StringIO(text, newline=''), strict=True)
     try:
@@ -98,12 +119,14 @@ def read_table(raw):
         raise SystemExit(
             f'{file}, line {line}: the row that begins here cannot be read ({error}): close '
             'every quote and save the table as CSV in UTF-8.') from None
+
     header = [name.lower() for name in lines.pop(0)[1]] if lines else []
     for name in COLUMNS:
         if header.count(name) > 1 or name in NEEDED and name not in header:
+            separator = csv_text.tell_separator(text.partition('\n')[0], NEEDED)
             raise SystemExit(
                 f'{file}, line 1: expected {",".join(NEEDED)}, and split and reference if '
-                f'wanted, once each, got {",".join(header)[:120]!r}.')
+                f'wanted, once each, got {",".join(header)[:120]!r}{separator}.')
     return [(line, dict(zip(header, cells)) if len(cells) == len(header) else {})
             for line, cells in lines if any(cells)]
 
@@ -131,8 +154,8 @@ def read_row(raw, where, cells, own_split, first_line):
     if len(f'{subject}{path}'.encode()) > LONGEST:
         raise ValueError(f'path and subject together are too long: {where}')
     reference = inside(raw, where, reference, 'reference') if reference else None
-    row = {'subject': subject, 'frame': 1, 'expression': expression.lower(), 'path': path,
-           'reference': reference}
+    row = {'subject': subject, 'frame': 1, 'expression': names.expression(expression),
+           'path': path, 'reference': reference}
     return {**row, 'split': split} if own_split else row
 
 
@@ -152,13 +175,25 @@ def inside(raw, where, path, what):
         raise ValueError(f'{name} is written with \\ instead of /: {where}: {path}')
     normal = os.path.normpath(path)
     file = os.path.join(raw, normal)
-    top = top_of(raw)
-    if os.path.isabs(path) or normal.startswith(
-            '../') or not os.path.realpath(file).startswith(top):
+    if os.path.isabs(path) or normal.startswith('../'):
+        raise ValueError(f'{name} leaves the folder: {where}: {path}')
+    target = lost_link(file)
+    if target:
+        raise ValueError(f'{what} is behind a link to what cannot be seen: {where}: {path}: '
+                         f'{target} can be named by the variable GCNET_MOUNTS')
+    real = os.path.realpath(file)
+    # A link may lead to what the user has named to be read, and nowhere else.
+    if not any(real.startswith(top) for top in (top_of(raw), *mounted())):
         raise ValueError(f'{name} leaves the folder: {where}: {path}')
     if not os.path.isfile(file):
         raise ValueError(f'{what} is missing: {where}: {path}')
     return normal
+
+
+def mounted():
+    """The folders that GCNET_MOUNTS names, free of links, with a / at their end."""
+    named = filter(None, os.environ.get('GCNET_MOUNTS', '').split(':'))
+    return [os.path.join(os.path.realpath(folder), '') for folder in named]
 
 
 def new_name(name, taken):

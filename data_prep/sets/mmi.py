@@ -1,10 +1,11 @@
 """The MMI Facial Expression Database, on disk as its makers ship it: a folder a session,
 
     Sessions/1767/session.xml     <track view="0">: 0 frontal, 1 profile, 2 dual view, both side by
-    side Sessions/1767/S053-001.avi    the video; S053 is the person Sessions/1767/S053-001.xml
-    <Metatag Name="Emotion" Value="4">: 1 to 6 as EXPRESSIONS; others are no
-                                  basic expression; what was recorded for action units has no such
-                                  label
+                                  side
+    Sessions/1767/S053-001.avi    the video; S053 is the person
+    Sessions/1767/S053-001.xml    <Metatag Name="Emotion" Value="4">: 1 to 6 as EXPRESSIONS; others
+                                  are no basic expression; what was recorded for action units has
+                                  no such label
     Sessions/1767/S053-001-oao_aucs.xml     action units; not used
 
 The makers' manual is not public. The layout was read from programs on GitHub that read the set, by
@@ -49,9 +50,9 @@ def read_set(raw, classes, frames, detected):
     once, with every frame of the videos that have no row in peaks.csv. A picture's path ends in #31
     for frame 31 of the video, or in #31@clockwise where it is to be turned, see pictures.py.
 
-    Returns (rows, None, report) as ckplus.read_set does, sequence = the session; None stands for points
-    yet to be detected. report['note'] says where the peaks are from. SystemExit where raw is not
-    MMI, or peaks.csv is not as above.
+    Returns (rows, None, report) as ckplus.read_set does, sequence = the session; None stands for
+    points yet to be detected. report['note'] says where the peaks are from. SystemExit where raw is
+    not MMI, or peaks.csv is not as above.
     """
     sessions = list_sessions(raw)
     given = read_peaks(raw, sessions)
@@ -71,6 +72,7 @@ def read_set(raw, classes, frames, detected):
             sequence['peak'] = given_peak(raw, given[session], len(sequence['paths']))
         else:
             paths += sequence['paths']
+
     points, failures, *_ = detected(paths)
     rows, by_rule, by_hand = [], 0, 0
     for sequence in found:
@@ -84,28 +86,27 @@ def read_set(raw, classes, frames, detected):
                 report['left_out'].append((name_of(session), str(error)))
                 continue
             by_rule += 1
-        rows += [{
-            'subject': sequence['subject'], 'sequence': session, 'frame': number,
-            'expression': sequence['expression'], 'path': sequence['paths'][number],
-            'reference': sequence['paths'][0]
-        } for number in queries(sequence['peak'], length, frames)]
+        for number in queries(sequence['peak'], length, frames):
+            rows.append({'subject': sequence['subject'], 'sequence': session, 'frame': number,
+                         'expression': sequence['expression'], 'path': sequence['paths'][number],
+                         'reference': sequence['paths'][0]})
+
     report['note'] = (
         f'Peak frames: {by_hand} from {PEAKS}, {by_rule} by the landmark rule (the frame whose '
         "five points lie farthest from the first frame's).")
     report['left_out'].sort(key=lambda item: ascending(item[0]))
-    return sorted(rows, key=lambda row: (ascending(row['subject']), ascending(row['sequence']),
-                                         row['frame'])), None, report
+    rows.sort(key=lambda row: (ascending(row['subject']), ascending(row['sequence']),
+                               row['frame']))
+    return rows, None, report
 
 
 def list_sessions(raw):
     """The names of the folders in Sessions; SystemExit, saying what was expected and what is there,
     where there are none."""
     folder = os.path.join(raw, SESSIONS)
-    sessions = [
-        name for name in filter(visible,
-                                os.listdir(folder) if os.path.isdir(folder) else [])
-        if os.path.isdir(os.path.join(folder, name))
-    ]
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    sessions = [name for name in filter(visible, names)
+                if os.path.isdir(os.path.join(folder, name))]
     if not sessions:
         raise wrong_folder(raw, f'the folder {SESSIONS} of MMI, with a folder a session')
     return sorted(sessions, key=ascending)

@@ -21,7 +21,8 @@ from data_prep.sets.layout import visible, wrong_folder
 EXPRESSIONS = {'Anger': 'anger', 'Disgust': 'disgust', 'Fear': 'fear', 'Happiness': 'happy',
                'Sadness': 'sadness', 'Surprise': 'surprise'}
 PLACE = os.path.join('VL', 'Strong')
-EXPECTED = f'{PLACE} of Oulu-CASIA, with P001/Anger/000.jpeg and so on, itself or one or two folders down'
+EXPECTED = (f'{PLACE} of Oulu-CASIA, with P001/Anger/000.jpeg and so on, itself or one or two '
+            'folders down')
 
 
 def read_set(raw, classes, frames=3):

@@ -7,11 +7,12 @@ STEP = 2  # of two neighbouring frames, nearly the same, one is taken
 
 
 def read_set(raw, classes=None, frames=None):
-    """Every second frame, from the first, of each sequence that ckplus.read_set can use: expression =
-    subject, reference = the sequence's first frame. The arguments classes and frames are not used.
+    """Every second frame, from the first, of each sequence that ckplus.read_set can use: expression
+    = subject, reference = the sequence's first frame. The arguments classes and frames are not
+    used.
 
-    Returns (rows, points, report) as ckplus.read_set does. Its people are those of ckplus.read_set, so that
-    both have the same folds. Raises SystemExit where raw is not CK+.
+    Returns (rows, points, report) as ckplus.read_set does. Its people are those of ckplus.read_set,
+    so that both have the same folds. Raises SystemExit where raw is not CK+.
     """
     labelled, _, report = ckplus.read_set(raw, ckplus.EXPRESSIONS[1:])
     sequences = sorted({(row['subject'], row['sequence']) for row in labelled})
@@ -21,7 +22,8 @@ def read_set(raw, classes=None, frames=None):
 
 
 def read_sequence(raw, subject, sequence):
-    """(rows, points) of a sequence as in read_set(); ValueError with the reason where it has none."""
+    """(rows, points) of a sequence as in read_set(); ValueError with the reason where it has
+    none."""
     images = ckplus.list_frames(raw, ckplus.IMAGES, subject, sequence)
     landmarks = ckplus.list_frames(raw, ckplus.LANDMARKS, subject, sequence)
     rows, points = [], {}

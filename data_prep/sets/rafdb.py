@@ -1,8 +1,9 @@
 """RAF-DB, its basic set, pictures from the web with one of seven expressions each:
 
-    EmoLabel/list_patition_label.txt          15,339 lines as train_00001.jpg 5 (the spelling is the
-    makers') Image/aligned/train_00001_aligned.jpg     12,271 train_…, 3,068 test_…; 100 x 100,
-    aligned by the makers
+    EmoLabel/list_patition_label.txt          15,339 lines as train_00001.jpg 5 (the spelling is
+                                              the makers')
+    Image/aligned/train_00001_aligned.jpg     12,271 train_…, 3,068 test_…; 100 x 100, aligned by
+                                              the makers
 
 Numbers: Li, Deng, Du, Reliable crowdsourcing and deep locality-preserving learning for expression
 recognition in the wild, CVPR 2017. Folders and the order of labels: rafdb.py of
@@ -20,8 +21,8 @@ EXPRESSIONS = {
     '7': 'neutral'
 }
 COMPOUND = {'8', '9', '10', '11'}
-LIST, ALIGNED = os.path.join('EmoLabel', 'list_patition_label.txt'), os.path.join(
-    'Image', 'aligned')
+LIST = os.path.join('EmoLabel', 'list_patition_label.txt')
+ALIGNED = os.path.join('Image', 'aligned')
 EXPECTED = f'{LIST} and {ALIGNED} of RAF-DB, or the folder basic with both'
 
 

@@ -4,7 +4,8 @@ labels are not public, is not read.
     Train/Angry/Airheads_000519240_00000005.png                       the whole frame; 958 of them
     Val/Angry/…                                                       436
     Train/Train_Aligned_Faces/Angry/Airheads_000519240_00000005.png   the face, cut out by the
-    makers; 891 Val/Val_Aligned_Faces_new/Val_Aligned_Faces/Angry/…               431
+                                                                      makers; 891
+    Val/Val_Aligned_Faces_new/Val_Aligned_Faces/Angry/…               431
 
 A frame often shows several people and its label is of one: so the aligned faces are read where both
 parts have them, else the frames. An archive may have been unpacked in RAW, in Train or Val, or in a
@@ -66,20 +67,17 @@ def find_place(raw):
     """('aligned faces' or 'whole frames', {part: its folder, relative to raw}); SystemExit unless
     one of the two is there for both parts, once."""
     for version, patterns in PLACES.items():
-        found = {
-            part: [
-                place
-                for pattern in patterns
-                for place in with_classes(raw, pattern.format(part))
-            ]
-            for part in SPLIT
-        }
-        if all(found.values()):
-            for part, places in found.items():
-                if len(places) > 1:
-                    raise SystemExit(f'{raw} holds the {version} of {part} {len(places)} times, in '
-                                     f'{" and ".join(places)}: leave one of them there.')
-            return version, {part: place for part, (place,) in found.items()}
+        places_of = {part: [] for part in SPLIT}
+        for part in SPLIT:
+            for pattern in patterns:
+                places_of[part] += with_classes(raw, pattern.format(part))
+        if not all(places_of.values()):
+            continue
+        for part, places in places_of.items():
+            if len(places) > 1:
+                raise SystemExit(f'{raw} holds the {version} of {part} {len(places)} times, in '
+                                 f'{" and ".join(places)}: leave one of them there.')
+        return version, {part: places[0] for part, places in places_of.items()}
     raise wrong_folder(raw, EXPECTED)
 
 

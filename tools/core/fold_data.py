@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep import csv_text, pair_lmdb
+from data_prep import pair_lmdb, spreadsheet
 from tools.core import network
 
 # of what fingerprint gives: two builds of a fold are the same where all of these are
@@ -77,7 +77,7 @@ def read_part(dataset, fold, part):
     root = fold_path(dataset, fold)
     keys, queries, references, labels = zip(*pair_lmdb.read_pairs(root / f'{part}_lmdb'))
     with open(root / f'{part}.csv', newline='', encoding='utf-8') as file:
-        rows = [csv_text.release_row(row) for row in csv.DictReader(file)]
+        rows = [spreadsheet.unquote_row(row) for row in csv.DictReader(file)]
     if [row['key'] for row in rows] != list(keys):
         raise SystemExit(
             f'{root}/{part}.csv and {part}_lmdb hold different rows: run `make data` again.')
