@@ -6,7 +6,7 @@ VARIANT = s1r1
 FOLD = 0
 SEED = 1
 
-# Optional: ITERS LR BATCH WEIGHTS GPU SET (make train), RAW FOLDS FRAMES WORKERS (make data)
+# Optional: ITERS LR BATCH WEIGHTS GPU SET (make train), RAW FOLDS FRAMES WORKERS VALIDATE (make data)
 option = $(if $($(2)),--$(1) '$($(2))')
 run = --dataset '$(DATASET)' --variant '$(VARIANT)' --fold '$(FOLD)' --seed '$(SEED)'
 frequencies = $(if $(filter-out 0,$(FREQUENCIES)),--frequencies)
@@ -47,12 +47,12 @@ recipe:  ## make cv by the recipe of docs/results.md [VARIANTS= FOLDS= SEEDS= JO
 	$(if $(call of,cnn metric),@$(make) cv VARIANTS='$(call of,cnn metric)' $(COMPARED)$(expression))
 
 data: export GCNET_MOUNTS = $(RAW):$(FOLDS)
-data:  ## pairs, crops and folds of DATASET from RAW=folder [FOLDS= FRAMES= WORKERS=]
+data:  ## pairs, crops and folds of DATASET from RAW=folder [FOLDS= FRAMES= WORKERS= VALIDATE=0.1]
 ifeq ($(DATASET)$(RAW),demo)
 	$(python) data_prep.drawn.demo_faces --out data/raw/demo
 endif
 	$(python) data_prep.build --dataset '$(DATASET)' $(call option,raw,RAW) $(call option,folds,FOLDS) \
-		$(call option,frames,FRAMES) $(call option,workers,WORKERS)
+		$(call option,frames,FRAMES) $(call option,workers,WORKERS) $(call option,validate,VALIDATE)
 	@mkdir -p runs
 
 contact-sheet:  ## one picture of what was built for DATASET: X and Xr by person and class

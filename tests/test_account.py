@@ -106,7 +106,7 @@ def test_codes_give_references(make, built):
 def test_numbers_are_not_guessed_at(make, built, tmp_path):
     said, out = built(make(two_each('6', '3')))
     assert said is None and (tmp_path / 'out/own/classes.txt').read_text() == '3\n6\n'
-    assert 'None of the eight expressions that are known here, so classes of their own: 3, 6.' in out
+    assert 'None of the eight expressions that are known here, so classes of their own: 3, 6' in out
     assert 'No class is understood as neutral' in out
     assert ' pairs 22 pairs without a reference 22 ' in words(out)
     assert 'Warning: no pair has a reference' in out
@@ -232,9 +232,10 @@ def test_a_validation_part_of_ten_folds(make, built, tmp_path):
     assert built(raw)[0] is None and built(raw, '--validate', '0.1')[0] is None
     assert not (tmp_path / 'out/own_validation/folds.csv').exists()
     for fold in range(10):
-        real, train, test = ({row['subject'] for row in table(tmp_path / 'out' / name)} for name in (
-            f'own/fold{fold}/test.csv', f'own_validation/fold{fold}/train.csv',
-            f'own_validation/fold{fold}/test.csv'))
+        files = (f'own/fold{fold}/test.csv', f'own_validation/fold{fold}/train.csv',
+                 f'own_validation/fold{fold}/test.csv')
+        real, train, test = ({row['subject'] for row in table(tmp_path / 'out' / file)}
+                             for file in files)
         assert len(test) == 3 and len(train) == 33 and not (real | train) & test
         assert not real & train
 
@@ -308,7 +309,7 @@ def test_crops_of_other_sizes_are_not_mixed(tmp_path):
 
 
 def test_crops_found_by_the_real_detector(fer, built):
-    """With the detector itself: whatever it does not find, nothing but the blank picture is lost."""
+    """With the detector itself: nothing but the blank picture is lost."""
     said, out = built(fer, dataset='fer2013')
     assert said is None and ' used 9 ' in words(out), out
     assert pictures.read_grey(str(fer), 'fer2013.csv#11').max() == 90

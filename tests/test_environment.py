@@ -339,7 +339,8 @@ def test_docker_is_called_with_mounts_user_image_and_command(host, tmp_path):
     assert after(arguments, '--user') == ['1000:1000'] and after(arguments,
                                                                  '--group-add') == ['1000', '4321']
     assert after(arguments, '--env') == [
-        'OPENBLAS_CORETYPE=Zen', 'OPENBLAS_NUM_THREADS=2', 'CI=true', 'TERM=dumb'
+        'OPENBLAS_CORETYPE=Zen', 'OPENBLAS_NUM_THREADS=2', 'CI=true', 'TERM=dumb',
+        'GCNET_MOUNTS=%s' % mounts
     ]
     volumes = [volume for volume in after(arguments, '--volume') if 'ca-certificates' not in volume]
     assert volumes == [

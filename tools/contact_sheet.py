@@ -17,7 +17,7 @@ import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
-from data_prep import pair_lmdb
+from data_prep import pair_lmdb, spreadsheet
 from data_prep.align import SIZE
 from data_prep.folds import ascending
 from tools.core import arguments, plots
@@ -85,7 +85,7 @@ def table(fold):
                 for row in reader:
                     if None in row or None in row.values() or not row['frame'].isdecimal():
                         raise SystemExit(pair_lmdb.damaged(path, f'line {reader.line_num}'))
-                    yield {**row, 'part': part}
+                    yield {**spreadsheet.unquote_row(row), 'part': part}
         except (UnicodeDecodeError, csv.Error) as error:
             raise SystemExit(pair_lmdb.damaged(path, error)) from None
 

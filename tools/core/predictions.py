@@ -205,7 +205,7 @@ def check_images(run, dataset, fold, images):
         with open(path, newline='', encoding='utf-8') as file:
             expected = collections.Counter(
                 (row['subject'], row['sequence'], row['frame'], row['expression'])
-                for row in csv.DictReader(file))
+                for row in map(spreadsheet.unquote_row, csv.DictReader(file)))
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise SystemExit(
             f'{run} has the test images of {path}, which cannot be read ({error}).') from None
