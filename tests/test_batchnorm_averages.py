@@ -92,8 +92,8 @@ def test_a_failure_is_one_sentence_and_can_be_tried_again(place, monkeypatch):
     lmdb.rename(away)
     with pytest.raises(SystemExit,
                        match="^Batch norm's averages could not be taken .*same command again"):
-        train.finish(FOLDER, run, None, [])
+        train.finish(train.Task(FOLDER, run, None, []))
     assert snapshot.caffemodel.read_bytes() == before
     away.rename(lmdb)
-    assert train.finish(FOLDER, run, None, [signal.SIGINT]) == 130
-    assert train.finish(FOLDER, run, None, []) == 0 and snapshot.caffemodel.read_bytes() != before
+    assert train.finish(train.Task(FOLDER, run, None, [signal.SIGINT])) == 130
+    assert train.finish(train.Task(FOLDER, run, None, [])) == 0 and snapshot.caffemodel.read_bytes() != before

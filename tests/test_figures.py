@@ -15,7 +15,7 @@ import pytest
 from data_prep import build, datasets
 from prototxt import net as networks
 from tools import evaluate, make_figures
-from tools.core import fold_data, network, plots, run_folder, tested_run
+from tools.core import fold_data, metrics, network, plots, run_folder, tested_run
 from tools.figures import figure4_depth, figure6_filters, learning_curves
 
 CLASSES = datasets.SEVEN
@@ -130,16 +130,16 @@ def test_variants_can_be_told_apart_in_grey():
 def test_metrics_are_the_rows_that_have_a_value(tmp_path):
     path = tmp_path / 'metrics.csv'
     path.write_text('iteration,loss_cls,test_accuracy\n0,2.5,\n20,1.5,0.5\n40,,0.75\n')
-    metrics = plots.read_metrics(path)
-    assert [z.tolist() for z in metrics['loss_cls']] == [[0, 20], [2.5, 1.5]]
-    assert [z.tolist() for z in metrics['test_accuracy']] == [[20, 40], [0.5, 0.75]]
+    columns = metrics.read_columns(path)
+    assert [z.tolist() for z in columns['loss_cls']] == [[0, 20], [2.5, 1.5]]
+    assert [z.tolist() for z in columns['test_accuracy']] == [[20, 40], [0.5, 0.75]]
     for text in ('iteration,loss\n1,x\n', 'loss\n1\n', 'iteration,loss\n1,2,3\n'):
         path.write_text(text)
         with pytest.raises(SystemExit, match='metrics.csv is damaged'):
-            plots.read_metrics(path)
+            metrics.read_columns(path)
     path.write_bytes(b'\xff\xfe')
     with pytest.raises(SystemExit, match='metrics.csv cannot be read'):
-        plots.read_metrics(path)
+        metrics.read_columns(path)
 
 
 def test_curves_are_thinned_by_means():

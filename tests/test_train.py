@@ -27,6 +27,7 @@ from prototxt import net
 from tools import train
 from tools.core import class_balance, fold_data, request, run_folder, snapshots
 from tools.core import gpu as gpus
+from tools.core.metrics import write_metrics
 
 HERE = Path(__file__).resolve().parent
 CLASSES = ['anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']
@@ -252,7 +253,7 @@ def test_kill_and_resume(monkeypatch):
     assert last.iteration in range(60, 600, 60)
     # as where Caffe had been faster than we
     behind = [row for row in metrics() if int(row['iteration']) < last.iteration - 20]
-    train.write_metrics(FOLDER, behind)
+    write_metrics(FOLDER / 'metrics.csv', behind)
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, augment=True))
     assert train.main([*COMMAND, '--iters', '600']) == 0
     assert f'Resuming from {last.solverstate}' in (FOLDER / 'log.txt').read_text()

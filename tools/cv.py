@@ -18,7 +18,6 @@ import itertools
 import os
 import queue
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -27,12 +26,13 @@ from tqdm import tqdm
 
 from data_prep import workers
 from prototxt import net
-from tools import train
 from tools.core import (
     arguments,
     caffe_process,
+    child,
     fold_data,
     gpu,
+    metrics,
     predictions,
     request,
     run_folder,
@@ -51,11 +51,7 @@ Job = collections.namedtuple('Job', 'folder run name training')
 
 
 def main(words=None):
-    stopped = []  # signals received
-    for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # ignored under nohup
-        if received != signal.SIGHUP or signal.getsignal(received) != signal.SIG_IGN:
-            signal.signal(received, lambda number, frame: stopped.append(number))
+    stopped = child.catch_signals()
     options, training = parse(words)
     jobs = plan(options.dataset, options.variants, options.seeds, options.folds, training)
     gpus = itertools.cycle(options.gpus or [''])
@@ -158,7 +154,7 @@ def is_complete(job):
     if earlier is None or fold_data.differences(earlier, job.run):
         return False
     return all(earlier.get(name) == value for name, value in job.run.items()
-               if name not in (*ANY, *fold_data.IDENTITY))
+               if name not in (*ANY, *fold_data.IDENTITY, *fold_data.FOLLOWING))
 
 
 def work(dataset, jobs, gpus, stopped):
@@ -169,9 +165,11 @@ def work(dataset, jobs, gpus, stopped):
     places = queue.SimpleQueue()  # lines of the screen, each with what trains there
     for place in enumerate(gpus, 1):
         places.put(place)
-    with open(os.devnull, 'w') as nowhere, concurrent.futures.ThreadPoolExecutor(len(gpus)) as pool, \
+    with open(os.devnull, 'w') as nowhere, \
+            concurrent.futures.ThreadPoolExecutor(len(gpus)) as pool, \
             tqdm(total=sum(job.run['iterations'] for job in jobs), initial=sum(reached.values()),
-                 unit='iteration', ascii=True, file=sys.stderr if sys.stderr.isatty() else nowhere) as bar:
+                 unit='iteration', ascii=True,
+                 file=sys.stderr if sys.stderr.isatty() else nowhere) as bar:
         try:
             left = {pool.submit(make, job, places, reached, stopped) for job in jobs}
             while left:
@@ -230,11 +228,9 @@ def make(job, places, reached, stopped):
 def follow(command, output, show, stopped):
     """Runs a command to its end, `show` now and then; passes a signal on, once; returns its exit
     code."""
-    # A session of its own: Ctrl-C reaches it once, by us. It does not outlive us either.
-    # an error is the last line
+    # unbuffered: an error is the last line
     environment = {**caffe_process.environment(level=2), 'PYTHONUNBUFFERED': '1'}
-    process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *command], env=environment,
-                               stdout=output, stderr=output, start_new_session=True)
+    process = child.start_child(command, env=environment, stdout=output, stderr=output)
     passed = False
     try:
         while process.poll() is None:
@@ -253,10 +249,10 @@ def follow(command, output, show, stopped):
 def iteration(job):
     """The last iteration of a run's metrics.csv, as far as it was asked for; 0 without one."""
     try:
-        last = max((row['iteration'] for row in train.read_metrics(job.folder)), default=0)
-    except SystemExit:  # tools.train will say it
+        rows = metrics.read_metrics(job.folder / 'metrics.csv')
+    except SystemExit:  # not begun, or damaged: tools.train will say it
         return 0
-    return min(last, job.run['iterations'])
+    return min(max((row['iteration'] for row in rows), default=0), job.run['iterations'])
 
 
 def say(sentence):

@@ -27,11 +27,9 @@ def evaluate(folder):
                          'give its `make train` again to go on, then test it.')
     rows, queries, references, labels = fold_data.read_part(run['dataset'], run['fold'], 'test')
     outputs = network.run(trained, queries)
-    result = {
-        'dataset': run['dataset'], 'variant': run['variant'],
-        'fold': run['fold'], 'seed': run['seed'], 'iterations': iteration, **score(
-            labels, outputs['prob'], run['classes'])
-    }
+    named = {name: run[name] for name in ('dataset', 'variant', 'fold', 'seed')}
+    result = {**named, 'iterations': iteration, **score(labels, outputs['prob'], run['classes'])}
+
     files.write(folder / 'predictions.csv', predictions(rows, outputs['prob'], run['classes']))
     plots.confusion(folder / 'confusion.png', labels, outputs['prob'].argmax(1), run['classes'])
     plots.curves(folder / 'curves.png', folder / 'metrics.csv')
@@ -50,10 +48,10 @@ def score(labels, probabilities, classes):
                                   zero_division=0)
     present = np.isin(np.arange(len(classes)), labels)
     return {
-        'n': len(labels), 'accuracy': float(metrics.accuracy_score(
-            labels, predicted)), 'balanced_accuracy': float(recall[present].mean()),
-        'recall': {name: float(r) if p else None
-                   for name, r, p in zip(classes, recall, present)}, 'classes': list(classes)
+        'n': len(labels), 'accuracy': float(metrics.accuracy_score(labels, predicted)),
+        'balanced_accuracy': float(recall[present].mean()),
+        'recall': {name: float(r) if p else None for name, r, p in zip(classes, recall, present)},
+        'classes': list(classes)
     }
 
 
@@ -79,10 +77,16 @@ def main():
     if options.variant in net.PRETRAINING:
         print(f'{folder}: pre-training, so there is nothing to test.')
         return
-    result = evaluate(folder)
-    print(
-        f'{folder}: accuracy {result["accuracy"]:.1%}, balanced accuracy {result["balanced_accuracy"]:.1%} '
-        f'on {result["n"]} images at iteration {result["iterations"]}')
+    try:
+        result = evaluate(folder)
+    except OSError as error:
+        raise SystemExit(f'The test of {folder} cannot be written ({error}): make room, or make it '
+                         'writable, and run `make evaluate` again.') from None
+    except KeyboardInterrupt:
+        raise SystemExit(f'Interrupted: the test of {folder} is as it was.') from None
+    print(f'{folder}: accuracy {result["accuracy"]:.1%}, '
+          f'balanced accuracy {result["balanced_accuracy"]:.1%} '
+          f'on {result["n"]} images at iteration {result["iterations"]}')
 
 
 if __name__ == '__main__':

@@ -21,7 +21,16 @@ from tqdm import tqdm
 from data_prep import datasets
 from data_prep.folds import FOLDS
 from prototxt.net import GCNETS
-from tools.core import arguments, files, fold_data, network, plots, predictions, tested_run
+from tools.core import (
+    arguments,
+    files,
+    fold_data,
+    metrics,
+    network,
+    plots,
+    predictions,
+    tested_run,
+)
 from tools.figures import figure4_depth, figure5_embedding, figure6_filters, learning_curves
 
 
@@ -86,7 +95,7 @@ def make(options):
         'learning_curves': ([] if trained else lacking(
             fold, *pair), lambda path: learning_curves.draw(
                 path,
-                {variant: plots.read_metrics(here[variant] / 'metrics.csv')
+                {variant: metrics.read_columns(here[variant] / 'metrics.csv')
                  for variant in trained}))
     }
     for variant in dict.fromkeys(variant for one in among for variant in tested.get(one, {})):

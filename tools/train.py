@@ -5,19 +5,22 @@ resumes.
 
 writes runs/demo/s1r1/fold3_seed1/: net.prototxt, deploy.prototxt, solver.prototxt, run.json
 (settings), log.txt (Caffe's own), metrics.csv (losses by iteration), snapshots/ (the last two). At
-the end batch norm's averages are taken once more (tools/core/batchnorm_averages.py). Ctrl-C makes
-Caffe write a snapshot and stop. After a resume Caffe reads the training data from its first record
-again, but with other random numbers.
+the end batch norm's averages are taken once more (tools/core/batchnorm_averages.py), and run.json
+keeps the checksum of the weights. Ctrl-C makes Caffe write a snapshot and stop.
+
+A run that was resumed is a fair run, but not bit by bit the one that was never stopped: a snapshot
+of Caffe holds weights and their history, not the place in the data nor the state of the random
+numbers. So after a resume the training data are read from their first record again, with other
+random numbers.
 """
+import collections
 import contextlib
-import csv
 import fcntl
-import io
 import json
 import math
 import os
+import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -25,13 +28,16 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from tqdm import tqdm
 
+from data_prep import pair_lmdb
 from prototxt import net
 from tools.core import (
     caffe_log,
     caffe_process,
+    child,
     class_balance,
     files,
     fold_data,
+    metrics,
     request,
     run_folder,
     snapshots,
@@ -45,18 +51,20 @@ QUIET = 30  # seconds between two lines of progress where there is no terminal
 # What Caffe counts by and where it runs: may change when a run goes on.
 LENGTH = ('max_iter', 'test_iter', 'test_interval', 'display', 'snapshot', 'solver_mode')
 
+# What is trained. run: a dict, as run.json; gpu: its ID, None for the CPU; stopped: the signals
+# received, a list that fills.
+Task = collections.namedtuple('Task', 'folder run gpu stopped')
+# What we started, and where in the run's log its output begins.
+Started = collections.namedtuple('Started', 'process log offset')
+
 
 def main(words=None):
-    stopped = []  # signals received
-    for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # ignored under nohup
-        if received != signal.SIGHUP or signal.getsignal(received) != signal.SIG_IGN:
-            signal.signal(received, lambda number, frame: stopped.append(number))
+    stopped = child.catch_signals()
     folder, run, gpu = request.read_request(sys.argv[1:] if words is None else words)
     try:
         with lock(folder) as held:
-            return train(folder, run, gpu, held, stopped)
-    except (OSError, text_format.ParseError) as error:
+            return train(Task(folder, run, gpu, stopped), held)
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
         raise SystemExit(f'{folder} cannot be trained: {error}.') from None
 
 
@@ -73,126 +81,133 @@ def lock(folder):
     return held
 
 
-def train(folder, run, gpu, held, stopped):
+def train(task, held):
     """Trains until run['iterations'] or a signal, returns the exit code; held: the lock, for Caffe
     too."""
+    folder, run = task.folder, task.run
     start = resume(folder, run)
     if start and start.iteration == run['iterations']:
         if run_folder.read_settings(folder).get('averaged_at') == start.iteration:
             print(f'Already trained: {start.caffemodel}.')
             return 0
-        return finish(folder, run, gpu, stopped)
+        return finish(task)
+
     run['begun'] = start.iteration if start else 0
     texts = prototxts(folder, run)
-    command = [
-        'caffe', 'train', '-solver',
-        str(folder / 'solver.prototxt'), '-sigint_effect', 'stop'
-    ]
+    command = ['caffe', 'train', '-solver', folder / 'solver.prototxt', '-sigint_effect', 'stop']
     if start:
-        command += ['-snapshot', str(start.solverstate)]
+        command += ['-snapshot', start.solverstate]
     elif run['weights']:
         request.check_weights(run['weights'], texts['net.prototxt'])
         command += ['-weights', ','.join(run['weights'])]
-    if gpu is not None:
-        command += ['-gpu', str(gpu)]
-    metrics = prepare(folder, run, texts)
-    with open(folder / 'log.txt', 'ab') as log:
-        offset = log.tell()
-        # A session of its own: Ctrl-C reaches Caffe once, by us. It does not outlive us either.
-        process = subprocess.Popen(['setpriv', '--pdeathsig', 'KILL', *command],
-                                   env=caffe_process.environment(), stdout=log, stderr=log,
-                                   start_new_session=True, pass_fds=[held.fileno()])
+    if task.gpu is not None:
+        command += ['-gpu', task.gpu]
+
+    rows = prepare(folder, run, texts)
+    started = start_logged(folder, command, caffe_process.environment(), pass_fds=[held.fileno()])
     print(f'{folder}: iteration {run["begun"]} to {run["iterations"]}.', flush=True)
+    warn(run)
     try:
-        watch(folder, run, process, offset, metrics, stopped)
+        watch(task, started, rows)
     finally:
-        process.kill()
-        process.wait()
+        started.process.kill()
+        started.process.wait()
     prune(folder, math.inf)
-    code = tell(folder, run, process.returncode, offset, stopped)
-    return code or finish(folder, run, gpu, stopped)
+    return tell_ending(task, started) or finish(task)
 
 
-def finish(folder, run, gpu, stopped):
-    """Takes batch norm's averages for the last weights, returns the exit code."""
-    log = folder / 'log.txt'
-    with open(log, 'ab') as output:
-        offset = output.tell()
-        process = subprocess.Popen([
-            'setpriv', '--pdeathsig', 'KILL', sys.executable, '-m', 'tools.core.batchnorm_averages',
-            str(folder), *([] if gpu is None else [str(gpu)])
-        ], env=caffe_process.environment(level=2), stdout=output, stderr=output,
-                                   start_new_session=True)
+def warn(run):
+    """Says on stderr what a GCNet or a generator cannot learn from these data."""
+    draws = run['variant'] == 'generator' or run['variant'] in net.GCNETS
+    if draws and not run.get('referred', 1):
+        print('No training image has a reference: Gen,r is 0, and nothing teaches the generator '
+              'what to draw; the account of `make data` says why.', file=sys.stderr)
+
+
+def start_logged(folder, command, environment, **options):
+    """Starts a command whose output goes on in the run's log."""
+    path = folder / 'log.txt'
+    with open(path, 'ab') as log:
+        offset = log.tell()
+        process = child.start_child(command, env=environment, stdout=log, stderr=log, **options)
+    return Started(process, path, offset)
+
+
+def finish(task):
+    """Takes batch norm's averages for the last weights and keeps their checksum, returns the exit
+    code."""
+    command = [sys.executable, '-m', 'tools.core.batchnorm_averages', task.folder]
+    started = start_logged(task.folder, command + ([] if task.gpu is None else [task.gpu]),
+                           caffe_process.environment(level=2))
     print("Taking batch norm's averages for the last weights.", flush=True)
     try:
-        while process.poll() is None and not stopped:
+        while started.process.poll() is None and not task.stopped:
             time.sleep(0.1)
     finally:
-        process.kill()
-        process.wait()
-    if stopped and process.returncode:
+        started.process.kill()
+        started.process.wait()
+
+    code = started.process.returncode
+    if task.stopped and code:
         print('Stopped at the very end: the same command goes on from there.', file=sys.stderr)
         return 130
-    if process.returncode:
-        why = reason(log, offset) or f'exit code {process.returncode}'
+    if code:
+        why = reason(started) or f'exit code {code}'
         raise SystemExit(f"Batch norm's averages could not be taken ({why.rstrip('.')}): "
-                         f'give the same command again; {log}.')
-    averaged = {**run_folder.read_settings(folder), 'averaged_at': run['iterations']}
-    files.write(folder / 'run.json', json.dumps(averaged, indent=2) + '\n')
-    print(f'Trained: {snapshots.find_snapshots(folder)[-1].caffemodel}.')
+                         f'give the same command again; {started.log}.')
+
+    last = snapshots.find_snapshots(task.folder)[-1]
+    averaged = {**run_folder.read_settings(task.folder), 'averaged_at': task.run['iterations'],
+                'sha256': pair_lmdb.checksum(last.caffemodel)}
+    files.write(task.folder / 'run.json', json.dumps(averaged, indent=2) + '\n')
+    print(f'Trained: {last.caffemodel}.')
     return 0
 
 
 def prototxts(folder, run):
     """{name: text} of the three prototxt files of a run that begins at iteration run['begun']."""
-    solver = {
-        name: value
-        for name, value in run['settings'].items()
-        if name in request.SOLVER_SETTINGS
-    }
-    network = {
-        name: value
-        for name, value in run['settings'].items()
-        if name not in (*solver, 'balance')
-    }
+    solver = {name: value for name, value in run['settings'].items()
+              if name in request.SOLVER_SETTINGS}
+    network = {name: value for name, value in run['settings'].items()
+               if name not in (*solver, 'balance')}
     if run['settings'].get('balance', 0) != 0:
         network['score_offsets'] = class_balance.offsets(run)
     if network.get('pixel_scale') == 'relative':
         network['pixel_scale'] = round(COPIED / run['change'], 4) if run['change'] else 1.0
     if 'neutral' in run['classes']:
         network['neutral'] = run['classes'].index('neutral')
+
     root = fold_data.fold_path(run['dataset'], run['fold'])
     classes = len(run['classes'])
     seed = run['seed'] + run['begun']  # or a run that resumes would draw the same transforms again
-    # Ten tests; fewer in a short run, which they would make a third longer.
-    interval = max(1, run['iterations'] // min(10, max(1, run['iterations'] // 100)))
-    # About 200 rows in metrics.csv, of which every test is one.
-    display = max(d for d in range(1,
-                                   min(100, max(1, run['iterations'] // 200)) + 1)
-                  if interval % d == 0)
     try:
         texts = {
             'net.prototxt': net.train_val(
-                run['variant'],
-                classes,
-                root / 'train_lmdb',
-                root / 'test_lmdb',
-                # every image once
-                batch_size=run['batch'],
-                test_batch_size=1,
-                seed=seed,
-                **network),
+                run['variant'], classes, root / 'train_lmdb', root / 'test_lmdb',
+                batch_size=run['batch'], test_batch_size=1,  # every test image once
+                seed=seed, **network),
             'deploy.prototxt': net.deploy(run['variant'], classes, **network),
             'solver.prototxt': net.solver(
                 folder / 'net.prototxt', folder / 'snapshots' / run['variant'],
-                max_iter=run['iterations'], base_lr=run['base_lr'],
-                test_iter=run['n_test'], test_interval=interval, display=display, snapshot=max(
-                    50, run['iterations'] // 10), seed=seed, mode=run['device'], **solver)
+                max_iter=run['iterations'], base_lr=run['base_lr'], test_iter=run['n_test'],
+                seed=seed, mode=run['device'], **intervals(run['iterations']), **solver)
         }
         text_format.Parse(texts['solver.prototxt'], caffe_pb2.SolverParameter())
     except (TypeError, ValueError, text_format.ParseError) as error:
         raise SystemExit(f'These settings make no network: {run["settings"]} ({error}).') from None
     return texts
+
+
+def intervals(iterations):
+    """After how many iterations of so many each the solver tests, shows its losses and writes a
+    snapshot."""
+    # Ten tests; fewer in a short run, which they would make a third longer.
+    tests = min(10, max(1, iterations // 100))
+    test = max(1, iterations // tests)
+    # About 200 rows in metrics.csv, of which every test is one.
+    most = min(100, max(1, iterations // 200))
+    display = max(step for step in range(1, most + 1) if test % step == 0)
+    return dict(test_interval=test, display=display, snapshot=max(50, iterations // 10))
 
 
 def resume(folder, run):
@@ -206,11 +221,10 @@ def resume(folder, run):
              if earlier.get(name) != run[name]]
     changed = [f'{name} was {earlier.get(name)}, now {run[name]}'
                for name in names + fold_data.differences(earlier, run)]
+
     texts = prototxts(folder, {**run, 'begun': earlier.get('begun', 0)})
-    then = {
-        name: (folder / name).read_text(encoding='utf-8')
-        for name in ('net.prototxt', 'solver.prototxt')
-    }
+    then = {name: (folder / name).read_text(encoding='utf-8')
+            for name in ('net.prototxt', 'solver.prototxt')}
     if not changed and (then['net.prototxt'] != texts['net.prototxt']
                         or course(then['solver.prototxt']) != course(texts['solver.prototxt'])):
         changed = ['prototxt/net.py now writes another network or solver']
@@ -239,14 +253,17 @@ def prepare(folder, run, texts):
     if run['begun'] == 0:
         for name in ('log.txt', 'result.json'):  # of a run whose snapshots were removed
             (folder / name).unlink(missing_ok=True)
+
+    path = folder / 'metrics.csv'
+    kept = metrics.read_metrics(path) if path.exists() else []
     # Caffe shows the iteration that it goes on from once more.
-    metrics = [row for row in read_metrics(folder) if row['iteration'] < run['begun']]
-    metrics += missed(folder, metrics, run['begun'])
-    write_metrics(folder, metrics)
+    rows = [row for row in kept if row['iteration'] < run['begun']]
+    rows += missed(folder, rows, run['begun'])
+    metrics.write_metrics(path, rows)
     for name, text in texts.items():
         files.write(folder / name, text)
     files.write(folder / 'run.json', json.dumps({**run, 'averaged_at': None}, indent=2) + '\n')
-    return metrics
+    return rows
 
 
 def remove_after(folder, iteration):
@@ -266,23 +283,10 @@ def prune(folder, iteration):
             file.unlink(missing_ok=True)
 
 
-def read_metrics(folder):
-    """The rows of metrics.csv, none if it is missing; SystemExit where it was damaged."""
-    path = folder / 'metrics.csv'
-    try:
-        with open(path, newline='', encoding='utf-8') as file:
-            return [{**row, 'iteration': int(row['iteration']), 'seconds': float(row['seconds'])}
-                    for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        return []
-    except (KeyError, TypeError, ValueError, csv.Error):
-        raise SystemExit(f'{path} is damaged: move it away to go on without it.') from None
-
-
-def missed(folder, metrics, end):
-    """The rows before iteration `end` that Caffe's log has and metrics, which ends earlier, has
+def missed(folder, rows, end):
+    """The rows before iteration `end` that Caffe's log has and metrics.csv, which ends earlier, has
     not: shown just before a kill."""
-    last, seconds = (metrics[-1]['iteration'], metrics[-1]['seconds']) if metrics else (-1, 0.0)
+    last, seconds = (rows[-1]['iteration'], rows[-1].get('seconds', 0)) if rows else (-1, 0.0)
     try:
         with open(folder / 'log.txt', encoding='utf-8', errors='replace') as log:
             # of an iteration done twice, the later
@@ -293,38 +297,26 @@ def missed(folder, metrics, end):
             for iteration in sorted(logged) if last < iteration < end]
 
 
-def write_metrics(folder, metrics):
-    """Writes metrics.csv: iteration, seconds (of training, starts included), lr, loss, each output
-    so far."""
-    columns = dict.fromkeys(['iteration', 'seconds', 'lr', 'loss'])
-    for row in metrics:
-        columns.update(dict.fromkeys(row))
-    text = io.StringIO()
-    table = csv.DictWriter(text, columns, lineterminator='\n')
-    table.writeheader()
-    table.writerows(metrics)
-    files.write(folder / 'metrics.csv', text.getvalue())
-
-
-def watch(folder, run, process, offset, metrics, stopped):
+def watch(task, started, rows):
     """Follows Caffe's log to its end: progress, metrics.csv, snapshots; SystemExit if the loss is
     nan."""
-    before = metrics[-1]['seconds'] if metrics else 0
+    folder, begun = task.folder, task.run['begun']
+    before = rows[-1].get('seconds', 0) if rows else 0
     clock = time.monotonic()
-    sound = run['begun']  # the last iteration with a finite loss
-    with progress(run['begun'], run['iterations']) as show:
-        for row in caffe_log.rows(follow(folder / 'log.txt', offset, process, stopped)):
+    sound = begun  # the last iteration with a finite loss
+    with progress(begun, task.run['iterations']) as show:
+        for row in caffe_log.rows(follow(started, task.stopped)):
             if not math.isfinite(row.get('loss', 0)):
-                process.kill()
-                process.wait()
+                started.process.kill()
+                started.process.wait()
                 remove_after(folder, sound)
-                advise(folder, run, row)
+                advise(folder, task.run, row)
             if 'loss' in row:
                 sound = row['iteration']
                 show(row)
             seconds = round(before + time.monotonic() - clock, 1)
-            metrics.append({'iteration': row['iteration'], 'seconds': seconds, **row})
-            write_metrics(folder, metrics)
+            rows.append({'iteration': row['iteration'], 'seconds': seconds, **row})
+            metrics.write_metrics(folder / 'metrics.csv', rows)
             prune(folder, sound)
 
 
@@ -339,16 +331,16 @@ def advise(folder, run, row):
                      f'with an LR smaller than {run["base_lr"]}.')
 
 
-def follow(path, offset, process, stopped):
+def follow(started, stopped):
     """Yields the lines that Caffe adds to its log, until it ends; passes the first signal on to it,
     once."""
     rest, passed = '', False
-    with open(path, encoding='utf-8', errors='replace') as file:
-        file.seek(offset)
+    with open(started.log, encoding='utf-8', errors='replace') as file:
+        file.seek(started.offset)
         while True:
-            ended = process.poll() is not None
+            ended = started.process.poll() is not None
             if stopped and not passed:
-                process.send_signal(signal.SIGINT)
+                started.process.send_signal(signal.SIGINT)
                 passed = True
                 tqdm.write('Stopping: Caffe ends its iteration and writes a snapshot.',
                            file=sys.stderr)
@@ -364,9 +356,9 @@ def progress(begun, total):
     """Yields a function that shows a row of caffe_log: a bar on a terminal, else a line now and
     then."""
     terminal = sys.stderr.isatty()
-    with open(os.devnull,
-              'w') as nowhere, tqdm(total=total, initial=begun, unit='iteration', ascii=True,
-                                    file=sys.stderr if terminal else nowhere) as bar:
+    with open(os.devnull, 'w') as nowhere, \
+            tqdm(total=total, initial=begun, unit='iteration', ascii=True,
+                 file=sys.stderr if terminal else nowhere) as bar:
         said, lr = -math.inf, math.nan
 
         def show(row):
@@ -381,31 +373,42 @@ def progress(begun, total):
         yield show
 
 
-def tell(folder, run, code, offset, stopped):
+def tell_ending(task, started):
     """Says how training ended; returns the exit code, or SystemExit for a failure."""
-    last = snapshots.last_snapshot(folder)
-    if code == 0 and last and last.iteration == run['iterations']:
+    code, stopped = started.process.returncode, task.stopped
+    last = snapshots.last_snapshot(task.folder)
+    if code == 0 and last and last.iteration == task.run['iterations']:
         return 0
     if stopped and code in (0, -signal.SIGINT):
-        where = f'after iteration {last.iteration}, {last.caffemodel}' if last else 'before any snapshot'
+        where = 'before any snapshot'
+        if last:
+            where = f'after iteration {last.iteration}, {last.caffemodel}'
         print(f'Stopped {where}: the same command goes on from there.', file=sys.stderr)
         return 130
-    log = folder / 'log.txt'
     if code < 0 and -code != signal.SIGABRT:
-        raise SystemExit(
-            f'Caffe was ended by signal {-code} (memory full?): start again to go on; {log}.')
-    why = reason(log, offset)
+        raise SystemExit(f'Caffe was ended by signal {-code} (memory full?): start again to go on; '
+                         f'{started.log}.')
+
+    why = reason(started)
+    if full(task.folder):  # Caffe says of a snapshot that it could not be serialized, or nothing
+        raise SystemExit(f'The disk of {task.folder} is full, and Caffe could not write there: '
+                         'make room and give the same command again.')
     # `caffe` does not print what a Python layer raised at its set-up, pycaffe does
     if why is None and code:
-        caffe_process.blob_shapes((folder / 'net.prototxt').read_text(encoding='utf-8'))
+        caffe_process.blob_shapes((task.folder / 'net.prototxt').read_text(encoding='utf-8'))
     why = why or ('no whole snapshot at the end' if code == 0 else f'exit code {code}')
-    raise SystemExit(f'Caffe stopped: {why.rstrip(".")}; see {log}.')
+    raise SystemExit(f'Caffe stopped: {why.rstrip(".")}; see {started.log}.')
 
 
-def reason(log, offset):
-    """Why a process that wrote the log from `offset` on stopped, None where it does not say."""
-    with open(log, encoding='utf-8', errors='replace') as file:
-        file.seek(offset)
+def full(folder):
+    """Whether the disk of a folder has no room left, for what Caffe writes: less than a page."""
+    return shutil.disk_usage(folder).free < 4096
+
+
+def reason(started):
+    """Why what we started stopped, None where its output does not say."""
+    with open(started.log, encoding='utf-8', errors='replace') as file:
+        file.seek(started.offset)
         return caffe_log.reason(file)
 
 

@@ -7,7 +7,6 @@ alone; `caffe train` itself as a check on their sum. What is compared takes turn
 import collections
 import re
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -19,7 +18,7 @@ from google.protobuf import text_format
 from tqdm import tqdm
 
 from prototxt import net
-from tools.core import caffe_log, caffe_process
+from tools.core import caffe_log, caffe_process, child
 
 FOLD = Path('data/demo/fold0')
 TRAINED = ('cnn', 's1r1')  # by `caffe train`, for its memory
@@ -193,8 +192,8 @@ def start(command, threads=1):
     printed = tempfile.TemporaryFile('w+', errors='replace')
     environment = dict(caffe_process.environment(), OPENBLAS_NUM_THREADS=str(threads),
                        OMP_NUM_THREADS=str(threads))
-    command = ['setpriv', '--pdeathsig', 'KILL', *map(str, command)]  # it does not outlive us
-    return subprocess.Popen(command, env=environment, stdout=printed, stderr=printed), printed
+    process = child.start_child(command, env=environment, stdout=printed, stderr=printed)
+    return process, printed
 
 
 def finish(started):

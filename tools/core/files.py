@@ -3,8 +3,14 @@ from pathlib import Path
 
 
 def write(path, content):
-    """Writes a file, of text or of bytes, beside its place and renames it."""
+    """Writes a file, of text or of bytes, beside its place and renames it; where that fails,
+    nothing of it is left."""
     path = Path(path)
     partial = path.with_name(path.name + '.partial')
-    partial.write_bytes(content if isinstance(content, bytes) else content.encode('utf-8'))
-    partial.replace(path)
+    try:
+        partial.write_bytes(content if isinstance(content, bytes) else content.encode('utf-8'))
+        partial.replace(path)
+    except OSError:
+        if partial.is_file():
+            partial.unlink()
+        raise

@@ -10,6 +10,7 @@ from tools.core import network
 
 # of what fingerprint gives: two builds of a fold are the same where all of these are
 IDENTITY = ('classes', 'n_train', 'n_test', 'data', 'pictures')
+FOLLOWING = ('counts', 'referred')  # the rest of it
 
 
 def fold_path(dataset, fold):
@@ -21,7 +22,8 @@ def fingerprint(dataset, fold):
     """What tells one build of a fold from another; SystemExit if it is no good.
 
     {classes, n_train, n_test, counts: training images a class, data: a hash of the fold's rows,
-    pictures: one of its pairs and their labels}. It reads the fold once, a second for 30,000 pairs.
+    pictures: one of its pairs and their labels, referred: training images with a reference}. It
+    reads the fold twice, two seconds for 30,000 pairs.
     """
     root, again = fold_path(dataset, fold), f'run `make data DATASET={dataset}`'
     parts = ('train', 'test')
@@ -34,7 +36,7 @@ def fingerprint(dataset, fold):
         raise SystemExit(f'{name} cannot be read ({reason}): {again} again.') from None
 
     found = dict(classes=classes, data=hashlib.sha256(rows).hexdigest())
-    pictures = hashlib.sha256()
+    pictures, referred = hashlib.sha256(), 0
     for part in parts:
         path, labels = root / f'{part}_lmdb', []
         pair_lmdb.verify(str(path))
@@ -42,6 +44,7 @@ def fingerprint(dataset, fold):
             pictures.update(f'{part} {key} {label} '.encode())
             pictures.update(query.tobytes() + reference.tobytes())
             labels.append(label)
+            referred += part == 'train' and bool(reference.any())
         if not labels or max(labels) >= len(classes):
             raise SystemExit(
                 f'{path} holds {len(labels)} records, labels up to {max(labels, default=None)}, '
@@ -49,7 +52,7 @@ def fingerprint(dataset, fold):
         found[f'n_{part}'] = len(labels)
         if part == 'train':
             found['counts'] = np.bincount(labels, minlength=len(classes)).tolist()
-    return {**found, 'pictures': pictures.hexdigest()}
+    return {**found, 'pictures': pictures.hexdigest(), 'referred': referred}
 
 
 def differences(run, present):

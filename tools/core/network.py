@@ -35,6 +35,7 @@ def load(folder):
                    for blob in blobs]
             for name, blobs in net.params.items()
         }
+        snapshots.check_sum(folder, snapshot)
         model = snapshots.parse(snapshot.caffemodel, caffe_pb2.NetParameter())
         snapshots.check_fit(snapshot.caffemodel, model, shapes)
         missing = set(shapes) - {layer.name for layer in model.layer if layer.blobs}

@@ -9,6 +9,7 @@ import numpy as np  # noqa: E402
 from sklearn.metrics import confusion_matrix  # noqa: E402
 
 from prototxt import net  # noqa: E402
+from tools.core import metrics  # noqa: E402
 
 # TrueType, whole letters: journals refuse matplotlib's own choice, Type 3
 plt.rcParams['pdf.fonttype'] = 42
@@ -78,36 +79,18 @@ def confusion(path, labels, predicted, classes):
 def curves(path, metrics_csv):
     """The losses over iterations, and accuracy on the test fold where it was measured, from a run's
     metrics.csv."""
-    metrics = read_metrics(metrics_csv)
+    losses = metrics.read_columns(metrics_csv)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), constrained_layout=True)
-    for i, loss in enumerate(loss for loss in LOSSES if loss in metrics):
-        x, y = metrics[loss]
+    for i, loss in enumerate(loss for loss in LOSSES if loss in losses):
+        x, y = losses[loss]
         left.plot(x, np.maximum(y, 1e-6), color=COLOURS[i], linestyle=STYLES[i], label=LOSSES[loss])
     left.set(xlabel='iteration', ylabel='loss, unweighted', yscale='log', title='Training losses')
     left.legend(loc='center left', bbox_to_anchor=(1, 0.5))  # beside the curves, not on them
-    x, y = metrics.get('test_accuracy', ((), np.array([])))
+    x, y = losses.get('test_accuracy', ((), np.array([])))
     right.plot(x, 100 * y, color=COLOURS[1], marker='o', label='test fold')
     right.set(xlabel='iteration', ylabel='accuracy, %', ylim=(0, 100),
               title='Accuracy on unseen people (for the eye only)')
     save(figure, path)
-
-
-def read_metrics(path):
-    """{name: (iterations, values)} of each column of a metrics.csv, of the rows that have a value
-    there.
-
-    Raises SystemExit where it is missing or damaged.
-    """
-    metrics = {}
-    try:
-        for row in read_csv(path):
-            iteration = int(row.pop('iteration'))
-            for column, value in row.items():
-                if value:
-                    metrics.setdefault(column, []).append((iteration, float(value)))
-    except (KeyError, TypeError, ValueError):
-        raise SystemExit(f'{path} is damaged: remove {path.parent} and train again.') from None
-    return {column: tuple(np.transpose(pairs)) for column, pairs in metrics.items()}
 
 
 def read_csv(path):

@@ -5,6 +5,7 @@ from pathlib import Path
 # What every run.json has; the other settings are checked where they are there.
 NEEDED = dict(dataset=str, variant=str, fold=int, seed=int, iterations=int, classes=[str])
 OTHERS = dict(batch=int, base_lr=float, n_train=int, n_test=int, begun=int, data=str, pictures=str,
+              referred=int, sha256=str,
               command=str, device=str, weights=[str], settings=dict, versions=dict)
 WORDS = {str: 'text', int: 'whole number', float: 'number', dict: 'object'}
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 
+from data_prep import pair_lmdb
+from tools.core import run_folder
+
 Snapshot = collections.namedtuple('Snapshot', 'iteration caffemodel solverstate')
 
 
@@ -29,6 +32,7 @@ def last_snapshot(folder):
     for snapshot in reversed(find_snapshots(folder)):
         try:
             check_whole(snapshot)
+            check_sum(folder, snapshot)
         except ValueError as error:
             print(f'{error}: passed over.', file=sys.stderr)
         else:
@@ -45,13 +49,29 @@ def check_whole(snapshot):
     # number finds a file cut short at the seam between two messages.
     learned = {
         layer.param[i].name if i < len(layer.param) and layer.param[i].name else (layer.name, i)
-        for layer in model.layer
-        for i in range(len(layer.blobs))
+        for layer in model.layer for i in range(len(layer.blobs))
     }
     if not learned or len(state.history) != len(learned) or state.iter != iteration:
         raise ValueError(f'{caffemodel} and its solverstate do not fit together or are cut short')
     if not all(math.isfinite(sum(blob.data)) for layer in model.layer for blob in layer.blobs):
         raise ValueError(f'{caffemodel} holds weights that are not finite')
+
+
+def check_sum(folder, snapshot):
+    """Raises ValueError where the caffemodel is not the one whose checksum the run keeps, in its
+    run.json: the last one, from when its training ended. A run of before that kept none passes."""
+    try:
+        run = run_folder.read_settings(folder)
+    except SystemExit:  # whoever needs the settings will say it
+        return
+    if run.get('averaged_at') != snapshot.iteration or 'sha256' not in run:
+        return
+    try:
+        kept = pair_lmdb.checksum(snapshot.caffemodel) == run['sha256']
+    except OSError as error:
+        raise ValueError(f'{snapshot.caffemodel} cannot be read ({error.strerror})') from None
+    if not kept:
+        raise ValueError(f'{snapshot.caffemodel} is not as it was written, by its checksum')
 
 
 def check_fit(path, model, shapes):
@@ -67,9 +87,8 @@ def check_fit(path, model, shapes):
     for layer in common:
         theirs = [list(blob.shape.dim) for blob in layer.blobs]
         if theirs != shapes[layer.name]:
-            raise ValueError(
-                f'{path} is of another net: layer {layer.name} is {theirs}, here {shapes[layer.name]}'
-            )
+            raise ValueError(f'{path} is of another net: layer {layer.name} is {theirs}, '
+                             f'here {shapes[layer.name]}')
 
 
 def parse(path, message):

@@ -13,7 +13,7 @@ def thin(x, y, most=POINTS):
 
 
 def draw(path, metrics):
-    """A panel a loss and one of accuracy, of {variant: what plots.read_metrics gives}."""
+    """A panel a loss and one of accuracy, of {variant: what metrics.read_columns gives}."""
     losses = [loss for loss in plots.LOSSES if any(loss in own for own in metrics.values())]
     columns = min(3, len(losses) + 1)
     rows = -(-(len(losses) + 1) // columns)
