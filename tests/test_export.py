@@ -1,4 +1,5 @@
 """A run that is copied out for use elsewhere, and the model that comes with the project."""
+import hashlib
 import json
 import os
 import re
@@ -105,6 +106,21 @@ def test_nothing_of_training_or_of_this_machine_goes_along(place):
                    'weights': ['a.caffemodel', 'c.caffemodel']}
     for name in ('deploy.prototxt', 'result.json'):
         assert (OUT / name).read_bytes() == (FOLDER / name).read_bytes()
+
+
+def test_a_flipped_bit_in_the_weights_of_an_export_is_found(place):
+    """Of a run that keeps the checksum of its weights; the export has its own."""
+    path = FOLDER / 'snapshots/s1r1_iter_5.caffemodel'
+    rewrite('run.json', averaged_at=5, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    export.export(FOLDER, OUT)
+    network.load(OUT)
+    for folder in FOLDER, OUT:
+        path = folder / 'snapshots/s1r1_iter_5.caffemodel'
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1  # in a weight: all can still be read
+        path.write_bytes(content)
+        with pytest.raises(SystemExit, match='is not as it was written, by its checksum'):
+            network.load(folder)
 
 
 def test_an_export_can_be_exported(place):

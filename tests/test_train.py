@@ -1,8 +1,10 @@
 """The training tool, on the real `caffe train` and a network small enough for many iterations a
 second."""
+import contextlib
 import csv
 import fcntl
 import functools
+import hashlib
 import json
 import os
 import re
@@ -309,6 +311,69 @@ def test_a_damaged_snapshot_is_passed_over(harm, capsys):
     assert train.main([*COMMAND, '--iters', '100']) == 0
     assert iterations() == list(range(101))
     assert np.array_equal(weights(snapshots.last_snapshot(FOLDER).caffemodel), whole)
+
+
+def test_a_flipped_bit_in_the_last_weights_is_found(capsys):
+    train.main([*COMMAND, '--iters', '100'])
+    last = snapshots.last_snapshot(FOLDER).caffemodel
+    whole, run = last.read_bytes(), run_folder.read_settings(FOLDER)
+    assert run['sha256'] == hashlib.sha256(whole).hexdigest()
+    random = np.random.RandomState(0)
+    for place in random.randint(len(whole), size=20):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << random.randint(8)
+        last.write_bytes(flipped)
+        assert snapshots.last_snapshot(FOLDER).iteration == 50
+    assert str(last) in capsys.readouterr().err
+    # the training goes on from the one before it
+    assert train.main([*COMMAND, '--iters', '100']) == 0 and last.read_bytes() == whole
+
+
+@contextlib.contextmanager
+def small_disk(path, size):
+    """A disk of so many bytes mounted at a path; the test is passed over where one may not."""
+    path.mkdir(parents=True)
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(path)],
+                             stderr=subprocess.DEVNULL)
+    if mounted.returncode:
+        pytest.skip('no disk can be mounted here')
+    try:
+        yield
+    finally:
+        subprocess.run(['umount', str(path)], check=True)
+
+
+@pytest.mark.parametrize('left', [40000, 100000])  # of a snapshot, that takes more
+def test_a_full_disk_is_said_and_room_is_enough_to_go_on(left, monkeypatch):
+    monkeypatch.setattr(net, 'train_val', functools.partial(tiny, filters=64))
+    with small_disk(Path('runs'), 4 << 20):
+        code = train.main([*COMMAND, '--iters', '60', '--base-lr', '1e-9'])
+        used = sum(path.stat().st_size for path in (FOLDER / 'snapshots').iterdir())
+        assert code == 0 and used > 2 * left
+        free = shutil.disk_usage('runs').free
+        filler = Path('runs/filler')
+        filler.write_bytes(bytes(free - left))
+        sentence = refusal('--iters', '120', '--base-lr', '1e-9')
+        assert 'full' in sentence or 'No space left' in sentence
+        filler.unlink()
+        assert train.main([*COMMAND, '--iters', '120', '--base-lr', '1e-9']) == 0
+        assert snapshots.last_snapshot(FOLDER).iteration == 120
+
+
+def test_a_gcnet_without_any_reference_is_said_once(capfd):
+    for part in ('train', 'test'):
+        path = Path('data/demo/fold3', part)
+        pictures = {str(i): query for i, (_, query, _, _) in
+                    enumerate(pair_lmdb.read_pairs(f'{path}_lmdb'))}
+        rows = [dict(subject=f'S{i}', sequence='001', frame='0', expression=CLASSES[i % 7],
+                     path=str(i), reference=None) for i in range(len(pictures))]
+        shutil.rmtree(f'{path}_lmdb')
+        path.with_suffix('.csv').unlink()
+        pair_lmdb.write_pairs(str(path), rows, CLASSES, pictures.get)
+    for variant, times in (('s1r1', 1), ('cnn', 0), ('generator', 1)):
+        command = ['--variant', variant, '--fold', '3', '--batch', '4', '--iters', '1']
+        assert train.main(command) == 0
+        assert capfd.readouterr().err.count('No training image has a reference') == times
 
 
 @pytest.mark.parametrize('arguments, said', [

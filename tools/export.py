@@ -15,6 +15,7 @@ from pathlib import Path
 
 from caffe.proto import caffe_pb2
 
+from data_prep import pair_lmdb
 from tools import predictor
 from tools.core import network, snapshots
 
@@ -61,8 +62,10 @@ def export(folder, out):
         (partial / 'snapshots').mkdir(parents=True)
         (partial / 'snapshots' / weights.name).write_bytes(strip(model, net).SerializeToString())
         shutil.copyfile(folder / 'deploy.prototxt', partial / 'deploy.prototxt')
-        (partial / 'run.json').write_text(
-            json.dumps(without_paths(run), indent=2) + '\n', encoding='utf-8')
+        settings = without_paths(run)
+        if 'sha256' in run:  # the checksum of the weights as they are here
+            settings['sha256'] = pair_lmdb.checksum(partial / 'snapshots' / weights.name)
+        (partial / 'run.json').write_text(json.dumps(settings, indent=2) + '\n', encoding='utf-8')
         (partial / 'result.json').write_text(result, encoding='utf-8')
         partial.rename(out)
     except OSError as error:
