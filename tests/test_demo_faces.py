@@ -1,11 +1,13 @@
 """The demo data set: CK+'s layout on disk, the same bytes whatever the jobs, faces that obey
 FACS."""
 import csv
+import fcntl
 import filecmp
 import os
 import re
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import cv2
@@ -137,6 +139,30 @@ def test_refuses_a_set_of_other_parameters_and_keeps_it(demo):
     done = run('--out', demo, '--people', 3)
     assert done.returncode != 0 and done.stderr.count('\n') == 1 and str(demo) in done.stderr
     assert files_in(demo) == names
+
+
+def test_what_a_killed_drawing_left_is_removed_by_the_next(tmp_path):
+    """And neither what a living one owns, nor what only looks alike."""
+    out = tmp_path / 'demo'
+    command = [sys.executable, '-m', 'data_prep.drawn.demo_faces', '--out', out, '--people', '99']
+    with subprocess.Popen([*map(str, command), '--jobs', '2'], stderr=subprocess.PIPE) as drawing:
+        while not list(tmp_path.glob('demo.part*/Emotion/S002')):
+            assert drawing.poll() is None
+            time.sleep(0.1)
+        drawing.kill()
+        drawing.stderr.read()  # its processes end with it, or this waits for them
+    left, = tmp_path.iterdir()
+    for name in ('demo.partabcd_123', 'demo.part of mine', 'other.partabcd_123'):
+        (tmp_path / name).mkdir()
+    owned = os.open(tmp_path / 'demo.partabcd_123', os.O_RDONLY)
+    fcntl.flock(owned, fcntl.LOCK_EX)
+
+    done = run('--out', out, '--people', 1, '--jobs', 1)
+    os.close(owned)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        'demo', 'demo.part of mine', 'demo.partabcd_123', 'other.partabcd_123']
+    assert (out / 'demo.json').is_file()
 
 
 def test_refuses_a_place_that_cannot_be_written(tmp_path):

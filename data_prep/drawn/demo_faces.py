@@ -8,19 +8,19 @@ Each person shows seven expressions, one a sequence, from neutral to a peak.
 """
 import argparse
 import csv
+import fcntl
 import json
-import multiprocessing
 import os
+import re
 import shutil
-import signal
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
+from data_prep import workers
 from data_prep.drawn.draw_face import draw_face
 
 # How hard the set is: weak peaks and strong identities make it harder.
@@ -189,7 +189,6 @@ def draw_sequence(who, name, rng):
 def write_person(task):
     """Writes all sequences of one person; returns its rows of depth.csv."""
     folder, seed, person = task
-    cv2.setNumThreads(1)
     rng = np.random.default_rng([seed, person])
     who, subject, rows = random_identity(rng), 'S%03d' % person, []
     for number, name in enumerate(rng.permutation(sorted(EXPRESSIONS)), 1):
@@ -213,47 +212,91 @@ def write_set(out, people, seed, jobs):
     """Draws the set into `out` (Path): beside it first, renamed when complete.
 
     A set that was made by the same parameters is left alone; SystemExit where `out` is anything
-    else.
+    else. What a killed drawing of the set left beside `out` is removed.
     """
     made_by = {'people': people, 'seed': seed, 'peak_range': list(PEAK_RANGE),
                'identity_strength': IDENTITY_STRENGTH, 'drawing': DRAWING}
     if out.exists():
-        try:
-            same = json.loads((out / 'demo.json').read_text()) == made_by
-        except (OSError, ValueError):
-            same = False
-        if same:
-            print('%s is there, made by the same parameters.' % out)
-            return
-        raise SystemExit(
-            '%s exists and was not made with --people %d --seed %d by this program: remove it '
-            'or give another --out.' % (out, people, seed))
+        if not made_alike(out, made_by):
+            raise SystemExit(
+                f'{out} exists and was not made with --people {people} --seed {seed} by this '
+                'program: remove it or give another --out.')
+        print(f'{out} is there, made by the same parameters.')
+        return
+
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        beside = tempfile.mkdtemp(prefix=out.name + '.part', dir=str(out.parent))
+        beside, lock = make_beside(out)
     except OSError as error:
         raise SystemExit(
-            '--out %s cannot be written (%s): give a folder that can.' % (out, error.strerror))
+            f'--out {out} cannot be written ({error.strerror}): give a folder that can.') from None
     try:
-        tasks = [(beside, seed, person) for person in range(1, people + 1)]
-        # Ctrl-C is the parent's to answer
-        with multiprocessing.Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-            drawn = list(tqdm(pool.imap(write_person, tasks), 'drawing', people, unit='person'))
-        with open(os.path.join(beside, 'depth.csv'), 'w', newline='') as table:
-            writer = csv.writer(table, lineterminator='\n')
-            writer.writerow(['subject', 'sequence', 'frame', 'depth'])
-            for rows in drawn:
-                writer.writerows(rows)
-        Path(beside, 'demo.json').write_text(json.dumps(made_by, indent=1) + '\n')
-        os.chmod(beside, 0o755)
-        os.rename(beside, out)
+        draw_people(beside, people, seed, jobs)
+        (beside / 'demo.json').write_text(json.dumps(made_by, indent=1) + '\n')
+        beside.chmod(0o755)
+        beside.rename(out)
     except OSError as error:
-        raise SystemExit(
-            '--out %s cannot be written (%s): free space there or give another.' % (out, error))
+        raise SystemExit(f'--out {out} cannot be written ({error}): free space there or give '
+                         'another.') from None
     except KeyboardInterrupt:
-        raise SystemExit('Interrupted: %s was not made.' % out)
+        raise SystemExit(f'Interrupted: {out} was not made.') from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        os.close(lock)
+
+
+def made_alike(out, made_by):
+    """Whether the folder `out` is a set that was made by these parameters."""
+    try:
+        return json.loads((out / 'demo.json').read_text()) == made_by
+    except (OSError, ValueError):
+        return False
+
+
+def make_beside(out):
+    """Makes a folder beside `out`: its Path, and a descriptor to be closed, by whose lock it is
+    known that its maker lives. Removes those whose maker was killed."""
+    parent = os.open(out.parent, os.O_RDONLY)
+    try:
+        lock_folder(parent)  # no other drawing may take a folder that is not locked yet for left
+        for left in out.parent.iterdir():
+            if re.fullmatch(re.escape(out.name) + r'\.part[a-z0-9_]{8}', left.name):
+                remove_unowned(left)
+        beside = Path(tempfile.mkdtemp(prefix=f'{out.name}.part', dir=out.parent))
+        lock = os.open(beside, os.O_RDONLY)
+        lock_folder(lock, fcntl.LOCK_NB)
+        return beside, lock
+    finally:
+        os.close(parent)
+
+
+def remove_unowned(folder):
+    """Removes a folder, unless a process holds its lock."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if lock_folder(descriptor, fcntl.LOCK_NB):
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def lock_folder(descriptor, wait=0):
+    """Locks an open folder; False where that cannot be had, as on some network file systems."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | wait)
+    except OSError:
+        return False
+    return True
+
+
+def draw_people(folder, people, seed, jobs):
+    """Draws everybody into `folder` and writes its depth.csv."""
+    tasks = [(folder, seed, person) for person in range(1, people + 1)]
+    with open(folder / 'depth.csv', 'w', newline='') as table:
+        writer = csv.writer(table, lineterminator='\n')
+        writer.writerow(['subject', 'sequence', 'frame', 'depth'])
+        for rows in workers.run(write_person, tasks, jobs, chunk=1, desc='drawing', unit='person'):
+            writer.writerows(rows)
 
 
 def write_sheet(folder, file, people=8):
