@@ -144,6 +144,12 @@ def rewrite(name, **changes):
     (lambda: (FOLDER / 'result.json').unlink(), f'{FOLDER} is not tested: '),
     (lambda: (FOLDER / 'result.json').write_text('{'), f'{FOLDER}/result.json is damaged: '),
     (lambda: (FOLDER / 'result.json').write_text('[]'), f'{FOLDER}/result.json is damaged: '),
+    (lambda: (FOLDER / 'result.json').write_text('[' * 100000), f'{FOLDER}/result.json is dam'),
+    (lambda: (FOLDER / 'result.json').write_bytes(b'\xff{}'), f'{FOLDER}/result.json is damaged: '),
+    (lambda: rewrite('result.json', iterations='5\n'), f'{FOLDER}/result.json is damaged: '),
+    (lambda: rewrite('result.json', iterations=[5]), f'{FOLDER}/result.json is damaged: '),
+    (lambda: rewrite('run.json', weights=None), f'{FOLDER}/run.json has no list of weights'),
+    (lambda: rewrite('run.json', weights=[3]), f'{FOLDER}/run.json has no list of weights'),
     (lambda: rewrite('run.json', iterations=6), f'{FOLDER} is at iteration 5 of 6, tested at 5: '),
     (lambda: rewrite('result.json', iterations=4),
      f'{FOLDER} is at iteration 5 of 5, tested at 4: '),
@@ -225,7 +231,7 @@ def test_a_photograph_where_nothing_was_trained(tmp_path, monkeypatch, capfd):
     Path('prototxt').symlink_to(ROOT / 'prototxt')
     assert start(monkeypatch, predict, WILD, '--workers', '1') == 0
     out, err = capfd.readouterr()
-    assert re.match(r'Model: prototxt/trained, iteration \d+, as no run is tested here: ', err)
+    assert re.match(r'Model: prototxt/trained, iteration \d+, which comes with the project ', err)
     assert out.splitlines()[0].startswith(f'{WILD}, face 1: ')
     assert out.splitlines()[-1] == 'drawn: predictions/p0000_000.png'
     assert Path('predictions/p0000_000.png').is_file()

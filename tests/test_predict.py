@@ -186,7 +186,7 @@ def test_a_batch_is_what_each_picture_alone_gives(place, monkeypatch):
             assert face.probabilities == pytest.approx(other.probabilities, abs=1e-5)
             assert np.array_equal(face.points, other.points)
     monkeypatch.setattr(network, 'BATCH', 3)
-    many = model.recognise([predictor.find(images[0])] * 4)  # 8 faces are then three passes
+    many = model.recognise([predictor.find_faces(images[0])] * 4)  # 8 faces are then three passes
     assert [len(faces) for faces in many] == [2] * 4
     for faces in many:
         for face, other in zip(faces, found[0]):
@@ -521,39 +521,37 @@ def test_runs_that_cannot_be_used(place, program, damage, sentence):
 
 
 def test_the_last_tested_run(place, program):
-    assert predictor.newest() == Path('runs/demo/cnn/fold3_seed1')
+    assert predictor.default_folder() == Path('runs/demo/cnn/fold3_seed1')
     shutil.copytree('runs/demo/cnn', 'runs/demo/autoencoder')  # draws, and tells nothing
     os.utime('runs/demo/autoencoder/fold3_seed1/result.json')
     shutil.copytree(FOLDER, 'runs/demo/s1r1/fold4_seed1')
     os.remove('runs/demo/s1r1/fold4_seed1/result.json')
-    assert predictor.newest() == Path('runs/demo/cnn/fold3_seed1')
+    assert predictor.default_folder() == Path('runs/demo/cnn/fold3_seed1')
     os.utime(FOLDER / 'result.json')
     os.utime('runs/demo/autoencoder/fold3_seed1/result.json')
-    assert predictor.newest() == FOLDER
+    assert predictor.default_folder() == FOLDER
     shutil.rmtree('runs')
     assert program('two.png')[0].startswith('There is no tested run in runs: `make demo`')
 
 
 def test_the_model_that_comes_with_the_project(place, program):
-    """It is taken where no run is tested; where one is, that one, and it is said that there is
-    another."""
+    """It is taken unless another is named, whatever was tested here; without it, the run that was
+    tested last."""
     shutil.copytree(FOLDER, 'prototxt/trained')
     which = ('faces/p1.png', '--format', 'json')
     own = 'Model: runs/demo/cnn/fold3_seed1, iteration 5'
-    assert program(*which)[2].splitlines() == [
-        f'{own}, the run that was tested last (RUN=prototxt/trained takes the one trained on photographs).'
-    ]
-    assert program(*which, '--run', 'runs/demo/cnn/fold3_seed1')[2].splitlines() == [f'{own}.']
-    os.remove('runs/demo/cnn/fold3_seed1/result.json')
-    os.remove(FOLDER / 'result.json')
     code, lines, err = program(*which)
     assert code == 0 and len(lines) == 1 and err.splitlines() == [
-        'Model: prototxt/trained, iteration 5, as no run is tested here: prototxt/trained/README.md says what it '
-        'can do.'
+        'Model: prototxt/trained, iteration 5, which comes with the project '
+        '(prototxt/trained/README.md says what it can do; RUN= takes another).'
     ]
+    assert program(*which, '--run', 'runs/demo/cnn/fold3_seed1')[2].splitlines() == [f'{own}.']
     assert lines == program(*which, '--run', FOLDER)[1] != program(*which, '--run',
                                                                    'runs/demo/cnn/fold3_seed1')[1]
     os.remove('prototxt/trained/run.json')
+    assert program(*which)[2].splitlines() == [f'{own}.']
+    os.remove('runs/demo/cnn/fold3_seed1/result.json')
+    os.remove(FOLDER / 'result.json')
     assert program(*which)[0].startswith('There is no tested run in runs: ')
 
 

@@ -46,7 +46,7 @@ def export(folder, out):
     if Path.cwd() not in out.resolve().parents:  # in a container nobody would find it there
         raise SystemExit(
             f'{out} is not in the checkout: choose an OUT in it, and move it afterwards.')
-    run = predictor.settings(folder)
+    run = predictor.read_settings(folder)
     result, reached = read_result(folder)
     net, iteration = network.load(folder)
     if not iteration == reached == run.get('iterations'):
@@ -55,14 +55,16 @@ def export(folder, out):
             f'{reached}: give its `make train` again, which goes to the end and tests there.')
     weights = {snapshot.iteration: snapshot.caffemodel
                for snapshot in snapshots.find_snapshots(folder)}[iteration]
-    model = snapshots.parse(weights, caffe_pb2.NetParameter())
+    model = network.weights_of(snapshots.parse(weights, caffe_pb2.NetParameter()), net)
+    settings = without_paths(run)
+
+    # Under a name of its own until it is whole
     partial = out.with_name(out.name + '.partial')
     shutil.rmtree(partial, ignore_errors=True)  # left by a kill
     try:
         (partial / 'snapshots').mkdir(parents=True)
-        (partial / 'snapshots' / weights.name).write_bytes(strip(model, net).SerializeToString())
+        (partial / 'snapshots' / weights.name).write_bytes(model.SerializeToString())
         shutil.copyfile(folder / 'deploy.prototxt', partial / 'deploy.prototxt')
-        settings = without_paths(run)
         if 'sha256' in run:  # the checksum of the weights as they are here
             settings['sha256'] = pair_lmdb.checksum(partial / 'snapshots' / weights.name)
         (partial / 'run.json').write_text(json.dumps(settings, indent=2) + '\n', encoding='utf-8')
@@ -81,32 +83,22 @@ def read_result(folder):
     path = folder / 'result.json'
     try:
         text = path.read_text(encoding='utf-8')
-        return text, json.loads(text)['iterations']
+        iterations = json.loads(text)['iterations']
+        if not isinstance(iterations, int):
+            raise ValueError
+        return text, iterations
     except FileNotFoundError:
         raise SystemExit(f'{folder} is not tested: give its `make train` again, which tests at '
                          'the end.') from None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise SystemExit(f'{path} is damaged: run `make evaluate` on this run again.') from None
-
-
-def strip(model, net):
-    """Of a NetParameter, the names, types and weights of the layers that have weights in the Net
-    `net`.
-
-    What goes is the training network's description, with the paths of its data, and layers of
-    training alone.
-    """
-    return caffe_pb2.NetParameter(name=model.name, layer=[
-        caffe_pb2.LayerParameter(name=layer.name, type=layer.type, blobs=layer.blobs)
-        for layer in model.layer if layer.name in net.params])
 
 
 def without_paths(run):
     """run.json's settings without the command line, and the files that they name by their names
     alone."""
     run = {name: value for name, value in run.items() if name != 'command'}
-    run['weights'] = [Path(path).name for path in run.get('weights', [])]
-    return run
+    return {**run, 'weights': [Path(path).name for path in run.get('weights', [])]}
 
 
 if __name__ == '__main__':

@@ -39,7 +39,7 @@ VIDEOS = ('.avi', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.web
 BEGUN = 16  # pictures that are searched ahead of the network
 NO_FACE = 'no face found (it must be upright, all in the picture, and fill a twelfth of the longer side)'
 
-# frame: its number in a video, else None; found: as predictor.find gives it; reason: why it cannot
+# frame: its number in a video, else None; found: as predictor.find_faces gives it; reason: why it cannot
 # be read
 Picture = collections.namedtuple('Picture', 'name frame found reason')
 
@@ -50,8 +50,7 @@ def main():
                         help='a picture, a folder of pictures, or a video')
     parser.add_argument(
         '--run',
-        help='folder of a trained run (default: the one that was tested last, else the model '
-        'that comes with the project)')
+        help='folder of a trained run (default: the model that comes with the project)')
     parser.add_argument(
         '--frequencies', action='store_true', help=
         'multiply the probabilities with how frequent each class was in training, for a run trained with '
@@ -95,11 +94,10 @@ def load(options):
     """The Predictor of the options; says on standard error which model that is, and why."""
     model = predictor.Predictor(options.run, options.frequencies)
     goal = '' if model.iterations in (None, model.iteration) else f' of {model.iterations}'
-    why, shipped = '', predictor.SHIPPED
-    if not options.run and model.folder == shipped:
-        why = f', as no run is tested here: {shipped}/README.md says what it can do'
-    elif not options.run and (shipped / 'run.json').is_file():
-        why = f', the run that was tested last (RUN={shipped} takes the one trained on photographs)'
+    why = ''
+    if not options.run and model.folder == predictor.SHIPPED:
+        why = (f', which comes with the project ({model.folder}/README.md says what it can do; '
+               'RUN= takes another)')
     if options.frequencies and not model.run.get('settings', {}).get('balance', 0):
         why += ', trained without `balance`: its probabilities have the frequencies in them already'
     print(f'Model: {model.folder}, iteration {model.iteration}{goal}{why}.', file=sys.stderr)
@@ -231,7 +229,7 @@ def search(job):
     """The Picture of a job (name, frame, grey image, or None to read the file of that name)."""
     name, frame, image = job
     try:
-        return Picture(name, frame, predictor.find(read_grey(name) if image is None else image),
+        return Picture(name, frame, predictor.find_faces(read_grey(name) if image is None else image),
                        None)
     except ValueError as error:
         return Picture(name, frame, [], str(error))

@@ -28,28 +28,43 @@ class Predictor:
         faces = predictor(cv2.imread('photo.jpg'))
 
     folder: a run folder, or one with its run.json, deploy.prototxt and a caffemodel in snapshots/;
-    by default the run that was tested last, else the model that comes with the project. Raises
+    by default the model that comes with the project. Raises
     SystemExit, saying why, where that is no run, is damaged, or does not tell expressions in faces
     cropped as they are now. frequencies: a class is as probable as it was frequent in training,
     where the run was trained with `balance` and so takes all for as frequent.
     """
 
     def __init__(self, folder=None, frequencies=False):
-        self.folder = Path(folder or newest())
-        self.run, self.frequencies = settings(self.folder), frequencies
+        self.folder = Path(folder or default_folder())
+        self.run, self.frequencies = read_settings(self.folder), frequencies
         self.classes, self.iterations = self.run['classes'], self.run.get('iterations')
         self.net, self.iteration = network.load(self.folder)
+        self.check_shapes()
+        if frequencies:
+            # says now what is wrong with them
+            class_balance.with_frequencies(self.run, np.ones((1, len(self.classes))))
+
+    def check_shapes(self):
+        """SystemExit where the network does not take queries and give probabilities and
+        pictures."""
+        picture = (1, net.CROP, net.CROP)
         shapes = {name: blob.data.shape[1:] for name, blob in self.net.blobs.items()}
+        if list(self.net.inputs) != ['query'] or shapes['query'] != picture:
+            raise SystemExit(f'{self.folder}: deploy.prototxt takes no `query` of 1 x {net.CROP} x '
+                             f'{net.CROP}: train again.')
         if shapes.get('prob') != (len(self.classes),):
             raise SystemExit(
                 f'{self.folder}: deploy.prototxt has {shapes.get("prob", ["no"])[0]} outputs '
                 f'`prob`, run.json {len(self.classes)} classes: train again.')
-        if shapes.get('query') != (1, net.CROP, net.CROP):
-            raise SystemExit(f'{self.folder}: deploy.prototxt takes no `query` of 1 x {net.CROP} x '
-                             f'{net.CROP}: train again.')
-        if frequencies:
-            # says now what is wrong with them
-            class_balance.with_frequencies(self.run, np.ones((1, len(self.classes))))
+
+        # Two queries, for a net that mixes them up
+        outputs = network.run(self.net, np.zeros((2, *picture), np.float32))
+        for name in ('prob', *network.pictures(self.net)):
+            expected = (2, *(shapes['prob'] if name == 'prob' else picture))
+            if name not in outputs or outputs[name].shape != expected:
+                raise SystemExit(f'{self.folder}: deploy.prototxt gives no `{name}` of shape '
+                                 f'{" x ".join(map(str, expected[1:]))} for each face: '
+                                 'train again.')
 
     def __call__(self, image):
         """The Faces of an image, the largest first; [] where none is found.
@@ -61,15 +76,17 @@ class Predictor:
 
     def batch(self, images):
         """A list of Faces, as of one image, for each of several: faster than one by one."""
-        return self.recognise([find(grey(image)) for image in images])
+        return self.recognise([find_faces(grey(image)) for image in images])
 
     def recognise(self, found):
-        """The Faces of several pictures, a list each; found: what find() gave for each."""
+        """The Faces of several pictures, a list each; found: what find_faces() gave for each."""
         crops = [crop for faces in found for _, crop in faces]
         if not crops:
             return [[] for _ in found]
         queries = network.centre(np.array(crops))
         outputs = network.run(self.net, queries)
+        if not np.isfinite(outputs['prob']).all():
+            raise SystemExit(f'{self.folder} gives probabilities that are not finite: train again.')
         references = outputs['generated'][:, 0] if 'generated' in outputs else [None] * len(crops)
         probabilities = class_balance.with_frequencies(
             self.run, outputs['prob']) if self.frequencies else outputs['prob']
@@ -82,21 +99,21 @@ class Predictor:
                     dict(zip(self.classes, probabilities.tolist())), query, reference)
 
 
-def newest():
-    """Folder of the run that was tested last, of those that tell expressions, else of the model
-    that comes with the project; SystemExit if there is neither."""
+def default_folder():
+    """Folder of the model that comes with the project; where there is none, of the run that was
+    tested last, of those that tell expressions. SystemExit if there is neither."""
+    if (SHIPPED / 'run.json').is_file():
+        return SHIPPED
     results = [path for path in Path('runs').glob('*/*/fold*_seed*/result.json')
                if path.parts[-3] in net.VARIANTS]
     if results:
         return max(results, key=lambda path: path.stat().st_mtime).parent
-    if (SHIPPED / 'run.json').is_file():
-        return SHIPPED
     raise SystemExit(
         'There is no tested run in runs: `make demo` or `make train` makes one, or name a '
         'run folder.')
 
 
-def settings(folder):
+def read_settings(folder):
     """The run.json of a run folder; SystemExit if it does not tell expressions in faces cropped as
     now."""
     if not folder.is_dir():
@@ -105,12 +122,14 @@ def settings(folder):
     run = run_folder.read_settings(folder)
     if run.get('variant') not in net.VARIANTS:
         raise SystemExit(
-            f'{folder} tells no expressions: its variant is {run.get("variant")}, and not one '
-            f'of {", ".join(net.VARIANTS)}.')
-    classes = run.get('classes')
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise SystemExit(
-            f'{folder}/run.json has no list of classes: remove {folder} and train again.')
+            f'{folder} tells no expressions: its variant is {str(run.get("variant"))[:60]}, and '
+            f'not one of {", ".join(net.VARIANTS)}.')
+    classes = run['classes']
+    # Names are printed, and what is not printable would steer the terminal.
+    if len(set(classes)) < len(classes) or not all(
+            name and name.isprintable() for name in classes):
+        raise SystemExit(f'{folder}/run.json has classes that are twice in it, empty or not '
+                         f'printable: remove {folder} and train again.')
     if run.get('crop', network.ALIGNMENT) != network.ALIGNMENT:  # one that does not say is older
         raise SystemExit(
             f'{folder} was trained on faces that were cropped in another way (see TARGET in '
@@ -133,7 +152,7 @@ def grey(image):
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
 
-def find(image):
+def find_faces(image):
     """[(5 x 2 points in pixels of the image, 66 x 66 uint8 crop)] of the faces in a grey uint8
     image, the largest first.
 

@@ -4,19 +4,34 @@ import os
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 from tools.core import caffe_log
 
+ROOT = Path(__file__).resolve().parents[2]
+LONGEST = 120  # seconds that a network may take
 
-def blob_shapes(network):
+
+def blob_shapes(network, batch=0):
     """{layer: [shape of each blob]} of a network's text; SystemExit, saying why, if Caffe cannot
-    make it."""
+    make it.
+
+    batch: 0 for a training network, which is made alone; else a deploy network, through which one
+    query and then so many are sent.
+    """
     with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
         file.write(network)
         file.flush()
-        made = subprocess.run([sys.executable, '-m', 'tools.core.blob_shapes', file.name],
-                              env=environment(level=2), capture_output=True, encoding='utf-8',
-                              errors='replace')
+        command = [sys.executable, '-m', 'tools.core.blob_shapes', file.name]
+        # Of a network that may be anybody's no working directory is on the module path.
+        place = dict(cwd=ROOT, timeout=LONGEST) if batch else {}
+        try:
+            made = subprocess.run(command + [str(batch)] * bool(batch),
+                                  env=environment(level=2), stdin=subprocess.DEVNULL,
+                                  capture_output=True, encoding='utf-8', errors='replace', **place)
+        except subprocess.TimeoutExpired:
+            raise SystemExit(
+                f'Caffe cannot make this network: not done in {LONGEST} seconds.') from None
     if made.returncode:
         why = caffe_log.reason(made.stderr.splitlines()) or f'exit code {made.returncode}'
         raise SystemExit(f'Caffe cannot make this network: {why}.')

@@ -1,12 +1,13 @@
 """A trained network: loading it and sending faces through."""
+import tempfile
+
 import caffe
 import numpy as np
 from caffe.proto import caffe_pb2
-from google.protobuf import text_format
 
 from data_prep import align
 from prototxt.net import CROP
-from tools.core import snapshots
+from tools.core import checked_net, snapshots
 
 BATCH = 64
 # of the faces; run.json keeps it as `crop`
@@ -14,11 +15,12 @@ ALIGNMENT = dict(size=align.SIZE, target=align.TARGET.tolist())
 
 
 def load(folder):
-    """The deploy network of a run folder with its last snapshot's weights, and that snapshot's
-    iteration.
+    """The deploy network of a run folder (Path) with its last snapshot's weights, and that
+    snapshot's iteration.
 
     A folder without any solverstate, so one from which no training goes on, needs a caffemodel
-    alone. Raises SystemExit where the folder has no whole snapshot, or one of another net.
+    alone. Raises SystemExit where the folder has no whole snapshot, or one of another net, or a
+    network that must not or cannot run (see checked_net).
     """
     found = snapshots.find_snapshots(folder)
     weights_only = not any(snapshot.solverstate.exists() for snapshot in found)
@@ -27,28 +29,66 @@ def load(folder):
         raise SystemExit(f'{folder} has no snapshot: run `make train` first.')
     caffe.set_mode_cpu()
     try:  # Caffe itself would abort
-        text = (folder / 'deploy.prototxt').read_text(encoding='utf-8')
-        text_format.Parse(text, caffe_pb2.NetParameter())
-        net = caffe.Net(str(folder / 'deploy.prototxt'), caffe.TEST)
-        shapes = {
-            name: [list(blob.data.shape)
-                   for blob in blobs]
-            for name, blobs in net.params.items()
-        }
+        net = build(checked_net.read(folder, BATCH))
         snapshots.check_sum(folder, snapshot)
-        model = snapshots.parse(snapshot.caffemodel, caffe_pb2.NetParameter())
-        snapshots.check_fit(snapshot.caffemodel, model, shapes)
-        missing = set(shapes) - {layer.name for layer in model.layer if layer.blobs}
-        if missing:  # cut short at the seam of two messages, it would still be read
-            raise ValueError(
-                f'{snapshot.caffemodel} is cut short or of another net: without {min(missing)}')
-    except (OSError, ValueError, text_format.ParseError) as error:
+        load_weights(net, snapshot.caffemodel)
+    except (OSError, ValueError) as error:
         raise SystemExit(f'{error}: remove {folder} and train again.') from None
-    net.copy_from(str(snapshot.caffemodel))
-    if not all(np.isfinite(blob.data).all() for blobs in net.params.values() for blob in blobs):
-        raise SystemExit(f'{snapshot.caffemodel} holds weights that are not finite: '
-                         f'remove {folder} and train again.')
     return net, snapshot.iteration
+
+
+def build(text):
+    """The caffe.Net, for use, that a prototxt describes."""
+    with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
+        file.write(text)
+        file.flush()
+        return caffe.Net(file.name, caffe.TEST)
+
+
+def load_weights(net, path):
+    """Loads a caffemodel into a net; ValueError, naming the file, where it is damaged or does not
+    fit."""
+    model = snapshots.parse(path, caffe_pb2.NetParameter())
+    shapes = {name: [list(blob.data.shape) for blob in blobs]
+              for name, blobs in net.params.items()}
+    snapshots.check_fit(path, model, shapes)
+
+    # Caffe gets what was checked, nothing else: it aborts where a file is not as it wants it.
+    model = weights_of(model, net)
+    missing = set(shapes) - {layer.name for layer in model.layer}
+    if missing:  # cut short at the seam of two messages, it would still be read
+        raise ValueError(f'{path} is cut short or of another net: without {min(missing)}')
+    for layer in model.layer:
+        for blob in layer.blobs:
+            keep_values(blob)
+            if len(blob.data) != np.prod(blob.shape.dim):
+                raise ValueError(f'{path} is damaged: layer {layer.name} has too few or too many '
+                                 'numbers')
+    with tempfile.NamedTemporaryFile(suffix='.caffemodel') as file:
+        file.write(model.SerializeToString())
+        file.flush()
+        net.copy_from(file.name)
+    if not all(np.isfinite(blob.data).all() for blobs in net.params.values() for blob in blobs):
+        raise ValueError(f'{path} holds weights that are not finite')
+
+
+def keep_values(blob):
+    """Removes from a BlobProto all but shape and values, such as a second shape of the old form."""
+    for field, _ in blob.ListFields():
+        if field.name not in ('shape', 'data'):
+            blob.ClearField(field.name)
+
+
+def weights_of(model, net):
+    """Of a NetParameter, the names, types and weights of the layers that have weights in the Net
+    `net`.
+
+    What goes is the training network's description, with the paths of its data, and layers of
+    training alone.
+    """
+    return caffe_pb2.NetParameter(name=model.name, layer=[
+        caffe_pb2.LayerParameter(name=layer.name, type=layer.type, blobs=layer.blobs)
+        for layer in model.layer if layer.blobs and layer.name in net.params])
 
 
 def centre(crops):

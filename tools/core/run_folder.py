@@ -25,7 +25,6 @@ def read_settings(folder):
         raise SystemExit(f'{file} is missing: train this run first (`make train`).') from None
     except (OSError, ValueError, RecursionError) as error:
         raise SystemExit(f'{file} cannot be read ({error}): {again}.') from None
-
     if not isinstance(settings, dict):
         raise SystemExit(f'{file} holds no settings: {again}.')
     for name, kind in {**NEEDED, **OTHERS}.items():

@@ -95,6 +95,8 @@ def parse(path, message):
     """Reads a protobuf file of Caffe into `message` and returns it; ValueError, naming it, if it
     cannot."""
     try:
+        if Path(path).exists() and not Path(path).is_file():  # a device would never end
+            raise ValueError(f'{path} is no file')
         message.ParseFromString(Path(path).read_bytes())
     except OSError as error:
         raise ValueError(f'{path} cannot be read ({error.strerror})') from None
