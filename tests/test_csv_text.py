@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from data_prep import csv_text, folds
+from data_prep import csv_text, detect, folds
 from data_prep.sets import manifest, mmi
 
 TABLE = 'subject,fold\n' + ''.join(f'S{n},{n}\n' for n in range(10))
@@ -65,3 +65,17 @@ def test_people_whose_names_a_spreadsheet_would_run_are_read_back(tmp_path):
     cells = [line.split(',')[0] for line in (tmp_path / 'folds.csv').read_text().splitlines()]
     assert not [cell for cell in cells if cell[:1] in '=@-+']
     assert folds.read_folds(str(tmp_path / 'folds.csv'), set(people)) == fold_of
+
+
+def test_points_saved_otherwise_are_named_and_stay(tmp_path):
+    """Also where the last row ends without a newline, which is mended in a file of ours alone."""
+    lines = [detect.COLUMNS, ['a.png', f'h{"0" * 16}', *'1234567890', '1']]
+    text = '\n'.join(','.join(line) for line in lines)
+    cache = tmp_path / 'set.points.csv'
+    for data, sentence in ((text.replace(',', ';').encode(), 'separated by semicolons'),
+                           (text.replace(',', '\t').encode(), 'separated by tabs'),
+                           (text.encode('utf-16'), 'is in UTF-16')):
+        cache.write_bytes(data)
+        with pytest.raises(SystemExit, match=f'set.points.csv.*{sentence}'):
+            detect.points_of(str(tmp_path), [], str(cache))
+        assert cache.read_bytes() == data
