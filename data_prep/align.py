@@ -12,8 +12,7 @@ TARGET = np.array([[20.5, 17.0], [44.5, 17.0], [32.5, 30.6], [22.1, 42.1], [42.9
 
 
 def five_points(landmarks):
-    """5 x 2: eye centres, nose tip, mouth corners, from 68 x 2 landmarks in the usual (iBUG, CK+)
-    order."""
+    """5 x 2: eye centres, nose tip, mouth corners, from 68 x 2 landmarks in iBUG's (CK+'s) order."""
     return np.array([landmarks[36:42].mean(0), landmarks[42:48].mean(0),
                      landmarks[30], landmarks[48], landmarks[54]])
 
@@ -41,14 +40,15 @@ def similarity(source, target):
 
 
 def crop(image, points):
-    """The aligned face, 66 x 66 uint8, from a grey uint8 picture and its five points (5 x 2, x y in
-    pixels).
+    """The aligned face, 66 x 66 uint8, from a grey uint8 picture and its five points in pixels
+    (5 x 2).
 
     ValueError where the points lie outside of the picture or are not laid out like a face.
     """
     if (points < 0).any() or (points > [image.shape[1] - 1, image.shape[0] - 1]).any():
         raise ValueError('the five points of the face lie outside of the picture')
     matrix = similarity(points, TARGET)
+
     # Anti-aliasing. warpAffine looks at four source pixels for each of its own, so that shrinking,
     # here often to a quarter, would skip most of them. Hence the face is first warped at a whole
     # multiple of the crop's size, at which nothing shrinks, and then each block of pixels is

@@ -28,8 +28,7 @@ PEAK_RANGE = (0.42, 1.0)    # depth of the last frame of a sequence
 IDENTITY_STRENGTH = 1.0      # spread of the features that look like an expression at rest
 
 LENGTH_RANGE = (6, 10)       # frames in a sequence, both ends included
-# number of the drawing: raise it when the same parameters give other pictures
-DRAWING = 1
+DRAWING = 1                  # to be raised when the same parameters give other pictures
 
 # Expression: (CK+ code, [(action unit, intensity at full depth, how often it takes part)]), by
 # EMFACS.
@@ -68,8 +67,8 @@ def random_identity(rng):
     who.jaw_square, who.chin_point = rng.uniform(0.62, 1.0), rng.uniform(0.85, 1.1)
     who.skull_height = around(92, 4)
     # at rest these look a little like an expression
-    who.brow_height, who.brow_tilt, who.brow_arch = resting(1, 2.0), resting(1, 2.2), resting(
-        4, 1.5)
+    who.brow_height, who.brow_tilt = resting(1, 2.0), resting(1, 2.2)
+    who.brow_arch = resting(4, 1.5)
     who.lid_upper, who.lid_lower = resting(6.0, 0.8), resting(4.2, 0.5)
     who.mouth_curve, who.mouth_half = resting(0.5, 1.8), resting(24, 2.2)
     who.lip_upper, who.lip_lower = max(2, resting(5.0, 1.2)), max(3, resting(7.5, 1.5))
@@ -77,8 +76,8 @@ def random_identity(rng):
     who.brow_gap, who.brow_length = around(1, 1.5), around(0, 2)
     who.brow_thick, who.brow_alpha = rng.uniform(3.5, 8.5), rng.uniform(0.55, 0.95)
     who.eye_apart, who.eye_width, who.eye_tilt = around(30, 1.2), around(1, 0.06), around(1, 1.3)
-    who.iris, who.iris_grey, who.lash = around(6.3, 0.3), rng.uniform(25, 110), rng.uniform(
-        1.4, 3.0)
+    who.iris, who.iris_grey = around(6.3, 0.3), rng.uniform(25, 110)
+    who.lash = rng.uniform(1.4, 3.0)
     who.socket = rng.uniform(0.4, 1.6)
     who.nose_y, who.nose_half = around(36, 2.2), around(13, 1.8)
     who.mouth_y = who.nose_y + around(33, 1.5)
@@ -89,11 +88,11 @@ def random_identity(rng):
     random_hair(who, rng)
     who.glasses = None
     if rng.random() < 0.18:
-        who.glasses = (rng.uniform(19, 23), rng.uniform(13, 18), rng.uniform(
-            15, 90), rng.uniform(1.5, 3.2))
+        who.glasses = (rng.uniform(19, 23), rng.uniform(13, 18), rng.uniform(15, 90),
+                       rng.uniform(1.5, 3.2))
     who.hair_texture = texture(rng, 1.0, 6.0, 0.16)
-    who.skin_texture = texture(rng, 5.0, 5.0, 0.025) * texture(rng, 0.8, 0.8,
-                                                               0.012 + 0.02 * rng.random())
+    broad = texture(rng, 5.0, 5.0, 0.025)
+    who.skin_texture = broad * texture(rng, 0.8, 0.8, 0.012 + 0.02 * rng.random())
     return who
 
 
@@ -102,20 +101,23 @@ def random_hair(who, rng):
     style = rng.choice(['bald', 'short', 'receding', 'fringe', 'parted', 'long', 'bob', 'curly'],
                        p=[0.06, 0.22, 0.1, 0.12, 0.12, 0.18, 0.1, 0.1])
     dark = who.tone < 140
-    who.hair_grey = rng.uniform(15, 50) if dark else rng.choice(
-        [rng.uniform(20, 60), rng.uniform(60, 175)])
+    who.hair_grey = rng.uniform(15, 50) if dark else rng.choice([rng.uniform(20, 60),
+                                                                 rng.uniform(60, 175)])
     who.brow_grey = min(who.hair_grey, who.tone * 0.6) * 0.85
     who.hair_length, who.hair_volume, who.sideburn = 0.0, rng.uniform(2, 8), rng.uniform(-12, 8)
     high = rng.uniform(-72, -60)
     across = np.array([-0.75, -0.4, 0, 0.4, 0.75])
+    # Heights of the hairline across the forehead; each style draws its numbers, whoever wears it.
     line = {
-        'bald': None, 'short': [high + 16, high + 1, high, high + 1, high + 16], 'receding': [
-            high + 2, high - 8, high + 2, high - 8, high + 2
-        ], 'fringe': high + 22 + rng.uniform(-3, 3, 5), 'parted': np.array(
-            [high + 24, high + 8, high - 2, high - 8, high + 14])[::rng.choice([-1, 1])], 'long': [
-                high + 22, high + 4, high - 6, high + 4, high + 22
-            ], 'bob': [high + 28, high + 18, high + 17, high + 18, high + 28],
-        'curly': high + np.array([14, 3, 2, 3, 14]) + rng.uniform(-4, 4, 5)
+        'bald': None,
+        'short': [high + 16, high + 1, high, high + 1, high + 16],
+        'receding': [high + 2, high - 8, high + 2, high - 8, high + 2],
+        'fringe': high + 22 + rng.uniform(-3, 3, 5),
+        'parted': np.array([high + 24, high + 8, high - 2, high - 8,
+                            high + 14])[::rng.choice([-1, 1])],
+        'long': [high + 22, high + 4, high - 6, high + 4, high + 22],
+        'bob': [high + 28, high + 18, high + 17, high + 18, high + 28],
+        'curly': high + np.array([14, 3, 2, 3, 14]) + rng.uniform(-4, 4, 5),
     }[style]
     who.hairline = None if line is None else list(zip(across, line))
     if style in ('long', 'bob', 'curly'):
@@ -164,8 +166,8 @@ def random_poses(length, rng):
     end = start + 0.5 * spread * np.clip(rng.standard_normal(6), -2, 2)
     poses = []
     for way in np.linspace(0, 1, length):
-        yaw, pitch, roll, scale, x, y = start + way * (
-            end - start) + 0.05 * spread * rng.standard_normal(6)
+        drift = start + way * (end - start)
+        yaw, pitch, roll, scale, x, y = drift + 0.05 * spread * rng.standard_normal(6)
         poses.append(SimpleNamespace(yaw=yaw, pitch=pitch, roll=roll, scale=1 + scale,
                                      shift=(x, y)))
     return poses
@@ -200,7 +202,7 @@ def write_person(task):
         for frame, (depth, image, points) in enumerate(draw_sequence(who, name, rng), 1):
             stem = '%s_%s_%08d' % (subject, sequence, frame)
             if not cv2.imwrite(str(places['cohn-kanade-images'] / (stem + '.png')), image):
-                raise OSError('%s/%s.png cannot be written' % (places['cohn-kanade-images'], stem))
+                raise OSError(f'{places["cohn-kanade-images"]}/{stem}.png cannot be written')
             lines = ['   %.7e   %.7e\n' % tuple(point) for point in points]
             (places['Landmarks'] / (stem + '_landmarks.txt')).write_text(''.join(lines))
             rows.append((subject, sequence, stem[-8:], '%.4f' % depth))
@@ -336,8 +338,8 @@ def write_sheet(folder, file, people=8):
     try:
         figure.savefig(str(file), dpi=120, format='png')
     except OSError as error:
-        raise SystemExit(
-            '--sheet %s cannot be written (%s): give another file.' % (file, error.strerror))
+        raise SystemExit(f'--sheet {file} cannot be written ({error.strerror}): give another '
+                         'file.') from None
     pyplot.close(figure)
 
 
@@ -353,11 +355,11 @@ def main():
                         help='also write a contact sheet of the set to this PNG')
     options = parser.parse_args()
     if not 1 <= options.people <= 999:
-        raise SystemExit('--people %d: give a number from 1 to 999.' % options.people)
+        raise SystemExit(f'--people {options.people}: give a number from 1 to 999.')
     if options.seed < 0:
-        raise SystemExit('--seed %d: give 0 or a larger number.' % options.seed)
+        raise SystemExit(f'--seed {options.seed}: give 0 or a larger number.')
     if options.jobs < 1:
-        raise SystemExit('--jobs %d: give 1 or a larger number.' % options.jobs)
+        raise SystemExit(f'--jobs {options.jobs}: give 1 or a larger number.')
     write_set(options.out, options.people, options.seed, options.jobs)
     if options.sheet:
         write_sheet(options.out, options.sheet)

@@ -15,14 +15,14 @@ from scipy.interpolate import CubicSpline
 WIDTH, HEIGHT = 208, 256     # of the image, pixels
 UNIT = 0.95                  # pixels to one face unit, at pose.scale 1
 ANGLE = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+SIGN = (-1, 1)               # of x, on side 0 and 1
 
 
 # ---------------------------------------------------------------- points, curves
 
 @functools.lru_cache(maxsize=None)
 def spline_weights(count, closed, steps, derivative=0):
-    """The cubic spline through `count` points is linear in them: its (count * steps, count)
-    weights."""
+    """(count * steps, count) weights: the cubic spline through `count` points is linear in them."""
     weights = np.eye(count)
     if closed:
         weights = np.vstack([weights, weights[:1]])
@@ -60,11 +60,10 @@ def ribbon(points, width, taper=0.6):
 
 
 def camera(pose):
-    """(matrix (3, 2), offset (2,)) that turns, scales and shifts (x, y, z) of a head into
-    pixels."""
-    yaw, pitch, roll = np.cos(pose.yaw), np.cos(pose.pitch), UNIT * pose.scale * np.cos(pose.roll)
-    turned, nodded, leaned = np.sin(pose.yaw), np.sin(
-        pose.pitch), UNIT * pose.scale * np.sin(pose.roll)
+    """(matrix (3, 2), offset (2,)) that turns, scales and shifts a head's (x, y, z) into pixels."""
+    yaw, pitch = np.cos(pose.yaw), np.cos(pose.pitch)
+    turned, nodded = np.sin(pose.yaw), np.sin(pose.pitch)
+    roll, leaned = UNIT * pose.scale * np.cos(pose.roll), UNIT * pose.scale * np.sin(pose.roll)
     head = np.array([[yaw, -turned * nodded], [0, pitch], [turned, yaw * nodded]])
     offset = np.array([pose.shift[0] + WIDTH / 2, pose.shift[1] + HEIGHT * 0.44])
     return head @ np.array([[roll, leaned], [-leaned, roll]]), offset
@@ -88,13 +87,14 @@ def brow_points(who, aus, side):
     t = np.linspace(0, 1, 5)
     begin = 12 + who.brow_gap
     x = begin + min(40 + who.brow_length, 0.84 * who.face_half - begin) * t
-    y = -22 - who.brow_height - who.brow_arch * np.sin(
-        np.pi * t**1.3) + who.brow_tilt * (1 - 1.6 * t)
+    arch = who.brow_arch * np.sin(np.pi * t ** 1.3)
+    y = -22 - who.brow_height - arch + who.brow_tilt * (1 - 1.6 * t)
     y += 3 * t ** 2
+
     # frontalis wins against the corrugator where both pull
     lower = au[4] * (1 - 0.8 * min(1, au[1]))
-    y += -10 * au[1] * (1 - t)**1.2 - 10 * au[2] * np.sin(np.pi *
-                                                          (0.15 + 0.7 * t)) * (0.4 + 0.6 * t)
+    inner, outer = (1 - t) ** 1.2, np.sin(np.pi * (0.15 + 0.7 * t))
+    y += -10 * au[1] * inner - 10 * au[2] * outer * (0.4 + 0.6 * t)
     y += lower * (10 - 6 * t) + 3 * au[4] * t + 2.5 * au[9] * (1 - t) + 1.0 * au[6] * t
     x -= au[4] * 5 * (1 - t)
     return np.stack([sign * x, y], 1)
@@ -104,8 +104,8 @@ def eye_points(who, aus, side):
     """Six points of an eye: outer corner, 2 of the upper lid, inner corner, 2 of the lower lid."""
     sign, au = (-1, 1)[side], aus[:, side]
     half = 14.5 * who.eye_width
-    upper = who.lid_upper + 4.5 * au[5] - 1.8 * au[7] - 1.0 * au[6] - 1.8 * au[9] - 1.0 * au[4] * (
-        1 - au[5])
+    upper = (who.lid_upper + 4.5 * au[5] - 1.8 * au[7] - 1.0 * au[6] - 1.8 * au[9]
+             - 1.0 * au[4] * (1 - au[5]))
     lower = who.lid_lower + 0.8 * au[5] - 2.4 * au[7] - 2.8 * au[6] - 1.8 * au[9]
     upper, lower = max(upper, 1.2), max(lower, 0.6)
     # sad lids: the outer half of the upper lid hangs
@@ -119,15 +119,16 @@ def mouth_points(who, aus):
     """Outer (12, 2) and inner (8, 2) lip points in the order of the 68-point scheme."""
     mid = aus.mean(1)
     jaw = 12 * mid[26] + 24 * mid[27]
-    gap = max(
-        0, 3.2 * mid[25] + 4.5 * mid[16] + 2.5 * mid[10] + 5.5 * mid[12] * mid[25] + 0.85 * jaw -
-        4 * mid[17] - 4 * mid[24])
+    gap = max(0, 3.2 * mid[25] + 4.5 * mid[16] + 2.5 * mid[10] + 5.5 * mid[12] * mid[25]
+              + 0.85 * jaw - 4 * mid[17] - 4 * mid[24])
     top = who.mouth_y - 4.5 * mid[10] - 3 * mid[9] - 2.5 * mid[17] - 2.0 * mid[12] - 0.10 * jaw
     bottom = top + gap
     press = np.clip(1 - 0.6 * mid[24] - 0.35 * mid[23], 0.25, 1)
     thick_top = who.lip_upper * press * (1 - 0.3 * mid[12] - 0.2 * mid[20] - 0.15 * mid[27])
-    thick_low = who.lip_lower * press * (1 - 0.2 * mid[12] - 0.2 * mid[20] + 0.25 * mid[17] -
-                                         0.2 * mid[16])
+    thick_low = who.lip_lower * press * (1 - 0.2 * mid[12] - 0.2 * mid[20] + 0.25 * mid[17]
+                                         - 0.2 * mid[16])
+
+    # Half a mouth a side: each half has its own corner.
     outer, inner = np.zeros((12, 2)), np.zeros((8, 2))
     for side, sign in enumerate((-1, 1)):
         au = aus[:, side]
@@ -138,7 +139,9 @@ def mouth_points(who, aus):
         power = 1.8 + 1.0 * au[15]
 
         def at(fraction, middle, corner=corner, half=half, power=power, sign=sign):
-            return np.array([sign * half * fraction, middle + (corner - middle) * fraction**power])
+            y = middle + (corner - middle) * fraction ** power
+            return np.array([sign * half * fraction, y])
+
         order = (0, 1, 2, 3, 11, 10, 9) if side == 0 else (6, 5, 4, 3, 7, 8, 9)
         up = np.array([0, thick_top])
         low = np.array([0, thick_low])
@@ -146,13 +149,8 @@ def mouth_points(who, aus):
                               at(0, top) - 0.85 * up, at(0.7, bottom) + 0.6 * low,
                               at(0.36, bottom) + 0.95 * low, at(0, bottom) + low]
         order = (0, 1, 2, 7, 6) if side == 0 else (4, 3, 2, 5, 6)
-        inner[list(order)] = [
-            at(0.93, (top + bottom) / 2),
-            at(0.5, top),
-            at(0, top),
-            at(0.5, bottom),
-            at(0, bottom)
-        ]
+        inner[list(order)] = [at(0.93, (top + bottom) / 2), at(0.5, top), at(0, top),
+                              at(0.5, bottom), at(0, bottom)]
     return outer, inner
 
 
@@ -162,8 +160,8 @@ def nose_points(who, aus):
     wide = who.nose_half + 1.8 * aus[9] + 1.2 * aus[12] + 1.0 * aus[10]
     tip = who.nose_y - 1.2 * lift.mean() * 0.5
     bridge = np.stack([np.zeros(4), np.linspace(-1, tip, 4)], 1)
-    base = tip + np.array([8, 10.5, 11.5, 10.5, 8
-                           ]) - lift[[0, 0, 0, 1, 1]] * np.array([1, 0.7, 0.4, 0.7, 1])
+    below = np.array([8, 10.5, 11.5, 10.5, 8])
+    base = tip + below - lift[[0, 0, 0, 1, 1]] * np.array([1, 0.7, 0.4, 0.7, 1])
     across = np.array([-wide[0], -0.5 * wide[0], 0, 0.5 * wide[1], wide[1]])
     return bridge, np.stack([across, base], 1)
 
@@ -184,10 +182,10 @@ def geometry(who, aus):
     right)."""
     outer, inner = mouth_points(who, aus)
     bridge, base = nose_points(who, aus)
-    return SimpleNamespace(jaw=jaw_points(who, aus), brows=[
-        brow_points(who, aus, s) for s in (0, 1)
-    ], eyes=[eye_points(who, aus, s) for s in (0, 1)], bridge=bridge, base=base, outer=outer,
-                           inner=inner)
+    return SimpleNamespace(jaw=jaw_points(who, aus),
+                           brows=[brow_points(who, aus, side) for side in (0, 1)],
+                           eyes=[eye_points(who, aus, side) for side in (0, 1)],
+                           bridge=bridge, base=base, outer=outer, inner=inner)
 
 
 def landmarks(shape, pose):
@@ -288,14 +286,14 @@ def draw_behind(page, shape, who):
         paint(page, curve(points, closed=True), page.hair * np.float32(0.8), 1.2)
     neck = who.face_half * 0.68
     chin = shape.jaw[8, 1]
-    paint(page,
-          [[-neck, 40], [neck, 40], [neck, 135], [neck + 12, 170], [-neck - 12, 170], [-neck, 135]],
-          who.tone * 0.82, 1)
+    throat = [[-neck, 40], [neck, 40], [neck, 135], [neck + 12, 170], [-neck - 12, 170],
+              [-neck, 135]]
+    paint(page, throat, who.tone * 0.82, 1)
     shade(page, ellipse(0, chin - 4, neck * 1.1, 20), -0.35, 7)
-    paint(
-        page,
-        curve([[-130, 185], [-95, 138], [-neck - 2, 122], [0, 140 + who.collar], [neck + 2, 122],
-               [95, 138], [130, 185], [0, 220]], closed=True), who.cloth, 0.8)
+
+    clothes = [[-130, 185], [-95, 138], [-neck - 2, 122], [0, 140 + who.collar], [neck + 2, 122],
+               [95, 138], [130, 185], [0, 220]]
+    paint(page, curve(clothes, closed=True), who.cloth, 0.8)
     if who.hair_length < 25:
         for sign in (-1, 1):
             paint(page, ellipse(sign * (who.face_half + 3), 10, 8, 17, sign * 0.15), who.tone * 0.9,
@@ -305,93 +303,135 @@ def draw_behind(page, shape, who):
 
 def draw_skin(page, shape, who, aus):
     """The head, and everything that is a soft change of light on the skin."""
-    mid = aus.mean(1)
     head = curve(skull(shape, who), closed=True, steps=3)
     paint(page, head, page.skin, 0.5)
-    eye_y, wing, chin = 0, shape.base, shape.jaw[8, 1]
-    for side, sign in enumerate((-1, 1)):
-        au, brow, eye = aus[:, side], shape.brows[side], shape.eyes[side]
-        corner = shape.outer[0 if side == 0 else 6]
-        wide = sign * who.eye_apart
-        lit = 0.5 + 0.5 * sign * np.clip(page.light.side, -1, 1)      # 1 = this side faces the lamp
-        # sockets, sides of the nose, temples, cheeks
-        shade(page, ellipse(wide, eye_y - 3, 20, 11), -0.16 * who.socket, 5, clip=head)
-        shade(page, ellipse(sign * 14, -6, 6, 10), -0.18 * who.socket, 4)
-        shade(page, ribbon([[sign * 9, -2], [sign * 8, 15], [sign * 11, wing[2, 1] - 6]], 7),
-              -0.26 + 0.2 * lit, 2.5, 6)
-        shade(page, ellipse(sign * (who.face_half - 4), 45, 10, 45), -0.14 + 0.1 * lit, 8,
-              clip=head)
-        puff = 0.6 * au[6] + 0.5 * au[12]
-        shade(page, ellipse(sign * 40, 34 - 6 * puff, 15, 11), 0.07 + 0.16 * puff, 6)
-        # lower lid: bag, furrow of a raised cheek
-        low = eye[[0, 5, 4, 3]] + [0, 3.5]
-        shade(page, ribbon(low + [0, 2], 3), -0.10 - 0.14 * who.age - 0.3 * au[6] - 0.15 * au[7],
-              1.2)
-        # nasolabial fold
-        fold = (0.10 + 0.22 * who.age + 0.5 * au[12] + 0.45 * au[10] + 0.5 * au[9] + 0.1 * au[6]
-                + 0.15 * au[20])
-        beside = corner + [sign * (6 + 3 * au[12]), -2]
-        start = wing[0 if side == 0 else 4] + [sign * 2, -4]
-        middle = (start + beside) / 2 + [sign * (3 + 2 * au[12]), -2]
-        shade(page, ribbon([start, middle, beside, beside + [sign * 0.5, 7]], 4),
-              -0.65 * min(0.7, fold), 1.6)
-        shade(page,
-              ribbon([start + [sign * 5, 0], middle + [sign * 6, 0], beside + [sign * 5, -2]], 6),
-              0.25 * min(0.7, fold), 2.5)
-        # corners of the mouth: dimple (14), pulled down (15), stretched (20)
-        shade(page, ellipse(*corner, 4, 3), -0.18 - 0.2 * au[12], 1.6)
-        if au[14] > 0.02:
-            dent = corner + [sign * 3.5, -1]
-            shade(page, ribbon([dent + [-sign, -8], dent + [sign * 2, 0], dent + [-sign, 8]], 4),
-                  -0.65 * au[14], 1.1)
-            shade(page, ellipse(dent[0] + sign * 7, dent[1] - 1, 5, 7), 0.22 * au[14], 2.5)
-        droop = 0.12 * who.age + 0.55 * au[15] + 0.2 * au[20]
-        shade(page, ribbon([corner + [sign, 1], corner + [sign * 4, 8], corner + [sign * 4, 16]],
-                           4), -droop, 1.5)
-        # crow's feet
-        feet = [
-            eye[0] +
-            [[sign * 4, 1 + 4 * tilt], [sign * 9, 1 + 8 * tilt], [sign * 15, 1 + 15 * tilt]]
-            for tilt in (-0.5, 0.0, 0.5)
-        ]
-        shade(page, tuple(ribbon(foot, 1.6) for foot in feet),
-              -0.45 * min(1, 0.25 * who.age + au[6]), 0.5)
-        # frown: furrow beside the inner end of the brow
-        frown = 0.12 * who.age + au[4]
-        inner = brow[0]
-        furrow = inner[1] + np.array([-7, 1, 8])
-        shade(page, ribbon(np.stack([sign * np.array([4.5, 4, 5.5]), furrow], 1), 2.4),
-              -0.6 * min(1, frown), 0.8)
-        shade(page, ellipse(sign * 10, inner[1] + 9, 8, 5), -0.25 * au[4] - 0.1 * au[9], 3)
-        # wrinkled nose
-        lines = [[3, 9], [8, 5], [13, 7]], [[3, 15], [8, 11], [13, 13]], [[1, -4], [6, -1],
-                                                                          [10, -5]]
-        shade(page, tuple(ribbon(np.array(line) * [sign, 1], 2.0) for line in lines), -0.5 * au[9],
-              0.8, 6)
-        # forehead: lines over the inner (1) and the outer (2) brow
-        rows = [brow * [0.95, 0.5] + [0, brow[:, 1].mean() * 0.5 - rise] for rise in (15, 24, 33)]
-        shade(page, tuple(ribbon([[0, row[0, 1] + 1], row[0], row[1]], 2.6, 0.3) for row in rows),
-              -0.40 * min(1, 0.15 * who.age + 0.9 * au[1]), 0.8)
-        shade(page, tuple(ribbon(row[1:], 2.6) for row in rows),
-              -0.40 * min(1, 0.1 * who.age + 0.9 * au[2]), 0.8)
-        # hollow cheek of an open jaw
-        shade(page, ellipse(sign * 44, 62, 8, 20), -0.22 * (mid[27] + 0.5 * mid[26]), 5)
-    # middle line: bridge, tip, philtrum, shadow under the lips, chin
-    shade(page, ellipse(0, 14, 3, 20), 0.14, 2.5, 10)
-    under = shape.outer[9, 1] + 5
-    boss = (under + chin) / 2
-    shade(page, ellipse(0, under, 13, 3), -0.25 - 0.2 * mid[17], 2.2)
-    shade(page, ellipse(0, boss + 2, 12, 8), 0.08 + 0.16 * mid[17], 4)
-    dents = [
-        ellipse(x, boss + y, 1.6, 1.6) for x, y in ((-7, -1), (0, 2), (7, -1), (-3, 5), (4, 6))
-    ]
-    shade(page, tuple(dents), -0.4 * mid[17], 1.3)
-    above, below = wing[2, 1] + 3, shape.outer[3, 1]
-    shade(page, [[-2, above], [2, above], [3, below], [-3, below]], -0.12, 1.2)
-    shade(page, ellipse(0, -45, 30, 14), 0.05, 9)
+    for side in (0, 1):
+        draw_relief(page, shape, who, side, aus, head)
+        draw_under_eye(page, shape, who, side, aus)
+        draw_nasolabial_fold(page, shape, who, side, aus)
+        draw_mouth_corner(page, shape, who, side, aus)
+        draw_crows_feet(page, shape, who, side, aus)
+        draw_frown(page, shape, who, side, aus)
+        draw_nose_wrinkles(page, side, aus)
+        draw_forehead_lines(page, shape, who, side, aus)
+        draw_hollow_cheek(page, side, aus)
+    draw_middle_line(page, shape, aus)
     if who.moles:
         shade(page, tuple(ellipse(x, y, size, size) for x, y, size in who.moles), -0.55, 0.4,
               clip=head)
+
+
+def draw_relief(page, shape, who, side, aus, head):
+    """Eye socket, side of the nose, temple, and the cheek that a smile raises."""
+    sign, au = SIGN[side], aus[:, side]
+    lit = 0.5 + 0.5 * sign * np.clip(page.light.side, -1, 1)  # 1: this side faces the lamp
+    wing_y = shape.base[2, 1]
+    shade(page, ellipse(sign * who.eye_apart, -3, 20, 11), -0.16 * who.socket, 5, clip=head)
+    shade(page, ellipse(sign * 14, -6, 6, 10), -0.18 * who.socket, 4)
+    beside_nose = [[sign * 9, -2], [sign * 8, 15], [sign * 11, wing_y - 6]]
+    shade(page, ribbon(beside_nose, 7), -0.26 + 0.2 * lit, 2.5, 6)
+    shade(page, ellipse(sign * (who.face_half - 4), 45, 10, 45), -0.14 + 0.1 * lit, 8, clip=head)
+
+    puff = 0.6 * au[6] + 0.5 * au[12]
+    shade(page, ellipse(sign * 40, 34 - 6 * puff, 15, 11), 0.07 + 0.16 * puff, 6)
+
+
+def draw_under_eye(page, shape, who, side, aus):
+    """The bag below the lower lid, and the furrow of a raised cheek."""
+    au = aus[:, side]
+    low = shape.eyes[side][[0, 5, 4, 3]] + [0, 3.5]
+    shade(page, ribbon(low + [0, 2], 3), -0.10 - 0.14 * who.age - 0.3 * au[6] - 0.15 * au[7], 1.2)
+
+
+def draw_nasolabial_fold(page, shape, who, side, aus):
+    """The fold from the wing of the nose past the corner of the mouth, and the light beside it."""
+    sign, au, corner = SIGN[side], aus[:, side], mouth_corner(shape, side)
+    fold = (0.10 + 0.22 * who.age + 0.5 * au[12] + 0.45 * au[10] + 0.5 * au[9] + 0.1 * au[6]
+            + 0.15 * au[20])
+    start = shape.base[0 if side == 0 else 4] + [sign * 2, -4]
+    end = corner + [sign * (6 + 3 * au[12]), -2]
+    middle = (start + end) / 2 + [sign * (3 + 2 * au[12]), -2]
+    dark = [start, middle, end, end + [sign * 0.5, 7]]
+    light = [start + [sign * 5, 0], middle + [sign * 6, 0], end + [sign * 5, -2]]
+    shade(page, ribbon(dark, 4), -0.65 * min(0.7, fold), 1.6)
+    shade(page, ribbon(light, 6), 0.25 * min(0.7, fold), 2.5)
+
+
+def draw_mouth_corner(page, shape, who, side, aus):
+    """A corner of the mouth: its dimple (14), pulled down (15), stretched (20)."""
+    sign, au, corner = SIGN[side], aus[:, side], mouth_corner(shape, side)
+    shade(page, ellipse(*corner, 4, 3), -0.18 - 0.2 * au[12], 1.6)
+    if au[14] > 0.02:
+        dent = corner + [sign * 3.5, -1]
+        shade(page, ribbon([dent + [-sign, -8], dent + [sign * 2, 0], dent + [-sign, 8]], 4),
+              -0.65 * au[14], 1.1)
+        shade(page, ellipse(dent[0] + sign * 7, dent[1] - 1, 5, 7), 0.22 * au[14], 2.5)
+    droop = 0.12 * who.age + 0.55 * au[15] + 0.2 * au[20]
+    shade(page, ribbon([corner + [sign, 1], corner + [sign * 4, 8], corner + [sign * 4, 16]], 4),
+          -droop, 1.5)
+
+
+def draw_crows_feet(page, shape, who, side, aus):
+    """Three lines outside of the outer corner of an eye."""
+    sign, outer = SIGN[side], shape.eyes[side][0]
+    feet = [outer + [[sign * 4, 1 + 4 * tilt], [sign * 9, 1 + 8 * tilt], [sign * 15, 1 + 15 * tilt]]
+            for tilt in (-0.5, 0.0, 0.5)]
+    shade(page, tuple(ribbon(foot, 1.6) for foot in feet),
+          -0.45 * min(1, 0.25 * who.age + aus[6, side]), 0.5)
+
+
+def draw_frown(page, shape, who, side, aus):
+    """The furrow beside the inner end of a brow, and the shadow below that."""
+    sign, au, inner = SIGN[side], aus[:, side], shape.brows[side][0]
+    furrow = np.stack([sign * np.array([4.5, 4, 5.5]), inner[1] + np.array([-7, 1, 8])], 1)
+    shade(page, ribbon(furrow, 2.4), -0.6 * min(1, 0.12 * who.age + au[4]), 0.8)
+    shade(page, ellipse(sign * 10, inner[1] + 9, 8, 5), -0.25 * au[4] - 0.1 * au[9], 3)
+
+
+def draw_nose_wrinkles(page, side, aus):
+    """Three lines beside the root of a wrinkled nose (9)."""
+    lines = [[3, 9], [8, 5], [13, 7]], [[3, 15], [8, 11], [13, 13]], [[1, -4], [6, -1], [10, -5]]
+    shade(page, tuple(ribbon(np.array(line) * [SIGN[side], 1], 2.0) for line in lines),
+          -0.5 * aus[9, side], 0.8, 6)
+
+
+def draw_forehead_lines(page, shape, who, side, aus):
+    """Lines over the inner (1) and the outer (2) half of a brow."""
+    au, brow = aus[:, side], shape.brows[side]
+    rows = [brow * [0.95, 0.5] + [0, brow[:, 1].mean() * 0.5 - rise] for rise in (15, 24, 33)]
+    shade(page, tuple(ribbon([[0, row[0, 1] + 1], row[0], row[1]], 2.6, 0.3) for row in rows),
+          -0.40 * min(1, 0.15 * who.age + 0.9 * au[1]), 0.8)
+    shade(page, tuple(ribbon(row[1:], 2.6) for row in rows),
+          -0.40 * min(1, 0.1 * who.age + 0.9 * au[2]), 0.8)
+
+
+def draw_hollow_cheek(page, side, aus):
+    """The cheek that an open jaw (26, 27) hollows."""
+    mid = aus.mean(1)
+    shade(page, ellipse(SIGN[side] * 44, 62, 8, 20), -0.22 * (mid[27] + 0.5 * mid[26]), 5)
+
+
+def draw_middle_line(page, shape, aus):
+    """Bridge of the nose, shadow under the lips, chin with its dents (17), philtrum."""
+    raised = aus.mean(1)[17]
+    shade(page, ellipse(0, 14, 3, 20), 0.14, 2.5, 10)
+
+    under = shape.outer[9, 1] + 5
+    boss = (under + shape.jaw[8, 1]) / 2
+    shade(page, ellipse(0, under, 13, 3), -0.25 - 0.2 * raised, 2.2)
+    shade(page, ellipse(0, boss + 2, 12, 8), 0.08 + 0.16 * raised, 4)
+    dents = tuple(ellipse(x, boss + y, 1.6, 1.6)
+                  for x, y in ((-7, -1), (0, 2), (7, -1), (-3, 5), (4, 6)))
+    shade(page, dents, -0.4 * raised, 1.3)
+
+    above, below = shape.base[2, 1] + 3, shape.outer[3, 1]
+    shade(page, [[-2, above], [2, above], [3, below], [-3, below]], -0.12, 1.2)
+    shade(page, ellipse(0, -45, 30, 14), 0.05, 9)  # the forehead's own light
+
+
+def mouth_corner(shape, side):
+    """The corner of the mouth on one side."""
+    return shape.outer[0 if side == 0 else 6]
 
 
 def draw_nose(page, shape, who):
@@ -401,12 +441,9 @@ def draw_nose(page, shape, who):
     shade(page, ellipse(0, base[2, 1] + 2, abs(base[4, 0]) * 0.9, 2.5), -0.25, 2, 6)
     for side, sign in enumerate((-1, 1)):
         wing = base[0 if side == 0 else 4]
-        shade(
-            page,
-            ribbon([
-                wing + [-sign * 1.5, -9], wing + [sign * 1.0, -4], wing + [-sign * 1, 1],
-                wing + [-sign * 5, 1.5]
-            ], 2.2), -0.45, 0.8, 6)
+        edge = [wing + [-sign * 1.5, -9], wing + [sign * 1.0, -4], wing + [-sign * 1, 1],
+                wing + [-sign * 5, 1.5]]
+        shade(page, ribbon(edge, 2.2), -0.45, 0.8, 6)
         hole = base[1 if side == 0 else 3]
         paint(page, ellipse(hole[0] * 1.05, hole[1] - 0.5, 0.26 * who.nose_half, 1.7, sign * -0.25),
               who.tone * 0.28, 0.6, 0.85, 8)
@@ -427,7 +464,7 @@ def draw_eye(page, shape, who, side, gaze):
     shade(page, ribbon(upper + [0, 1], 4), -0.4, 0.8, clip=ring)
     glint = centre + [2 * np.sign(page.light.side), -2]
     paint(page, ellipse(*glint, 1.1, 1.1), 235, 0.3, 0.8, clip=ring)
-    paint(page, ribbon(curve(upper) [::4], who.lash, 0.25), who.tone * 0.22, 0.3, 0.9)
+    paint(page, ribbon(curve(upper)[::4], who.lash, 0.25), who.tone * 0.22, 0.3, 0.9)
     shade(page, ribbon(lower + [0, 0.6], 1.4, 0.4), -0.35, 0.5)
     crease = min(7.0, 0.45 * (-shape.brows[side][2, 1] + eye[1, 1]))
     above = upper - crease * np.array([[0, 0.5], [0, 1], [0, 1], [0, 0.7]])
@@ -454,9 +491,8 @@ def draw_mouth(page, shape, who, aus):
     lip = who.tone * who.lip_tone
     if gap > 0.3:
         paint(page, hole, 22, 0.3)
-        show = np.clip(
-            0.45 + 0.55 * mid[12] + 0.5 * mid[10] + 0.2 * mid[20] - 0.5 * mid[27] - 0.2 * mid[26],
-            0, 1)
+        show = np.clip(0.45 + 0.55 * mid[12] + 0.5 * mid[10] + 0.2 * mid[20] - 0.5 * mid[27]
+                       - 0.2 * mid[26], 0, 1)
         edge = curve(inner[:5])
         height = min(gap * 0.75, 8 * show)
         paint(page, np.vstack([edge, edge[::-1] + [0, height]]), who.teeth, 0.5, 0.95, clip=hole)
@@ -492,12 +528,10 @@ def draw_beard(page, shape, who):
                            [-17, jaw[8, 1] - 10]], closed=True), page.hair, 1.8, 0.85)
     if who.beard in ('goatee', 'moustache', 'full'):
         left, right = shape.outer[0], shape.outer[6]
-        paint(
-            page,
-            curve([
-                left + [-3, 1], [-half * 0.5, under + 2], [0, under + 3], [half * 0.5, under + 2],
-                right + [3, 1], shape.outer[5] + [0, 1], [0, top + 1], shape.outer[1] + [0, 1]
-            ], closed=True), page.hair, 1.0, 0.85)
+        moustache = [left + [-3, 1], [-half * 0.5, under + 2], [0, under + 3],
+                     [half * 0.5, under + 2], right + [3, 1], shape.outer[5] + [0, 1], [0, top + 1],
+                     shape.outer[1] + [0, 1]]
+        paint(page, curve(moustache, closed=True), page.hair, 1.0, 0.85)
 
 
 def draw_hair(page, shape, who):
@@ -545,7 +579,8 @@ def lamp(page):
     x, y = x * shrink, y * shrink
     z = np.sqrt(1 - x ** 2 - y ** 2)
     light = page.light
-    facing = (light.side * x - light.height * y + z) / np.sqrt(light.side**2 + light.height**2 + 1)
+    length = np.sqrt(light.side ** 2 + light.height ** 2 + 1)
+    facing = (light.side * x - light.height * y + z) / length
     factor = light.ambient + (1.15 - light.ambient) * np.clip(facing, 0, None)
     return cv2.resize(factor.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
 
