@@ -30,6 +30,6 @@ def tell_separator(header, columns):
     separated by commas; '' for any other."""
     for separator, name in SEPARATORS.items():
         cells = next(csv.reader([header], delimiter=separator), [])
-        if set(columns) <= {cell.strip().lower() for cell in cells}:
+        if {name.lower() for name in columns} <= {cell.strip().lower() for cell in cells}:
             return f': the cells are separated by {name}, so save the table with commas'
     return ''

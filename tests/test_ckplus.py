@@ -166,7 +166,7 @@ def test_unknown_data_set_lists_those_that_exist():
 
 
 def test_classes_are_alphabetical():
-    number = dict(affectnet=8, ckplus7=7, ckplus8=8, demo=7, fer2013=7, mmi=6, oulu=6, rafdb=7,
+    number = dict(affectnet=8, ckplus7=7, ckplus8=8, demo=7, fer2013=7, ferplus=8, mmi=6, oulu=6, rafdb=7,
                   sfew=7)
     for name in datasets.DATASETS:
         classes, _ = datasets.get(name, '.')
@@ -174,3 +174,22 @@ def test_classes_are_alphabetical():
             assert list(classes) == sorted(set(classes)) and len(classes) == number[name]
         else:
             assert classes is None and datasets.of_people(name) == (name != 'manifest')
+
+
+@pytest.mark.parametrize('ending', ['.PNG', '.jpg', '.JPEG'])
+def test_frames_with_other_endings_and_nested_folders(tmp_path, ending):
+    raw = tmp_path / 'set'
+    ckplus_tree.make(raw)
+    before = ckplus.read_set(str(raw), SEVEN)
+    for path in raw.glob('cohn-kanade-images/*/*/*.png'):
+        path.rename(path.with_suffix(ending))
+    for part in ('Landmarks', 'Emotion'):
+        (raw / part).rename(raw / 'inner')
+        (raw / part).mkdir()
+        (raw / 'inner').rename(raw / part / part)
+    rows, points, report = ckplus.read_set(str(raw), SEVEN)
+    assert report == before[2] and len(rows) == len(before[0]) > 0
+    for row, earlier in zip(rows, before[0]):
+        assert row == {**earlier, **{name: earlier[name][:-4] + ending
+                                     for name in ('path', 'reference')}}
+        assert (points[row['path']] == before[1][earlier['path']]).all()

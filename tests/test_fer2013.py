@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import drawn
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from data_prep import datasets, pictures
 from data_prep.sets import fer2013
 
 CLASSES, _ = datasets.DATASETS['fer2013']
+EIGHT, _ = datasets.DATASETS['ferplus']
 HEADER = 'emotion,pixels,Usage'
 PICTURES = [np.random.RandomState(number).randint(0, 256, (48, 48)) for number in range(8)]
 
@@ -148,3 +151,98 @@ def test_a_folder_without_the_file(tmp_path, raw):
     drawn.write(tmp_path / 'train' / 'angry' / '1.jpg', PICTURES[0].astype(np.uint8))
     with pytest.raises(SystemExit, match='RAW must name .* that holds the file fer2013.csv'):
         fer2013.read_set(str(tmp_path / raw), CLASSES)
+
+
+def test_the_other_file_of_the_contest_and_further_columns(tmp_path):
+    raw = make(tmp_path, [row(3, 'Training', PICTURES[1]), row(0, 'PublicTest'),
+                          row(6, 'PrivateTest', PICTURES[3])])
+    before = fer2013.read_set(raw, CLASSES)
+    lines = [line.split(',') for line in (tmp_path / 'fer2013.csv').read_text().splitlines()]
+    (tmp_path / 'fer2013.csv').write_text(''.join(f'{",".join(line)},x\n' for line in lines))
+    assert fer2013.read_set(raw, CLASSES) == before  # with a further column
+
+    (tmp_path / 'fer2013.csv').unlink()
+    (tmp_path / 'icml_face_data.csv').write_text(''.join(
+        f'{emotion}, {usage}, {pixels}\n' for emotion, pixels, usage in lines))
+    rows, _, report = fer2013.read_set(raw, CLASSES)
+    assert len(rows) == 2 and report['found'] == 3
+    for entry, earlier, image in zip(rows, before[0], (PICTURES[1], PICTURES[3])):
+        assert entry == {**earlier, 'path': earlier['path'].replace('fer2013', 'icml_face_data')}
+        assert np.array_equal(pictures.read_grey(raw, entry['path']), image)
+
+
+PLUS = ['neutral', 'happiness', 'surprise', 'sadness', 'anger', 'disgust', 'fear', 'contempt',
+        'unknown', 'NF']
+
+
+def make_plus(tmp_path, votes, usages=None):
+    """A folder with FER2013 and FER+, of these votes a picture."""
+    usages = usages or ['Training'] * len(votes)
+    lines = [f'{usage},fer{number:07d}.png,{",".join(map(str, own))}'
+             for number, (usage, own) in enumerate(zip(usages, votes))]
+    header = f'Usage,Image name,{",".join(PLUS)}'
+    (tmp_path / 'fer2013new.csv').write_text(''.join(f'{line}\n' for line in (header, *lines)))
+    return make(tmp_path, [row(0, usage) for usage in usages])
+
+
+def test_ferplus_takes_the_majority_of_votes(tmp_path):
+    votes = [[10 * (place == column) for column in range(10)] for place in range(10)]
+    votes += [[5, 5, 0, 0, 0, 0, 0, 0, 0, 0], [0, 0, 6, 4, 0, 0, 0, 0, 0, 0],
+              [4, 1, 1, 1, 1, 1, 1, 0, 0, 0], [0] * 10]
+    usages = ['Training'] * 7 + ['PrivateTest'] * 7
+    rows, points, report = fer2013.read_plus(make_plus(tmp_path, votes, usages), EIGHT)
+    assert points is None
+    assert [(entry['path'], entry['expression'], entry['split']) for entry in rows] == [
+        (f'fer2013.csv#{line}', name, 'train' if line < 9 else 'test') for line, name in (
+            (2, 'neutral'), (3, 'happy'), (4, 'surprise'), (5, 'sadness'), (6, 'anger'),
+            (7, 'disgust'), (8, 'fear'), (9, 'contempt'), (13, 'surprise'))]
+    assert report['left_out'] == [
+        ('fer2013.csv#10', 'label outside the set: unknown'),
+        ('fer2013.csv#11', 'label outside the set: NF'),
+        *((f'fer2013.csv#{line}', 'no majority of the votes') for line in (12, 14, 15))]
+
+
+def test_ferplus_of_other_pictures_is_refused(tmp_path):
+    raw = make_plus(tmp_path, [[9] + [0] * 9] * 3)
+    make(tmp_path, [row(0, 'Training'), row(0, 'PrivateTest'), row(0, 'Training')])
+    with pytest.raises(SystemExit, match="new.csv, line 3: Usage is 'Training', and 'PrivateTest'"):
+        fer2013.read_plus(raw, EIGHT)
+    make(tmp_path, [row(0, 'Training')] * 4)
+    with pytest.raises(SystemExit, match='fer2013new.csv, line 5: Usage is None, and'):
+        fer2013.read_plus(raw, EIGHT)
+    (tmp_path / 'fer2013new.csv').unlink()
+    with pytest.raises(SystemExit, match='the files fer2013.csv and fer2013new.csv'):
+        fer2013.read_plus(raw, EIGHT)
+
+
+@pytest.mark.parametrize('text, sentence', [
+    ('Usage,neutral\n', 'line 1: expected the columns Usage,neutral,happiness'),
+    (f'Usage;{";".join(PLUS)}\n', 'line 1: .*separated by semicolons'),
+    (f'Usage,{",".join(PLUS)}\nTraining,1,2\n', 'line 2: expected a number of votes in each'),
+    (f'Usage,{",".join(PLUS)}\nTraining,{"x," * 9}1\n', 'line 2: expected a number of votes'),
+    ('', 'line 1: expected the columns'),
+    (f'Usage,{",".join(PLUS)}\nTraining,\0{"1," * 9}1\n', 'cannot be read as votes: line contains'),
+])
+def test_votes_that_cannot_be_read(tmp_path, text, sentence):
+    (tmp_path / 'fer2013new.csv').write_text(text)
+    with pytest.raises(SystemExit, match=f'fer2013new.csv,? {sentence}'):
+        fer2013.read_plus(make(tmp_path, [row(0, 'Training')]), EIGHT)
+
+
+def test_ferplus_of_the_real_votes(tmp_path):
+    """Every label of the set kept beside the project, against a majority by numpy."""
+    path = Path(__file__).parents[2] / 'shared' / 'data' / 'fer2013' / 'fer2013.npz'
+    if not path.exists():
+        pytest.skip(f'{path} is not there')
+    data = dict(np.load(path))
+    names, votes = [str(name) for name in data['vote_names']], data['votes'].astype(int)
+    lines = [f'{",".join(map(str, own))},Training' for own in votes]
+    (tmp_path / 'fer2013new.csv').write_text(''.join(
+        f'{line}\n' for line in [f'{",".join(names)},Usage', *lines]))
+    raw = make(tmp_path, ['0,1 2,Training'] * len(votes))
+    rows, _, report = fer2013.read_plus(raw, EIGHT)
+    keep = (votes.max(1) * 2 > votes.sum(1)) & (votes.argmax(1) < names.index('unknown'))
+    assert [int(entry['subject']) - 2 for entry in rows] == np.flatnonzero(keep).tolist()
+    labels = [fer2013.VOTES[names[winner]] for winner in votes[keep].argmax(1)]
+    assert [entry['expression'] for entry in rows] == labels
+    assert len(rows) + len(report['left_out']) == len(votes)

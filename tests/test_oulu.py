@@ -148,3 +148,28 @@ def test_build(tmp_path):
     assert row['key'].endswith('_P007_disgust_1') and row['label'] == '1'
     assert row['path'] == 'OriginalImg/VL/Strong/P007/Disgust/001.jpeg'
     assert len(table(tmp_path / 'oulu' / 'fold6' / 'train.csv')) == 9
+
+
+@pytest.mark.parametrize('rename', [
+    lambda number: f'{number:03d}.jpg', lambda number: f'{number:03d}.JPEG',
+    lambda number: f'{number}.jpeg', lambda number: f'{number:02d}.JPG'])
+def test_frames_by_other_names(raw, rename):
+    before, _, report = oulu.read_set(str(raw), CLASSES)
+    for path in sorted(raw.glob('VL/Strong/*/*/*.jpeg')):
+        path.rename(path.with_name(rename(int(path.stem))))
+    rows, _, again = oulu.read_set(str(raw), CLASSES)
+    assert again == report and len(rows) == len(before) > 0
+    for row, earlier in zip(rows, before):
+        for name in ('path', 'reference'):
+            folder, frame = os.path.split(earlier[name])
+            assert row[name] == os.path.join(folder, rename(int(frame[:3])))
+        assert row['frame'] == earlier['frame'] and (raw / row['path']).is_file()
+
+
+def test_a_frame_that_is_there_twice(raw):
+    folder = raw / 'VL/Strong/P001/Anger'
+    for path in folder.glob('*.jpeg'):
+        path.rename(path.with_suffix('.jpg'))
+    (folder / '1.jpg').touch()
+    _, _, report = oulu.read_set(str(raw), CLASSES)
+    assert ('P001/Anger', 'frame is there twice: 001.jpg, 1.jpg') in report['left_out']

@@ -149,3 +149,9 @@ def test_build(raw, tmp_path):
             }
     assert [(row['key'][9:], row['label']) for row in test] == [('test_0001_aligned_1', '3'),
                                                                 ('test_0002_aligned_1', '0')]
+
+
+def test_a_list_of_the_aligned_names(raw):
+    before = rafdb.read_set(str(raw), CLASSES)
+    (raw / LIST).write_text((raw / LIST).read_text().replace('.jpg', '_aligned.jpg'))
+    assert rafdb.read_set(str(raw), CLASSES) == before

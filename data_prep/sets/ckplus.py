@@ -2,7 +2,7 @@
 side):
 
     cohn-kanade-images/S005/001/S005_001_00000011.png     every frame, neutral to peak, 8-bit grey
-                                                          or colour
+                                                          or colour; also .jpg
     Landmarks/S005/001/S005_001_00000011_landmarks.txt    every frame, 68 lines of x y in pixels
     Emotion/S005/001/S005_001_00000011_emotion.txt        327 of the 593 sequences, one number, at
                                                           the peak
@@ -19,7 +19,8 @@ from data_prep.sets.layout import wrong_folder
 # By CK+'s number, 0 to 7.
 EXPRESSIONS = ('neutral', 'anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
 IMAGES, LANDMARKS, EMOTION = 'cohn-kanade-images', 'Landmarks', 'Emotion'
-ENDING = {IMAGES: '.png', LANDMARKS: '_landmarks.txt', EMOTION: '_emotion.txt'}
+# What follows a frame's number in the name of a file.
+ENDING = {IMAGES: r'\.(?:png|jpe?g)', LANDMARKS: r'_landmarks\.txt', EMOTION: r'_emotion\.txt'}
 
 
 def read_set(raw, classes, frames=3):
@@ -73,7 +74,7 @@ def check_layout(raw):
 def list_sequences(raw, part):
     """(subject, sequence) of every S###/### in one of the three folders; anything else is passed
     over."""
-    folder = os.path.join(raw, part)
+    folder = os.path.join(raw, find_part(raw, part))
     for subject in os.listdir(folder):
         if re.fullmatch(r'S\d+', subject) and os.path.isdir(os.path.join(folder, subject)):
             for sequence in os.listdir(os.path.join(folder, subject)):
@@ -83,12 +84,20 @@ def list_sequences(raw, part):
 
 def list_frames(raw, part, subject, sequence):
     """{frame number: path relative to raw} of a sequence's files in one of the three folders."""
-    folder = os.path.join(part, subject, sequence)
+    folder = os.path.join(find_part(raw, part), subject, sequence)
     if not os.path.isdir(os.path.join(raw, folder)):
         return {}
-    pattern = re.compile(f'{subject}_{sequence}_([0-9]+){re.escape(ENDING[part])}')
-    matches = map(pattern.fullmatch, os.listdir(os.path.join(raw, folder)))
+    pattern = re.compile(f'{subject}_{sequence}_([0-9]+){ENDING[part]}', re.IGNORECASE)
+    # Sorted, so that of a frame that is there as .jpg and as .png always the .png counts.
+    matches = map(pattern.fullmatch, sorted(os.listdir(os.path.join(raw, folder))))
     return {int(match.group(1)): os.path.join(folder, match.group(0)) for match in matches if match}
+
+
+def find_part(raw, part):
+    """The folder, relative to raw, of one of the three: unpacking may have put it into another of
+    the same name."""
+    inner = os.path.join(part, part)
+    return inner if os.path.isdir(os.path.join(raw, inner)) else part
 
 
 def read_sequence(raw, subject, sequence, labels, classes, frames):

@@ -4,11 +4,11 @@
     VL/Strong/P001/Anger/000.jpeg, 001.jpeg, …     320 x 240, neutral to peak; 480 sequences of 80
     people
 
-The makers' archive of original pictures puts VL into OriginalImg, or B_OriginalImg/OriginalImg. The
-cropped pictures that they ship as well (VL_Acropped) are not read. Numbers: Zhao et al., Facial
-expression recognition from near-infrared videos, 2011. Folders: oulu_casia_utils.py of
-github.com/varshanth/ AuVi_Buddy_-_A_Synergy_of_FER-MER, a program that reads the set as it is
-shipped.
+Frames as 000.jpg, 000.JPEG or 0.jpeg are taken as well. The makers' archive of original pictures
+puts VL into OriginalImg, or B_OriginalImg/OriginalImg. The cropped pictures that they ship as well
+(VL_Acropped) are not read. Numbers: Zhao et al., Facial expression recognition from near-infrared
+videos, 2011. Folders: oulu_casia_utils.py of github.com/varshanth/AuVi_Buddy_-_A_Synergy_of_FER-
+MER, a program that reads the set as it is shipped.
 """
 import glob
 import os
@@ -76,18 +76,32 @@ def read_sequence(raw, place, subject, folder, classes, frames):
     expression = EXPRESSIONS.get(folder)
     if expression not in classes:
         raise ValueError(f'label outside the set: {folder}')
-    names = os.listdir(os.path.join(raw, place, subject, folder))
-    numbers = sorted(int(name[:3]) for name in names if re.fullmatch(r'[0-9]{3}\.jpeg', name))
+    own = os.path.join(place, subject, folder)
+    names = list_frames(os.listdir(os.path.join(raw, own)))
     # The next frame must not slip into the place of one that was lost.
-    for expected, number in enumerate(numbers):
+    for expected, number in enumerate(sorted(names)):
         if number != expected:
             raise ValueError(f'frame is missing: {expected:03d}')
     needed = (1 if frames is None else frames) + 1
-    if len(numbers) < needed:
-        raise ValueError(f'too few frames: {len(numbers)}, at least {needed} needed')
-    first, *paths = [
-        os.path.join(place, subject, folder, f'{number:03d}.jpeg') for number in numbers
-    ]
+    if len(names) < needed:
+        raise ValueError(f'too few frames: {len(names)}, at least {needed} needed')
+    first, *paths = [os.path.join(own, names[number]) for number in sorted(names)]
     queries = list(enumerate(paths, 1))[-(frames or len(paths)):]
     return [{'subject': subject, 'sequence': expression, 'frame': number, 'expression': expression,
              'path': path, 'reference': first} for number, path in queries]
+
+
+def list_frames(names):
+    """{number: name} of the frames among the files of a sequence: as the makers name them; where
+    none is named so, with another ending or without zeros before the number. ValueError where two
+    have one number."""
+    for pattern in (re.compile(r'([0-9]{3})\.jpeg'),
+                    re.compile(r'([0-9]{1,3})\.jpe?g', re.IGNORECASE)):
+        frames = {}
+        for name in sorted(names):
+            match = pattern.fullmatch(name)
+            if match and frames.setdefault(int(match.group(1)), name) != name:
+                raise ValueError(f'frame is there twice: {frames[int(match.group(1))]}, {name}')
+        if frames:
+            break
+    return frames

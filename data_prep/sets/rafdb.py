@@ -85,9 +85,9 @@ def read_lines(path):
 
 
 def parse(text):
-    """(stem, 'train' or 'test', label as text) of a line like train_00001.jpg 5; ValueError for
-    another."""
-    match = re.fullmatch(r'((train|test)_[0-9]+)\.jpg\s+([0-9]+)', text)
+    """(stem, 'train' or 'test', label as text) of a line like train_00001.jpg 5, or
+    train_00001_aligned.jpg 5; ValueError for another."""
+    match = re.fullmatch(r'((train|test)_[0-9]+)(?:_aligned)?\.jpg\s+([0-9]+)', text)
     if not match:
         raise ValueError(f'not a picture and its label: {text[:40]!r}')
     return match.groups()
