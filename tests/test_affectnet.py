@@ -177,3 +177,52 @@ def test_a_folder_that_is_not_affectnet(tmp_path, raw):
     with pytest.raises(SystemExit,
                        match='holds validation.csv, training.csv and Manually_Annotated_Images'):
         affectnet.read_set(str(tmp_path / raw), EIGHT)
+
+
+def make_parts(raw, part, number, expression, points):
+    """A picture of the set as it is shipped since 2021."""
+    drawn.write(raw / part / 'images' / f'{number}.jpg', FACE)
+    folder = raw / part / 'annotations'
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / f'{number}_exp.npy', np.array(expression))
+    np.save(folder / f'{number}_lnd.npy', np.array(points.split(';'), float))
+
+
+def test_the_set_since_2021(tmp_path):
+    for part, number, expression in [('train_set', 0, '1'), ('train_set', 10, 7),
+                                     ('train_set', 2, 0.0), ('val_set', 0, '5'),
+                                     ('val_set', 3, '10')]:
+        make_parts(tmp_path, part, number, expression, GOOD)
+    rows, points, report = affectnet.read_set(str(tmp_path), EIGHT)
+    assert [(row['subject'], row['expression'], row['split'], row['path']) for row in rows] == [
+        ('train_set-0', 'happy', 'train', 'train_set/images/0.jpg'),
+        ('train_set-10', 'contempt', 'train', 'train_set/images/10.jpg'),
+        ('train_set-2', 'neutral', 'train', 'train_set/images/2.jpg'),
+        ('val_set-0', 'disgust', 'test', 'val_set/images/0.jpg')]
+    assert report == {'unit': 'images', 'found': 5, 'unlabelled': ['val_set/images/3.jpg'],
+                      'left_out': []}
+    assert set(points) == {row['path'] for row in rows}
+    for five in points.values():
+        assert np.allclose(five, POINTS, atol=0.01) and five.dtype == np.float32
+
+
+def test_annotations_that_cannot_be_used(tmp_path):
+    for number in range(7):
+        make_parts(tmp_path, 'train_set', number, '1', GOOD)
+    make_parts(tmp_path, 'val_set', 0, '1', GOOD)
+    folder = tmp_path / 'train_set' / 'annotations'
+    (folder / '1_exp.npy').unlink()
+    (folder / '2_exp.npy').write_bytes(b'')
+    np.save(folder / '3_exp.npy', np.array([{'a': 1}], object), allow_pickle=True)
+    np.save(folder / '4_exp.npy', np.array('11'))
+    np.save(folder / '5_lnd.npy', np.arange(4.0))
+    np.save(folder / '6_exp.npy', np.array('happy'))
+    rows, _, report = affectnet.read_set(str(tmp_path), EIGHT)
+    assert [row['path'] for row in rows] == ['train_set/images/0.jpg', 'val_set/images/0.jpg']
+    assert dict(report['left_out']) == {
+        'train_set/images/1.jpg': 'annotation is missing: 1_exp.npy',
+        'train_set/images/2.jpg': 'annotation damaged: 2_exp.npy cannot be read',
+        'train_set/images/3.jpg': 'annotation damaged: 3_exp.npy cannot be read',
+        'train_set/images/4.jpg': "label outside the set: '11'",
+        'train_set/images/5.jpg': 'landmarks damaged: 4 numbers, expected 136 finite ones',
+        'train_set/images/6.jpg': "annotation damaged: 6_exp.npy holds 'happy'"}

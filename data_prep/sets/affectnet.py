@@ -7,9 +7,16 @@ side):
     Manually_Annotated_Images/689/<hash>.jpg        the pictures, also in a folder
                                                     Manually_Annotated
 
+or as they have shipped it since 2021, faces of 224 x 224 with a few small files each:
+
+    train_set/images/0.jpg             287,651 of them
+    train_set/annotations/0_exp.npy    the expression's number, as text or as a number
+    train_set/annotations/0_lnd.npy    136 numbers, x and y of 68 landmarks
+    val_set/…                          3,999, the same way
+
 The expressions in the order of their numbers are those of the makers' paper (Mollahosseini, Hasani
 and Mahoor, "AffectNet", 2017). Columns and folders were read off programs that use the set, such as
-sb-ai-lab/EmotiEffLib.
+sb-ai-lab/EmotiEffLib, and for the newer way off several that open those files.
 """
 import csv
 import math
@@ -19,7 +26,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.align import five_points
-from data_prep.sets.layout import wrong_folder
+from data_prep.sets.layout import pictures, wrong_folder
 
 COLUMNS = [
     'subDirectory_filePath', 'face_x', 'face_y', 'face_width', 'face_height', 'facial_landmarks',
@@ -33,6 +40,8 @@ EXPRESSIONS = {
 # The test part first: a picture that is in both lists is left out of the training.
 LISTS = {'validation.csv': 'test', 'training.csv': 'train'}
 IMAGES = 'Manually_Annotated_Images'
+# The two parts as shipped since 2021.
+PARTS = {'train_set': 'train', 'val_set': 'test'}
 
 
 def read_set(raw, classes, frames=None):
@@ -40,10 +49,15 @@ def read_set(raw, classes, frames=None):
     without its ending, reference None, split as the makers have it, their validation part as the
     test. The argument frames is not used.
 
+    Since 2021 pictures have numbers for names, in each part from 0: there subject = sequence = the
+    part and the number, as in train_set-0.
+
     Returns (rows, points, report) as ckplus.read_set does, rows by name; the points (float32) come
     from the set's own 68 landmarks. Pictures are not opened here. Raises SystemExit where raw is
     not AffectNet.
     """
+    if all(os.path.isdir(os.path.join(raw, part, 'images')) for part in PARTS):
+        return read_parts(raw, classes)
     folders = ('', 'Manually_Annotated_file_lists')
     lists = {name: find_entry(raw, folders, name, os.path.isfile) for name in LISTS}
     images = find_entry(raw, ('', 'Manually_Annotated'), IMAGES, os.path.isdir)
@@ -77,13 +91,82 @@ def read_set(raw, classes, frames=None):
     return [rows[subject] for subject in sorted(rows)], points, report
 
 
+def read_parts(raw, classes):
+    """What read_set() gives, of the set as it has been shipped since 2021."""
+    rows, points = [], {}
+    report = {'unit': 'images', 'found': 0, 'unlabelled': [], 'left_out': []}
+    for part, split in PARTS.items():
+        names = sorted(pictures(os.path.join(raw, part, 'images')))
+        for name in tqdm(names, desc=part, unit='image', ascii=True):
+            report['found'] += 1
+            path, stem = os.path.join(part, 'images', name), os.path.splitext(name)[0]
+            beside = os.path.join(raw, part, 'annotations', stem)
+            shown = path if path.isprintable() else ascii(path)[1:-1]
+            try:
+                if not path.isprintable():
+                    raise ValueError('the name holds characters that cannot be printed')
+                expression = read_expression(read_number(f'{beside}_exp.npy'), classes)
+                if expression is None:
+                    report['unlabelled'].append(shown)
+                    continue
+                points[path] = five_of(read_numbers(f'{beside}_lnd.npy'))
+            except ValueError as error:
+                report['left_out'].append((shown, str(error)))
+                continue
+            subject = f'{part}-{stem}'
+            rows.append({'subject': subject, 'sequence': subject, 'frame': 1,
+                         'expression': expression, 'path': path, 'reference': None,
+                         'split': split})
+    return sorted(rows, key=lambda row: row['subject']), points, report
+
+
+def read_number(path):
+    """The whole number that a .npy holds, as text; ValueError where it holds anything else."""
+    array, name = read_array(path), os.path.basename(path)
+    if array.size != 1:
+        raise ValueError(f'annotation damaged: {name} holds {array.size} values')
+    try:
+        return f'{float(array.item()):g}'
+    except (TypeError, ValueError):
+        raise ValueError(f'annotation damaged: {name} holds {array.item()!r:.40}') from None
+
+
+def read_numbers(path):
+    """The numbers in a .npy, as a list of float; ValueError where it holds anything else."""
+    array = read_array(path)
+    try:
+        return array.ravel().astype(float).tolist()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'landmarks damaged: {error}') from None
+
+
+def read_array(path):
+    """The array in a .npy; ValueError where it cannot be read, or holds objects, which could be
+    programs."""
+    name = os.path.basename(path)
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise ValueError(f'annotation is missing: {name}') from None
+    except (OSError, ValueError, EOFError, MemoryError):
+        raise ValueError(f'annotation damaged: {name} cannot be read') from None
+
+
+def five_of(numbers):
+    """5 x 2 points as float32 of the 136 numbers of 68 landmarks; ValueError for others."""
+    if len(numbers) != 136 or not all(map(math.isfinite, numbers)):
+        raise ValueError(f'landmarks damaged: {len(numbers)} numbers, expected 136 finite ones')
+    return five_points(np.reshape(numbers, (68, 2))).astype(np.float32)
+
+
 def find_entry(raw, folders, name, test):
     """Path, relative to raw, of `name` in the first of the `folders` that has it and where `test`
     is true, such as os.path.isfile; SystemExit where none is."""
     for folder in folders:
         if test(os.path.join(raw, folder, name)):
             return os.path.join(folder, name)
-    raise wrong_folder(raw, f'{", ".join(LISTS)} and {IMAGES} of AffectNet')
+    raise wrong_folder(raw, f'{", ".join(LISTS)} and {IMAGES} of AffectNet, or its train_set and '
+                            'val_set')
 
 
 def read_list(path, wanted=('subDirectory_filePath', 'facial_landmarks', 'expression')):
@@ -131,9 +214,8 @@ def read_face(raw, images, path, landmarks):
         numbers = [float(number) for number in landmarks.split(';')]
     except ValueError:
         raise ValueError(f'landmarks damaged: {landmarks[:40]!r}') from None
-    if len(numbers) != 136 or not all(map(math.isfinite, numbers)):
-        raise ValueError(f'landmarks damaged: {len(numbers)} numbers, expected 136 finite ones')
+    five = five_of(numbers)
     image = os.path.join(images, path)
     if not os.path.isfile(os.path.join(raw, image)):
         raise ValueError(f'image is missing: {image}')
-    return image, five_points(np.reshape(numbers, (68, 2))).astype(np.float32)
+    return image, five
