@@ -148,8 +148,9 @@ def test_wrong_is_against_the_expression_of_the_row(monkeypatch):
     monkeypatch.setattr(network, 'run', lambda net, queries: {
         'prob': np.eye(7)[[SEVEN.index(name) for name in said]]})
     rows = [dict(expression=name) for name in ('anger', 'fear', 'happy', 'sadness')]
-    found = figure4_depth.wrong(None, rows, np.zeros((4, 66, 66), np.uint8), SEVEN)
-    assert found.tolist() == [False, True, False, True]
+    found, wrong = figure4_depth.judge(None, rows, np.zeros((4, 66, 66), np.uint8), SEVEN)
+    assert [SEVEN[label] for label in found] == said
+    assert wrong.tolist() == [False, True, False, True]
 
 
 def test_bins_by_hand():
@@ -178,6 +179,17 @@ def test_the_interval_is_that_of_people_not_of_frames(frames):
     assert figure4_depth.bins([0.5] * 3, [0, 1, 0], list('abc')) == figure4_depth.bins([0.5] * 3,
                                                                                        [0, 1, 0],
                                                                                        list('abc'))
+
+
+def test_the_interval_is_wider_where_folds_differ():
+    """Of ten people in five folds each network misses all or nothing: ten people tell as little as
+    five networks, a draw from the binomial of folds."""
+    missed, people = np.repeat([1, 1, 0, 0, 0], 2), np.arange(10)
+    alone, = figure4_depth.bins(np.full(10, 0.55), missed, people)
+    row, = figure4_depth.bins(np.full(10, 0.55), missed, people, np.repeat(np.arange(5), 2))
+    expected = 100 * stats.binom.ppf([0.025, 0.975], 5, 0.4) / 5
+    assert [row['low'], row['high']] == pytest.approx(expected)
+    assert row['high'] - row['low'] > alone['high'] - alone['low']
 
 
 def test_the_numbers_and_the_figure(tmp_path, monkeypatch):

@@ -11,12 +11,13 @@ import ckplus_tree
 import cv2
 import numpy as np
 import pytest
+from scipy import stats
 
 from data_prep import build, datasets
 from prototxt import net as networks
 from tools import evaluate, make_figures
 from tools.core import fold_data, metrics, network, plots, run_folder, tested_run
-from tools.figures import figure4_depth, figure6_filters, learning_curves
+from tools.figures import figure4_depth, figure4_faces, figure6_filters, learning_curves
 
 CLASSES = datasets.SEVEN
 
@@ -178,11 +179,119 @@ def test_filters_are_those_of_the_layers_in_grey_around_0(tmp_path, monkeypatch)
     assert np.isnan(canvas[31:36, 7:12]).all()
     drawn = []
     monkeypatch.setattr(plots, 'save', lambda figure, path: drawn.append(figure))
-    figure6_filters.draw(tmp_path / 'x', {'en2/conv1': weights, 'de1_r/deconv3': weights / 10})
+    figure6_filters.draw(tmp_path / 'x', {'en2/conv1': weights, 'de1_r/deconv2': weights / 10})
     panels = [axes for axes in drawn[0].axes if axes.get_title()]
     assert [axes.get_title()[:8] for axes in panels] == ['(a) En$_', '(b) De$_']
     for axes, most in zip(panels, (abs(weights).max(), abs(weights).max() / 10)):
         assert axes.images[0].get_clim() == pytest.approx((-most, most))
+
+
+def test_of_a_deconvolution_100_filters_are_drawn_the_same_in_each_decoder(tmp_path):
+    path = tmp_path / 'deploy.prototxt'
+    path.write_text(networks.deploy('s1r1', 7))
+    net = caffe.Net(str(path), caffe.TEST)
+    for layer in ('en1/conv1', 'de1_r/deconv2', 'de2_r/deconv2'):
+        weights = net.params[layer][0].data
+        values = np.arange(weights.size)
+        weights[...] = (values // 9 if 'deconv' in layer else values).reshape(weights.shape)
+    filters = figure6_filters.of(net)
+    assert list(filters) == list(figure6_filters.LAYERS)
+    assert filters['en1/conv1'].shape == (32, 5, 5)  # all of them, as they are
+    np.testing.assert_array_equal(filters['en1/conv1'], np.arange(800).reshape(32, 5, 5))
+    inputs, outputs = net.params['de1_r/deconv2'][0].data.shape[:2]
+    drawn = filters['de1_r/deconv2']
+    assert drawn.shape == (100, 3, 3) and inputs * outputs > 1000
+    assert (drawn == drawn[:, :1, :1]).all()  # each is a whole filter
+    numbers = drawn[:, 0, 0]
+    assert len(set(numbers)) == 100 and (np.diff(numbers) > 0).all()
+    # all over the layer: 100 of a uniform draw
+    assert stats.kstest(numbers / (inputs * outputs), 'uniform').pvalue > 0.01
+    np.testing.assert_array_equal(filters['de2_r/deconv2'], drawn)
+    np.testing.assert_array_equal(figure6_filters.of(net)['de1_r/deconv2'], drawn)  # seeded
+
+
+def invented(n=60):
+    """Frames of Figure 4: depths from 0 to 1, six people, missed by turns by CNN, by S1R1, by both,
+    by none."""
+    rows = [dict(subject=f'S{i % 6}', depth=i / n, expression=CLASSES[i % 7]) for i in range(n)]
+    missed = {'cnn': np.arange(n) % 4 < 2, 's1r1': np.arange(n) % 4 % 2 == 0}
+    said = {variant: (np.arange(n) + wrong) % 7 for variant, wrong in missed.items()}
+    crops = np.arange(n, dtype=np.uint8)[:, None, None] * np.ones((1, 66, 66), np.uint8)
+    return figure4_depth.Judged(rows, crops, np.zeros(n, int), said, missed, True)
+
+
+def test_the_faces_of_figure_4_are_the_weak_ones_that_were_missed(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, 'save', lambda figure, path: drawn.append(figure))
+    judged = invented()
+    assert figure4_faces.draw(tmp_path / 'x', judged, ('cnn', 's1r1'), CLASSES) is None
+    grid = np.array(drawn[0].axes).reshape(3, figure4_faces.COLUMNS)
+    assert [line[0].get_ylabel().split('\n') for line in grid] == [
+        ['CNN', 'alone', '5 of 20'], ['GCNet$_{S1R1}$', 'alone', '5 of 20'], ['both', '5 of 20']]
+    for line, turn in zip(grid, (1, 2, 0)):
+        shown = [axes.images[0].get_array()[0, 0] for axes in line if axes.images]
+        assert shown == list(range(turn, 20, 4))  # all five, by depth
+        for axes, i in zip(line, shown):
+            truth, cnn, gcnet = axes.get_xlabel().split('\n')
+            assert truth == f'{i / 60:.2f} {CLASSES[i % 7]}'
+            assert cnn == f'{"✗" if turn in (0, 1) else "✓"} {CLASSES[judged.said["cnn"][i]]}'
+            assert gcnet[0] == ('✗' if turn in (0, 2) else '✓')
+
+
+def test_of_many_missed_faces_as_many_people_as_can_be_are_shown(tmp_path):
+    judged = invented(600)
+    chosen = figure4_faces.choose(judged, judged.missed['cnn'])
+    assert len(set(chosen)) == figure4_faces.COLUMNS
+    assert len({judged.rows[i]['subject'] for i in chosen}) == 6
+    assert [judged.rows[i]['depth'] for i in chosen] == sorted(
+        judged.rows[i]['depth'] for i in chosen)
+    assert list(chosen) == list(figure4_faces.choose(judged, judged.missed['cnn']))
+    none = {variant: np.zeros(600, bool) for variant in judged.missed}
+    assert 'recognised by both' in figure4_faces.draw(
+        tmp_path / 'x', judged._replace(missed=none), ('cnn', 's1r1'), CLASSES)
+
+
+NAMES = ['$\\frac$', '$x^2$', '$', '\\$', '_hidden', 'a_b^c', '{}', 'x' * 300]
+
+
+def test_class_names_are_drawn_letter_by_letter(tmp_path):
+    """By matplotlib's own word for what it will draw, and whether as a formula."""
+    def drawn(text, **options):
+        figure = plots.plt.figure(figsize=(3, 1))
+        figure.text(0.1, 0.5, text, **options)
+        figure.canvas.draw()
+        pixels = np.asarray(figure.canvas.buffer_rgba()).copy()
+        plots.plt.close(figure)
+        return pixels
+
+    for text in ('$x^2$', '$\\frac$', '\\$', '$'):
+        shown, is_formula = plots.plt.Text()._preprocess_math(plots.literal(text))
+        assert (shown, is_formula) == (text, False)
+    assert (drawn(plots.literal('$x^2$')) != drawn('$x^2$')).any()
+    assert len(plots.literal('x' * 300)) == plots.LONGEST
+
+
+def test_every_picture_of_classes_with_any_name_is_made(tmp_path, monkeypatch):
+    labels = np.arange(len(NAMES)).repeat(2)
+    plots.confusion(tmp_path / 'confusion.png', labels, labels[::-1], NAMES)
+    faces = np.random.RandomState(0).rand(len(labels), 1, 64, 64)
+    outputs = dict(prob=np.eye(len(NAMES))[labels], generated=faces)
+    plots.faces(tmp_path / 'faces.png', faces, faces, outputs, labels, NAMES)
+    monkeypatch.setattr(make_figures.figure5_embedding, 'embed',
+                        lambda vectors, seed: vectors[:, :2])
+    figures = []
+    monkeypatch.setattr(plots, 'save', lambda figure, path: figures.append(figure))
+    make_figures.figure5_embedding.draw(tmp_path / 'x', dict(pixels=faces.reshape(len(faces), -1)),
+                                        labels, NAMES)
+    legend = figures[0].axes[0].get_legend()
+    assert len(legend.get_texts()) == len(NAMES)  # also the one that begins with _
+    figures[0].canvas.draw()
+    judged = invented()
+    rows = [{**row, 'expression': NAMES[i % 7]} for i, row in enumerate(judged.rows)]
+    figure4_faces.draw(tmp_path / 'x', judged._replace(rows=rows), ('cnn', 's1r1'), NAMES)
+    figures[1].canvas.draw()
+    for name in ('confusion.png', 'faces.png'):
+        assert cv2.imread(str(tmp_path / name)).std() > 5
 
 
 def test_every_figure_of_a_cnn_and_a_gcnet(place, monkeypatch, capsys):
@@ -191,8 +300,8 @@ def test_every_figure_of_a_cnn_and_a_gcnet(place, monkeypatch, capsys):
     add_run('cnn', fold=1)
     add_run('cnn', seed=2)
     assert make(monkeypatch) is None
-    figures_of = both('figure4_depth', 'figure5_embedding', 'figure6_filters', 'figure7_faces',
-                      'learning_curves', 'confusion_cnn', 'confusion_s1r1')
+    figures_of = both('figure4_depth', 'figure4_faces', 'figure5_embedding', 'figure6_filters',
+                      'figure7_faces', 'learning_curves', 'confusion_cnn', 'confusion_s1r1')
     assert pictures() == figures_of | {'figure4_depth.csv'}
     # 4.8 x 6 inches
     assert cv2.imread('runs/demo/figures/figure4_depth.png').shape == (1440, 1800, 3)
@@ -226,7 +335,8 @@ def test_what_is_missing_is_said_and_the_rest_is_made(unseen, monkeypatch, capsy
     assert make(monkeypatch, '--seed', '7') is None
     said = capsys.readouterr().out
     needed = '`make train DATASET=demo VARIANT=s1r1 FOLD=2 SEED=7`'
-    for name in ('figure4_depth', 'figure5_embedding', 'figure6_filters', 'figure7_faces'):
+    for name in ('figure4_depth', 'figure4_faces', 'figure5_embedding', 'figure6_filters',
+                 'figure7_faces'):
         assert f'No {name}: run {needed} first.' in said
     assert pictures() == both('learning_curves', 'confusion_cnn')
     add_run('s0r1', fold=2, seed=7, tested=False)
@@ -246,7 +356,8 @@ def test_a_damaged_run_is_one_sentence_and_the_rest_is_made(unseen, monkeypatch,
     model = add_run('s1r1') / 'snapshots/s1r1_iter_5.caffemodel'
     model.write_bytes(model.read_bytes()[:100000])
     said = make(monkeypatch)
-    assert said.startswith('No figure4_depth, figure5_embedding, figure6_filters, figure7_faces: ')
+    assert said.startswith('No figure4_depth, figure4_faces, figure5_embedding, figure6_filters, '
+                           'figure7_faces: ')
     assert 's1r1_iter_5.caffemodel' in said and '\n' not in said
     assert pictures() == both('learning_curves', 'confusion_cnn', 'confusion_s1r1')
     model.unlink()
@@ -258,7 +369,8 @@ def test_a_run_of_other_data_is_refused(unseen, monkeypatch):
     run = json.loads((folder / 'run.json').read_text())
     (folder / 'run.json').write_text(json.dumps({**run, 'data': 'of before'}))
     said = make(monkeypatch)
-    assert 'figure6_filters, figure7_faces, confusion_s0r0: runs/demo/s0r0/fold0_seed1 was trained on' in said
+    assert ('figure6_filters, figure7_faces, confusion_s0r0: runs/demo/s0r0/fold0_seed1 was '
+            'trained on') in said
     assert pictures() == both('learning_curves')
     run['iterations'] = 6
     (folder / 'run.json').write_text(json.dumps(run))
@@ -273,8 +385,9 @@ def test_raw_data_that_is_elsewhere(unseen, monkeypatch, capsys):
     for name in ('draw_embedding', 'draw_faces', 'draw_confusion'):
         monkeypatch.setattr(make_figures, name, lambda path, *_, **__: None)
     assert make(monkeypatch) is None  # the others are made
-    assert 'No figure4_depth: it needs the frames of demo, and data/raw/demo is not there' in capsys.readouterr(
-    ).out
+    said = capsys.readouterr().out
+    for name in ('figure4_depth', 'figure4_faces'):
+        assert f'No {name}: it needs the frames of demo, and data/raw/demo is not there' in said
     assert make(monkeypatch, '--raw', 'elsewhere') is None and 'figure4_depth.pdf' in pictures()
 
 
@@ -285,35 +398,39 @@ def test_folds_are_pooled_each_by_its_own_networks(place, monkeypatch, capsys):
     add_run('s1r0', 0)
     add_run('cnn', 3)
     used, drawn, bins = [], {}, figure4_depth.bins
+
+    def judge(net, rows, crops, classes):
+        used.append((str(net[0]), {row['subject'] for row in rows}, len(crops)))
+        return np.full(len(rows), net[1]), np.full(len(rows), net[1] == 1)
+
+    def bins_of(depths, missed, people, folds):
+        return dict(table=bins(depths, missed, people, folds), folds=set(zip(people, folds)),
+                    missed={name for name, wrong in zip(people, missed) if wrong})
+
     monkeypatch.setattr(tested_run, 'load_tested', lambda folder, dataset, fold: (folder, fold))
-    monkeypatch.setattr(
-        figure4_depth, 'wrong', lambda net, rows, crops, classes: used.append(
-            (str(net[0]), {row['subject']
-                           for row in rows}, len(crops))) or np.full(len(rows), net[1] == 1))
-    monkeypatch.setattr(
-        figure4_depth, 'bins', lambda depths, missed, people: dict(
-            table=bins(depths, missed, people), missed=
-            {name
-             for name, wrong in zip(people, missed)
-             if wrong}))
+    monkeypatch.setattr(figure4_depth, 'judge', judge)
+    monkeypatch.setattr(figure4_depth, 'bins', bins_of)
     monkeypatch.setattr(figure4_depth, 'text', lambda tables: '')
     monkeypatch.setattr(figure4_depth, 'draw', lambda path, tables, known, n: drawn.update(tables))
-    tested = make_figures.find('demo', 1)
+    tested = make_figures.find_tested('demo', 1)
     assert list(tested) == [0, 1, 3] and list(tested[0]) == ['cnn', 's1r1', 's1r0']
     rival, folds = make_figures.choose(tested)
     assert (rival, folds) == ('s1r1', [0, 1])
     Path('runs/demo/figures').mkdir()
     path = Path('runs/demo/figures/figure4_depth')
-    make_figures.draw_depth(path, 'demo', 'data/raw/demo', tested, folds, CLASSES)
+    judged = make_figures.judge_frames('demo', 'data/raw/demo', tested, folds, CLASSES)
+    make_figures.draw_depth(path, lambda: judged, CLASSES)
     assert used == [('runs/demo/cnn/fold0_seed1', {'S005', 'S075'}, 16),
                     ('runs/demo/s1r1/fold0_seed1', {'S005', 'S075'}, 16),
                     ('runs/demo/cnn/fold1_seed1', {'S012'}, 8),
                     ('runs/demo/s1r1/fold1_seed1', {'S012'}, 8)]
+    assert drawn['cnn']['folds'] == {('S005', 0), ('S075', 0), ('S012', 1)}
+    assert (judged.said['s1r1'] == judged.folds).all()  # each frame by the network of its fold
     assert list(drawn) == ['cnn', 's1r1'] and drawn['s1r1']['missed'] == {'S012'}
     assert [(row['frames'], row['people']) for row in drawn['cnn']['table']] == [(6, 3)] * 4
     assert [row['error'] for row in drawn['s1r1']['table']] == pytest.approx([100 / 3] * 4)
-    assert 'Not in figure4_depth, since not trained on each of its folds: s1r0.' in capsys.readouterr(
-    ).out
+    said = capsys.readouterr().out
+    assert 'Not in figure4_depth, since not trained on each of its folds: s1r0.' in said
 
 
 def test_the_gcnet_that_is_set_against_the_cnn():

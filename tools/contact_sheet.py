@@ -138,13 +138,13 @@ def draw(path, people, columns, found, dataset):
     axes.xaxis.tick_top()
     axes.tick_params(length=0, labelsize=12)
     axes.set_frame_on(False)
-    axes.set_title(f'{dataset}: X | Xr', fontsize=14, pad=10)
+    axes.set_title(f'{plots.literal(dataset)}: X | Xr', fontsize=14, pad=10)
     plots.save(figure, path)
 
 
 def shown(name):
     """A name as Matplotlib shows it as it is ($ would begin a formula), cut where it is long."""
-    return (name if len(name) <= LONGEST else f'{name[:LONGEST - 1]}…').replace('$', r'\$')
+    return plots.literal(name, LONGEST)
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
     figure4_depth       error against the depth of the expression, CNN and GCNet, over all folds
                         that have both; its numbers are in figure4_depth.csv
+    figure4_faces       weak expressions that CNN or GCNet did not recognise, of the same folds
     figure5_embedding   t-SNE of pixels and of the features of CNN and GCNet
     figure6_filters     learned filters
     figure7_faces       faces of the test people, generated references and reconstructions
@@ -31,30 +32,34 @@ from tools.core import (
     predictions,
     tested_run,
 )
-from tools.figures import figure4_depth, figure5_embedding, figure6_filters, learning_curves
+from tools.figures import (
+    figure4_depth,
+    figure4_faces,
+    figure5_embedding,
+    figure6_filters,
+    learning_curves,
+)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--dataset', default='demo', help='what was trained on (default: demo)')
-    parser.add_argument(
-        '--raw', help='folder of the set as its makers ship it, for Figure 4 (default: '
-        'data/raw/DATASET)')
-    parser.add_argument(
-        '--fold', help='of Figures 5 to 7 and the curves (default: the first with CNN and '
-        'GCNet)')
-    parser.add_argument(
-        '--folds', default='', help='of Figure 4 and the confusion matrices, for instance '
-        '"0 1 2" or 0-4 (default: all that have the runs)')
+    parser.add_argument('--raw', help='folder of the set as its makers ship it, for Figure 4 '
+                                      '(default: data/raw/DATASET)')
+    parser.add_argument('--fold', help='of Figures 5 to 7 and the curves (default: the first with '
+                                       'CNN and GCNet)')
+    parser.add_argument('--folds', default='',
+                        help='of Figure 4 and the confusion matrices, for instance "0 1 2" or 0-4 '
+                             '(default: all that have the runs)')
     parser.add_argument('--seed', default=1, help='of the runs (default: 1)')
     options = parser.parse_args()
     try:
-        make(options)
+        make_figures(options)
     except KeyboardInterrupt:
         raise SystemExit('Interrupted: the figures that were made are whole.') from None
 
 
-def make(options):
+def make_figures(options):
     """Makes every figure that can be made; prints what each of the others needs."""
     dataset, seed = options.dataset, arguments.whole_number('SEED', options.seed, 0, 2 ** 31 - 1)
     if datasets.of_people(dataset):
@@ -63,60 +68,65 @@ def make(options):
     classes = predictions.classes_of(dataset)
     if classes is None:
         raise SystemExit(f'data/{dataset} is not built: run `make data DATASET={dataset}`.')
-    tested, among = find(dataset, seed), arguments.fold_list(dataset, options.folds)
+    tested, among = find_tested(dataset, seed), arguments.fold_list(dataset, options.folds)
     if not tested:
         raise SystemExit(
             f'No tested run of seed {seed} in runs/{dataset}: run `make train DATASET={dataset} '
             f'SEED={seed}` first.')
+
+    # Figure 4 is of many folds and of the GCNet that most of them have, the others are of one fold.
     rival, both = choose({fold: tested.get(fold, {}) for fold in among})
     fold = arguments.whole_number('FOLD', options.fold or (both or [*tested])[0], 0, FOLDS - 1)
     pooled = among if options.folds else both or [fold]
     here = tested.get(fold, {})
-    trained = [variant for variant in here if variant in plots.VARIANTS]
     gcnet, _ = choose({fold: here})
-    pair = ('cnn', gcnet)
-    raw = options.raw or os.path.join('data', 'raw', dataset)
+    curves = {variant: here[variant] for variant in here if variant in plots.VARIANTS}
 
-    def lacking(fold, *variants):
-        return [f'`make train DATASET={dataset} VARIANT={variant} FOLD={fold} SEED={seed}`'
-                for variant in variants if variant not in tested.get(fold, {})]
+    def lacking(folds, *variants):
+        return [f'`make train DATASET={dataset} VARIANT={variant} FOLD={one} SEED={seed}`'
+                for one in folds for variant in variants if variant not in tested.get(one, {})]
+
+    raw = options.raw or os.path.join('data', 'raw', dataset)
+    judged = functools.lru_cache(maxsize=1)(
+        functools.partial(judge_frames, dataset, raw, tested, pooled, classes))  # for two figures
+    rivals, pair = lacking(pooled, 'cnn', rival), ('cnn', gcnet)
+    data = dict(dataset=dataset, classes=classes)
 
     # name: (commands without which there is none, what draws it to a path)
     figures_of = {
-        'figure4_depth': ([command for one in pooled for command in lacking(one, 'cnn', rival)],
-                          lambda path: draw_depth(path, dataset, raw, tested, pooled, classes)),
-        'figure5_embedding': (lacking(fold, *pair), lambda path: draw_embedding(
-            path, dataset, fold, {variant: here[variant]
-                                  for variant in pair}, classes)),
-        'figure6_filters': (lacking(fold, gcnet), lambda path: figure6_filters.draw(
-            path, figure6_filters.of(tested_run.load_tested(here[gcnet], dataset, fold)))),
-        'figure7_faces': (lacking(
-            fold, gcnet), lambda path: draw_faces(path, dataset, fold, here[gcnet], classes)),
-        'learning_curves': ([] if trained else lacking(
-            fold, *pair), lambda path: learning_curves.draw(
-                path,
-                {variant: metrics.read_columns(here[variant] / 'metrics.csv')
-                 for variant in trained}))
+        'figure4_depth': (rivals, functools.partial(draw_depth, judged=judged, classes=classes)),
+        'figure4_faces': (rivals, functools.partial(draw_missed, judged=judged, rival=rival,
+                                                    classes=classes)),
+        'figure5_embedding': (lacking([fold], *pair),
+                              functools.partial(draw_embedding, fold=fold, here=here, pair=pair,
+                                                **data)),
+        'figure6_filters': (lacking([fold], gcnet),
+                            functools.partial(draw_filters, dataset=dataset, fold=fold,
+                                              folder=here.get(gcnet))),
+        'figure7_faces': (lacking([fold], gcnet),
+                          functools.partial(draw_faces, fold=fold, folder=here.get(gcnet), **data)),
+        'learning_curves': ([] if curves else lacking([fold], *pair),
+                            functools.partial(draw_curves, folders=curves))
     }
     for variant in dict.fromkeys(variant for one in among for variant in tested.get(one, {})):
         folders = {one: tested[one][variant] for one in among if variant in tested.get(one, {})}
-        figures_of[f'confusion_{variant}'] = [], functools.partial(draw_confusion, dataset=dataset,
-                                                                  folders=folders, classes=classes)
+        draw = functools.partial(draw_confusion, folders=folders, **data)
+        figures_of[f'confusion_{variant}'] = [], draw
     write_all(Path('runs', dataset, 'figures'), figures_of)
 
 
-def find(dataset, seed):
+def find_tested(dataset, seed):
     """{fold: {variant: folder}} of the tested runs: folds ascending, variants in the order of
     plots.VARIANTS, and after them what else gave predictions, such as the classical baselines."""
-    found = {}
+    folders = {}
     for folder in sorted(Path('runs', dataset).glob(f'*/fold*_seed{seed}')):
         run = predictions.complete(folder)
         if run:
-            found.setdefault(run['fold'], {})[run['variant']] = folder
-    names = {variant for of in found.values() for variant in of}
+            folders.setdefault(run['fold'], {})[run['variant']] = folder
+    names = {variant for of in folders.values() for variant in of}
     order = [*plots.VARIANTS, *sorted(names - set(plots.VARIANTS))]
-    return {fold: {variant: found[fold][variant] for variant in order if variant in found[fold]}
-            for fold in sorted(found)}
+    return {fold: {variant: folders[fold][variant] for variant in order
+                   if variant in folders[fold]} for fold in sorted(folders)}
 
 
 def choose(tested):
@@ -157,47 +167,73 @@ def write_all(folder, figures_of):
         raise SystemExit(f'No figure was made in {folder}: see above.')
 
 
-def draw_depth(path, dataset, raw, tested, folds, classes):
-    """Figure 4, over these folds, of the variants that all of them have."""
-    variants = [
-        variant for variant in plots.VARIANTS if all(variant in tested[fold] for fold in folds)
-    ]
+def judge_frames(dataset, raw, tested, folds, classes):
+    """The frames of Figure 4 over these folds, a figure4_depth.Judged of the variants that all of
+    them have, each frame by the networks that its person was not trained on. ValueError where there
+    are none."""
+    variants = [variant for variant in plots.VARIANTS
+                if all(variant in tested[fold] for fold in folds)]
     partly = [variant for variant in plots.VARIANTS
               if variant not in variants and any(variant in tested[fold] for fold in folds)]
     if partly:
-        print(f'Not in {path.name}, since not trained on each of its folds: {", ".join(partly)}.')
+        print(f'Not in figure4_depth, since not trained on each of its folds: {", ".join(partly)}.')
+
     fold_of = {row['subject']: fold for fold in folds
                for row in plots.read_csv(Path('data', dataset, f'fold{fold}', 'test.csv'))}
+    rows, crops, known = figure4_depth.read_frames(dataset, raw, fold_of)
+    fold = np.array([fold_of[row['subject']] for row in rows])
+    said = {variant: np.zeros(len(rows), int) for variant in variants}
+    missed = {variant: np.zeros(len(rows), bool) for variant in variants}
+    for one, variant in tqdm([(one, variant) for one in folds for variant in variants],
+                             'figure 4', unit='net', ascii=True):
+        own = np.flatnonzero(fold == one)
+        if len(own):
+            net = tested_run.load_tested(tested[one][variant], dataset, one)
+            said[variant][own], missed[variant][own] = figure4_depth.judge(
+                net, [rows[i] for i in own], crops[own], classes)
+    return figure4_depth.Judged(rows, crops, fold, said, missed, known)
+
+
+def draw_depth(path, judged, classes):
+    """Figure 4, the curve, of what judged() gives; why not, where it cannot."""
     try:
-        rows, crops, known = figure4_depth.read_frames(dataset, raw, fold_of)
+        frames = judged()
     except ValueError as error:
         return str(error)
-    missed = {variant: np.zeros(len(rows), bool) for variant in variants}
-    for fold, variant in tqdm([(fold, variant) for fold in folds for variant in variants],
-                              'figure 4', unit='net', ascii=True):
-        own = np.flatnonzero([fold_of[row['subject']] == fold for row in rows])
-        if len(own):
-            net = tested_run.load_tested(tested[fold][variant], dataset, fold)
-            missed[variant][own] = figure4_depth.wrong(net, [rows[i] for i in own], crops[own],
-                                                       classes)
-    depths, people = zip(*((row['depth'], row['subject']) for row in rows))
-    tables = {variant: figure4_depth.bins(depths, missed[variant], people) for variant in variants}
+    depths, people = zip(*((row['depth'], row['subject']) for row in frames.rows))
+    tables = {variant: figure4_depth.bins(depths, missed, people, frames.folds)
+              for variant, missed in frames.missed.items()}
     files.write(path.with_suffix('.csv'), figure4_depth.text(tables))
-    figure4_depth.draw(path, tables, known, len(classes))
-    print(
-        f'Errors on {len(rows)} frames of {len(set(people))} people, folds {", ".join(map(str, folds))}: '
-        + ', '.join(f'{variant} {missed[variant].mean():.1%}' for variant in variants) + '.')
+    figure4_depth.draw(path, tables, frames.known, len(classes))
+
+    errors = ', '.join(f'{variant} {missed.mean():.1%}'
+                       for variant, missed in frames.missed.items())
+    folds = ', '.join(map(str, np.unique(frames.folds)))
+    print(f'Errors on {len(depths)} frames of {len(set(people))} people, folds {folds}: {errors}.')
 
 
-def draw_embedding(path, dataset, fold, folders, classes):
-    """Figure 5, with the features of {variant: folder}."""
-    nets = {variant: tested_run.load_tested(folder, dataset, fold)
-            for variant, folder in folders.items()}
+def draw_missed(path, judged, rival, classes):
+    """Figure 4, the faces, of what judged() gives; why not, where it cannot."""
+    try:
+        return figure4_faces.draw(path, judged(), ('cnn', rival), classes)
+    except ValueError as error:
+        return str(error)
+
+
+def draw_embedding(path, dataset, fold, here, pair, classes):
+    """Figure 5, with the features of two variants; here: {variant: folder} of the fold."""
+    nets = {variant: tested_run.load_tested(here[variant], dataset, fold) for variant in pair}
     _, queries, _, labels = fold_data.read_part(dataset, fold, 'test')
     spaces = {'pixels': queries.reshape(len(queries), -1)}
     spaces.update((plots.name(variant), figure5_embedding.features(net, queries))
                   for variant, net in nets.items())
     figure5_embedding.draw(path, spaces, labels, classes)
+
+
+def draw_filters(path, dataset, fold, folder):
+    """Figure 6."""
+    net = tested_run.load_tested(folder, dataset, fold)
+    figure6_filters.draw(path, figure6_filters.of(net))
 
 
 def draw_faces(path, dataset, fold, folder, classes):
@@ -207,14 +243,19 @@ def draw_faces(path, dataset, fold, folder, classes):
     plots.faces(path, queries, references, network.run(net, queries), labels, classes)
 
 
+def draw_curves(path, folders):
+    """The learning curves of {variant: folder}."""
+    learning_curves.draw(path, {variant: metrics.read_columns(folder / 'metrics.csv')
+                                for variant, folder in folders.items()})
+
+
 def draw_confusion(path, dataset, folders, classes):
     """The confusion matrix over the test people of {fold: folder} of one variant."""
     rows = []
     for fold, folder in folders.items():
-        rows += predictions.read_predictions(folder / 'predictions.csv',
-                                             tested_run.read_tested(folder, dataset, fold), classes)
-    labels, predicted = ([classes.index(row[name])
-                          for row in rows]
+        run = tested_run.read_tested(folder, dataset, fold)
+        rows += predictions.read_predictions(folder / 'predictions.csv', run, classes)
+    labels, predicted = ([classes.index(row[name]) for row in rows]
                          for name in ('truth', 'predicted'))
     plots.confusion(path, labels, predicted, classes)
 

@@ -20,12 +20,13 @@ PICTURES = {
 }
 FIGURES = {
     'figure4_depth': 'Figure 4: errors against the depth of the expression, with the number of '
-                     'frames below.',
+                     'frames below. Its intervals are of folds and of the people within them.',
     'figure4_faces': 'Figure 4, the paper\'s kind: the weakest expressions that CNN or GCNet did '
                      'not recognise. Below each face stand its class and what each network says.',
     'figure5_embedding': 'Figure 5: test faces by t-SNE, as pixels and as each network\'s features '
                          'of the first fully-connected layer.',
-    'figure6_filters': 'Figure 6: learned filters. Mid-grey is 0.',
+    'figure6_filters': 'Figure 6: learned filters of the first convolutions, and 100, drawn at '
+                       'random, of the second deconvolutions. Mid-grey is 0.',
     'figure7_faces': 'Figure 7: X, the generated reference X̂r, the reconstructions, and the true '
                      'reference Xr of people never seen in training.',
     'learning_curves': 'Losses and accuracy over the iterations; the accuracy is for the eye only.'
@@ -51,12 +52,14 @@ td.text, th.text { text-align: left }
 td:first-child, th:first-child { position: sticky; left: 0; background: #fff; padding-left: 0 }
 th { vertical-align: bottom; border-bottom: 2px solid #888 }
 td.none { color: #999 }
-.notes { color: #555; font-size: 14px; padding-left: 1.2em }
+.notes { color: #555; font-size: 14px }
+ul.notes { padding-left: 1.2em }
 figure { margin: 2em 0 }
 img { display: block; max-width: 100%; max-height: 640px }
 figcaption { color: #555; margin-top: .4em }
 code { background: #f3f3f3; padding: .1em .3em; overflow-wrap: anywhere }
 details { margin: .6em 0 }
+details figure { margin-left: 1em }
 summary { cursor: pointer }
 @media print { img { max-height: 20cm } .table { overflow: visible } }
 '''
@@ -88,12 +91,14 @@ def page(folders):
     parts += ['<h2>Figures</h2>'] if drawn else []
     parts += [figure(path, figure_caption(path.stem)) for path in drawn]
 
-    parts += ['<h2>Each run</h2>', table_of(results)]
+    parts += ['<h2>Each run</h2>', table_of(results),
+              '<p class="notes">Below the name of a class stands its recall.</p>']
     if len(folders) <= SHOWN:
         for folder, result in zip(folders, results):
             shown = [figure(folder / name, caption) for name, caption in PICTURES.items()
                      if (folder / name).exists()]
-            parts += [f'<h3>{html.escape(heading(result))}</h3>', *shown]
+            parts += ['<details><summary>Pictures of', html.escape(heading(result)), '</summary>',
+                      *shown, '</details>']
     parts.append('<h2>How each run was made</h2>')
     parts += [made(folder, result) for folder, result in zip(folders, results)]
     return '\n'.join(parts) + '\n</body></html>\n'
@@ -166,8 +171,7 @@ def heading(result):
 def table_of(results):
     """A table of the results, a row a run."""
     classes = results[0]['classes']
-    head = ['run', 'iterations', 'images', 'accuracy', 'balanced',
-            *(f'recall: {name}' for name in classes)]
+    head = ['run', 'iterations', 'images', 'accuracy', 'balanced', *classes]
     rows = [[
         heading(result), result['iterations'], result['n'], per_cent(result['accuracy']),
         per_cent(result['balanced_accuracy']),

@@ -93,7 +93,7 @@ def draw_curve(path, curve, classes):
     figure, axes = plt.subplots(figsize=(10, 4), constrained_layout=True)
     for i, name in enumerate(classes):
         axes.plot(list(curve), [100 * values.get(name, np.nan) for values in curve.values()],
-                  label=name, **{**plots.look(i), 'marker': None})
+                  label=plots.literal(name), **{**plots.look(i), 'marker': None})
     axes.set(xlabel='frame', ylabel='probability, %', ylim=(0, 100),
              title='The largest face of each frame')
     axes.legend(loc='center left', bbox_to_anchor=(1, 0.5))

@@ -8,8 +8,9 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from sklearn.metrics import confusion_matrix  # noqa: E402
 
+from data_prep import spreadsheet  # noqa: E402
 from prototxt import net  # noqa: E402
-from tools.core import metrics  # noqa: E402
+from tools.core import metrics, titles  # noqa: E402
 
 # TrueType, whole letters: journals refuse matplotlib's own choice, Type 3
 plt.rcParams['pdf.fonttype'] = 42
@@ -19,6 +20,7 @@ plt.rcParams['pdf.fonttype'] = 42
 COLOURS = ('#000000', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#F0E442')
 STYLES = ('-', '--', '-.', ':', (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1)))
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
+LONGEST = 24  # letters of a name that are shown
 VARIANTS = tuple(dict.fromkeys(['cnn', 's1r1', *net.VARIANTS]))  # in the order of the figures
 LOSSES = {
     'loss_cls': 'Cls', 'loss_contr': 'Contr', 'loss_gen_r': 'Gen,r', 'loss_recon_r': 'Recon,r',
@@ -39,10 +41,18 @@ def save(figure, path):
     plt.close(figure)
 
 
+def literal(text, longest=LONGEST):
+    """Text that somebody chose, as matplotlib draws it letter by letter: $ begins no formula, and
+    a name that begins with _ is no label to leave out. A text of more letters is cut."""
+    text = text if len(text) <= longest else f'{text[:longest - 1]}…'
+    return (' ' * text.startswith('_') + text).replace('$', r'\$')
+
+
 def name(variant):
     """A variant as the paper writes it, for matplotlib's own TeX."""
-    names = {'cnn': 'CNN', 'metric': 'metric-learning CNN'}
-    return names.get(variant, f'GCNet$_{{{variant.upper()}}}$')
+    if variant in net.GCNETS:
+        return f'GCNet$_{{{variant.upper()}}}$'
+    return literal(titles.title(variant))
 
 
 def style(variant):
@@ -68,10 +78,11 @@ def confusion(path, labels, predicted, classes):
     for i, j in np.ndindex(*counts.shape):
         axes.text(j, i, f'{share[i, j]:.0f} %\n({counts[i, j]})', ha='center', va='center',
                   fontsize=8, color='white' if share[i, j] > 50 else 'black')
-    axes.set(xticks=range(len(classes)), yticks=range(
-        len(classes)), yticklabels=classes, xlabel='predicted', ylabel='true',
+    names = [literal(name) for name in classes]
+    axes.set(xticks=range(len(classes)), yticks=range(len(classes)), yticklabels=names,
+             xlabel='predicted', ylabel='true',
              title=f'Accuracy {np.trace(counts) / counts.sum():.1%}, n = {counts.sum()}')
-    axes.set_xticklabels(classes, rotation=40, ha='right')
+    axes.set_xticklabels(names, rotation=40, ha='right')
     figure.colorbar(image, ax=axes, shrink=0.7, label='% of the true class')
     save(figure, path)
 
@@ -94,10 +105,11 @@ def curves(path, metrics_csv):
 
 
 def read_csv(path):
-    """The rows of a CSV file as dicts; SystemExit where it cannot be read."""
+    """The rows of a CSV file of ours as dicts, each cell as it was before it was quoted for
+    spreadsheets; SystemExit where it cannot be read."""
     try:
         with open(path, newline='', encoding='utf-8') as file:
-            return list(csv.DictReader(file))
+            return [spreadsheet.unquote_row(row) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SystemExit(f'{path} cannot be read ({error}): make it again.') from None
 
@@ -106,10 +118,11 @@ def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):
     """Test faces, a column each: X, the generated reference, both reconstructions, and the true
     reference Xr.
 
-    Pictures are N x 1 x 64 x 64 in [0, 1]; outputs are those of forward.run, labels the true
+    Pictures are N x 1 x 64 x 64 in [0, 1]; outputs are those of network.run, labels the true
     classes (N).
     """
     chosen = one_of_each(labels, most, seed)
+    # a row of pictures each
     rows = [('$X$', queries), ('$\\hat{X}_r$', outputs['generated'])]
     if 'reconstructed_r' in outputs:
         rows += [('De$_{2,r}$', outputs['reconstructed_r']),
@@ -122,25 +135,25 @@ def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):
                                 constrained_layout=True)
     axes.imshow(np.vstack([np.hstack(line) for line in tiles]), cmap='gray', vmin=0, vmax=1)
     axes.set_xticks(width * np.arange(len(chosen)) + 32)
-    axes.set_xticklabels(
-        [f'{classes[labels[i]]}\n{guess(outputs["prob"][i], labels[i], classes)}' for i in chosen])
+    said = outputs['prob'].argmax(1)
+    axes.set_xticklabels([
+        '\n'.join(map(literal, (classes[labels[i]], guess(said[i], labels[i], classes))))
+        for i in chosen])
     axes.set_yticks(height * np.arange(len(rows)) + 32)
-    axes.set_yticklabels([name for name, _ in rows], fontsize=12)
+    axes.set_yticklabels([title for title, _ in rows], fontsize=12)
     axes.tick_params(length=0)
     axes.set_frame_on(False)
     axes.set_xlabel('true class, and below it what the network says')
     save(figure, path)
 
 
-def guess(probabilities, label, classes):
-    """The predicted class, marked right or wrong."""
-    predicted = probabilities.argmax()
+def guess(predicted, label, classes):
+    """The predicted class, by its label, marked right or wrong."""
     return f'{"✓" if predicted == label else "✗"} {classes[predicted]}'
 
 
 def one_of_each(labels, most, seed):
     """Indices of up to `most` images, drawn at random, going round the classes."""
     order = np.random.RandomState(seed).permutation(len(labels))
-    # how often the class came before
-    turn = [np.sum(labels[order[:i]] == labels[k]) for i, k in enumerate(order)]
+    turn = [np.sum(labels[order[:i]] == labels[k]) for i, k in enumerate(order)]  # of the class
     return [order[i] for i in np.lexsort((labels[order], turn))][:most]

@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from data_prep import build, datasets, detect, workers
-from tools.core import network, plots
+from tools.core import intervals, network, plots
 
 EDGES = np.arange(11) / 10  # of the bins of depth; a bin holds its upper edge
 RESAMPLES = 2000
 COLUMNS = ['variant', 'depth_above', 'depth_to', 'frames', 'people', 'error', 'low', 'high']
+
+# Of N frames: rows with `depth`, crops N x 66 x 66 uint8, the test fold of each; of each variant
+# what it says, N labels, and whether that is wrong, N booleans; and whether the depth is known.
+Judged = collections.namedtuple('Judged', 'rows crops folds said missed known')
 
 
 def read_frames(dataset, raw, subjects):
@@ -38,19 +42,20 @@ def read_frames(dataset, raw, subjects):
     length = collections.Counter(sequence_of(row) for row in rows)
     if max(length.values(), default=1) == 1:
         raise ValueError(f'the people of this fold have no sequences in {raw}')
+
     table = Path(raw, 'depth.csv')
     rows = with_depth(rows, read_depths(table)) if table.exists() else with_position(rows, length)
     paths = sorted(row['path'] for row in rows)
     if points is None:
         points, _, _ = detected(paths)
     points = {path: points[path] for path in paths if path in points}
+
     with build.cropped(raw, points, tempfile.gettempdir(), workers.usable()) as (crop_of, failures):
         crops = {path: crop_of(path) for path in points if path not in failures}
     usable = [row for row in rows if row['path'] in crops]
     if len(usable) < len(rows):
-        print(
-            f'{len(rows) - len(usable)} of {len(rows)} frames cannot be read or show no face: left out.'
-        )
+        print(f'{len(rows) - len(usable)} of {len(rows)} frames cannot be read or show no face: '
+              'left out.')
     if not usable:
         raise ValueError('no frame is left')
     return usable, np.array([crops[row['path']] for row in usable]), table.exists()
@@ -95,31 +100,32 @@ def read_depths(path):
     return depths
 
 
-def wrong(net, rows, crops, classes):
-    """Which of N frames the network gets wrong: N booleans."""
+def judge(net, rows, crops, classes):
+    """(what the network says of N frames, N labels; which of them are wrong, N booleans)."""
     truth = [classes.index(row['expression']) for row in rows]
-    return network.run(net, network.centre(crops))['prob'].argmax(1) != truth
+    said = network.run(net, network.centre(crops))['prob'].argmax(1)
+    return said, said != truth
 
 
-def bins(depth, missed, people, seed=1):
+def bins(depth, missed, people, folds=None, seed=1):
     """A dict for each bin of EDGES that has frames: depth_above, depth_to, frames, people, error,
     low, high.
 
-    depth, missed (booleans), people (IDs): of N frames. error: % of the bin's frames; low, high:
-    its 95 % interval, by bootstrap over people (2,000 draws of as many people as there are,
-    percentiles), since one person's frames are alike: N of them tell less than N people would.
+    depth, missed (booleans), people (IDs), folds (None: all of one): of N frames. error: % of the
+    bin's frames; low, high: its 95 % interval, by bootstrap over folds and people, since one
+    person's frames are alike, and one network's people: N frames tell less than N people would.
     """
-    names, person = np.unique(people, return_inverse=True)
+    names, first, person = np.unique(people, return_index=True, return_inverse=True)
     place = np.clip(np.digitize(depth, EDGES, right=True) - 1, 0, len(EDGES) - 2)
     frames, misses = np.zeros((2, len(names), len(EDGES) - 1), int)
     np.add.at(frames, (person, place), 1)
     np.add.at(misses, (person, place), np.asarray(missed, int))
-    evenly = np.full(len(names), 1 / len(names))
-    drawn = np.random.RandomState(seed).multinomial(len(names), evenly, RESAMPLES)  # draws x people
+
+    fold_of = np.zeros(len(names), int) if folds is None else np.asarray(folds)[first]
+    drawn = intervals.draw_ratios(intervals.People(misses, frames, fold_of), RESAMPLES, seed)
     table = []
     for i in np.flatnonzero(frames.any(0)):
-        n, wrong_of = drawn @ frames[:, i], drawn @ misses[:, i]
-        low, high = np.percentile(100 * wrong_of[n > 0] / n[n > 0], (2.5, 97.5))
+        low, high = 100 * np.nanpercentile(drawn[:, i], (2.5, 97.5))
         table.append(dict(depth_above=EDGES[i], depth_to=EDGES[i + 1], frames=frames[:, i].sum(),
                           people=np.count_nonzero(frames[:, i]),
                           error=100 * misses[:, i].sum() / frames[:, i].sum(), low=low, high=high))
@@ -154,8 +160,8 @@ def draw(path, tables, known, n_classes):
         above.errorbar(middle + aside, error, lengths, capsize=2, elinewidth=0.8, markersize=4,
                        label=plots.name(variant), **plots.style(variant))
     above.set(ylabel='error, % of frames', ylim=(0, 105), xlim=(0, 1))
-    above.legend(title='95 % intervals:\nbootstrap over people', title_fontsize=8, loc='lower left',
-                 bbox_to_anchor=(1, 0), frameon=False)
+    above.legend(title='95 % intervals:\nbootstrap over folds\nand their people', title_fontsize=8,
+                 loc='lower left', bbox_to_anchor=(1, 0), frameon=False)
     counts = [row['frames'] for row in table]  # the same for every variant
     below.bar(middle, counts, 0.08, color='0.8', edgecolor='0.3', linewidth=0.6)
     for x, n in zip(middle, counts):

@@ -43,7 +43,7 @@ def draw(path, spaces, labels, classes, seed=1):
         for i in np.unique(labels):
             look = plots.look(i)
             axes.scatter(*points[labels == i].T, 26, look['color'], marker=look['marker'],
-                         linewidth=0.3, edgecolor='black', label=classes[i])
+                         linewidth=0.3, edgecolor='black', label=plots.literal(classes[i]))
         score = f'silhouette {silhouette(vectors, labels):.2f} in {vectors.shape[1]:,} dimensions'
         axes.set(xticks=[], yticks=[], xlabel='t-SNE 1', ylabel='t-SNE 2')
         axes.set_title(f'({letter}) {title}\n{score}', fontsize=10)
