@@ -12,7 +12,7 @@ TARGET = np.array([[20.5, 17.0], [44.5, 17.0], [32.5, 30.6], [22.1, 42.1], [42.9
 
 
 def five_points(landmarks):
-    """5 x 2: eye centres, nose tip, mouth corners, from 68 x 2 landmarks in iBUG's (CK+'s) order."""
+    """Eye centres, nose tip and mouth corners, 5 x 2, from 68 x 2 landmarks in CK+'s order."""
     return np.array([landmarks[36:42].mean(0), landmarks[42:48].mean(0),
                      landmarks[30], landmarks[48], landmarks[54]])
 
