@@ -112,7 +112,7 @@ report: tables figures  ## one page of all tested runs of DATASET: tables, figur
 predict: export GCNET_MOUNTS = $(IMAGE):$(RUN)
 predict:  ## expressions in IMAGE= (picture, folder, video) or of WEBCAM=0 [RUN= FORMAT=json OUT= EVERY= WORKERS= FREQUENCIES=1]
 	@$(python) tools.predict $(if $(IMAGE),'$(IMAGE)') $(frequencies) $(call option,run,RUN) $(call option,format,FORMAT) \
-		$(call option,out,OUT) $(call option,every,EVERY) $(call option,webcam,WEBCAM) $(call option,workers,WORKERS)
+		$(call option,out,OUT) $(call option,every,EVERY) $(call option,webcam,WEBCAM) $(call option,draw,DRAW) $(call option,workers,WORKERS)
 
 export: export GCNET_MOUNTS = $(RUN)
 export:  ## what is needed to use the tested RUN=folder elsewhere, about 11 MB, into the new OUT=folder

@@ -1,5 +1,6 @@
 """Prediction on one's own pictures: real Caffe with random weights, drawn faces; against the path
 of the test, and against a forward pass of Caffe's own."""
+import csv
 import json
 import os
 import re
@@ -19,11 +20,12 @@ import numpy as np
 import places
 import pytest
 from caffe.proto import caffe_pb2
+from PIL import Image
 
 from data_prep import align, detect
 from prototxt import net
 from tools import evaluate, predict, predictor
-from tools.core import draw_prediction, fold_data, network, request
+from tools.core import draw_prediction, face_lines, fold_data, network, output, prediction, request
 
 CLASSES = ['anger', 'happy', 'surprise']
 ROOT = Path(__file__).resolve().parents[1]
@@ -290,20 +292,110 @@ def test_a_folder(place, program):
     shutil.copy('two.png', 'faces/p1.jpeg')  # differs from p1.png by its ending alone
     Path('faces/r.jpg').write_text('no picture')
     Path('faces/notes.txt').write_text('')
+    Path('faces/more.jpg').mkdir()
     Path('faces/.hidden.png').write_text('')
     code, lines, err = program('faces')
     assert code == 0 and [line.split(':')[0] for line in lines] == [
         'faces/p1.jpeg, face 1', 'faces/p1.jpeg, face 2', 'faces/p1.png, face 1',
-        'faces/p2.png, face 1', 'faces/p3.png, face 1', 'faces/q.png', 'drawn'
+        'faces/p2.png, face 1', 'faces/p3.png, face 1', 'faces/q.png', 'drawn', 'summary'
     ]
-    assert lines[-2] == 'faces/q.png: no face found'
-    assert err.splitlines()[1:] == ['faces/r.jpg: image is damaged or not an image']
+    assert lines[-3] == 'faces/q.png: no face found'
+    summary = 'summary: 6 pictures, 5 faces, 1 without a face, 1 unreadable, 2 passed over'
+    assert lines[-1] == summary
+    assert err.splitlines()[1:] == ['faces/r.jpg: image is damaged or not an image',
+                                    'Passed over in faces: more.jpg/, notes.txt.']
     assert sorted(os.listdir('predictions')) == ['p1.jpeg.png', 'p1.png.png', 'p2.png', 'p3.png']
     code, lines, err = program('faces', '--format', 'json')
     assert code == 0 and [json.loads(line)['image'] for line in lines] == [
         f'faces/{name}' for name in ('p1.jpeg', 'p1.jpeg', 'p1.png', 'p2.png', 'p3.png')
     ]
-    assert 'faces/q.png: no face found\n' in err
+    assert 'faces/q.png: no face found\n' in err and err.splitlines()[-1] == summary
+
+
+def test_a_folder_in_natural_order(place, program):
+    names = ['1.png', 'Frame2.png', 'frame2b.png', 'frame10.png', 'frame٣.png', 'x.png']
+    for name in reversed(names):
+        drawn.write(place / 'order' / name, image('faces/p1.png'))
+    _, lines, _ = program('order', '--format', 'json')
+    assert [json.loads(line)['image'] for line in lines] == [f'order/{name}' for name in names]
+
+
+def test_csv_rows(place, program):
+    """The same numbers as JSON; what a spreadsheet would run is quoted."""
+    shutil.copy('two.png', '=two, "2".png')
+    _, lines, _ = program('=two, "2".png', '--format', 'json', '--run', FOLDER)
+    code, rows, _ = program('=two, "2".png', '--format', 'csv', '--run', FOLDER)
+    rows = list(csv.DictReader(rows))
+    assert code == 0 and len(rows) == 2 and not Path('predictions').exists()
+    for row, face in zip(rows, map(json.loads, lines)):
+        assert (row['image'], row['frame']) == ('\'=two, "2".png', '')
+        assert (int(row['face']), row['expression']) == (face['face'], face['expression'])
+        found = {name: float(row[f'probability_{name}']) for name in CLASSES}
+        assert found == face['probabilities']
+        points = [float(row[f'{part}_{axis}']) for part in detect.PARTS for axis in 'xy']
+        assert points == np.ravel(face['points']).tolist()
+
+
+def test_two_inputs_of_one_name_keep_their_pictures(place, program):
+    drawn.write(place / 'other/p1.png', image('faces/p2.png'))
+    for name in ('faces/p1.png', 'other/p1.png'):
+        _, lines, _ = program(name)
+    assert lines[-1] == 'drawn: predictions/p1-2.png'
+    before = Path('predictions/p1-2.png').read_bytes()
+    assert Path('predictions/p1.png').read_bytes() != before
+    _, lines, _ = program('faces/p1.png', '--run', FOLDER)  # again: the same place
+    assert lines[-1] == 'drawn: predictions/p1.png'
+    assert sorted(os.listdir('predictions')) == ['p1-2.png', 'p1.png']
+    assert Path('predictions/p1-2.png').read_bytes() == before
+    write_video('p1.avi', [image('faces/p1.png')])
+    assert program('p1.avi')[1][-2] == program('p1.avi')[1][-2] == 'drawn: predictions/p1-3.png'
+    # Nor is what somebody else put there overwritten.
+    Path('predictions/p2.png').write_text('mine')
+    Path('predictions/p3.mp4').write_text('mine')
+    _, lines, _ = program('faces')
+    assert lines[-2] == 'drawn: predictions' and Path('predictions/p2.png').read_text() == 'mine'
+    assert {'p2-2.png', 'p3-2.png'} < set(os.listdir('predictions'))
+    assert len(os.listdir('predictions')) == 7
+
+
+def test_names_that_would_steer_a_terminal_or_are_long(place, program):
+    long = 'ä' * 125 + '.png'  # 254 bytes of 255
+    for name in ('a\x1b[2J\nb.png', long):
+        shutil.copy('faces/p1.png', name)
+    code, lines, _ = program('a\x1b[2J\nb.png')
+    assert code == 0 and lines[0].startswith('a\\x1b[2J\\nb.png, face 1: ')
+    assert program(long)[1][-1] == f'drawn: predictions/{long}'
+
+
+def test_a_path_with_two_dots_in_its_middle(place, program):
+    """Inside the environment, a folder that is only passed through is not there."""
+    code, lines, _ = program('gone/../faces/p1.png', '--run', f'gone/../{FOLDER}')
+    assert code == 0 and lines[0].startswith('faces/p1.png, face 1: ')
+    assert program('gone/../none.png')[0].startswith('none.png is not there')
+
+
+@pytest.mark.parametrize('out', ['/opt/predictions', '/tmp', '/tmp/new/predictions', '../beside'])
+def test_what_would_be_lost_with_the_environment_is_not_written(place, program, monkeypatch, out):
+    monkeypatch.setenv('GCNET_INSIDE', '1')
+    code, lines, _ = program('two.png', '--out', out)
+    assert code == (f'{out} cannot be written (it is not in the checkout, and would be lost): '
+                    'choose another OUT.')
+    assert lines == [] and not Path(out, 'two.png').exists()
+
+
+def test_a_folder_of_the_host_that_was_laid_in_is_kept(tmp_path, monkeypatch):
+    (tmp_path / 'checkout').mkdir()
+    (tmp_path / 'mine').mkdir()
+    monkeypatch.chdir(tmp_path / 'checkout')
+    monkeypatch.setenv('GCNET_INSIDE', '1')
+    assert not output.is_kept('../mine/out') and output.is_kept('out') and output.is_kept('.')
+    points = [*output.mount_points(), tmp_path / 'mine']
+    assert Path('/') in points and Path('/proc') in points
+    monkeypatch.setattr(output, 'mount_points', lambda: points)
+    assert output.is_kept('../mine/out') and not output.is_kept('../other')
+    assert not output.is_kept('/proc/x') and not output.is_kept('/dev/shm/x')
+    monkeypatch.delenv('GCNET_INSIDE')
+    assert output.is_kept('../other')
 
 
 def write_video(path, images):
@@ -325,8 +417,44 @@ def test_a_video(place, program):
     np.testing.assert_allclose(faces[2]['points'], expected.points, atol=2)  # MJPG loses a little
     code, lines, _ = program('clip.avi', '--every', '2')
     assert code == 0 and [line.split(': ')[0] for line in lines] == [
-        'clip.avi, frame 0, face 1', 'clip.avi, frame 2', 'clip.avi, frame 4', 'drawn']
+        'clip.avi, frame 0, face 1', 'clip.avi, frame 2', 'clip.avi, frame 4', 'drawn', 'summary']
+    assert lines[-1] == ('summary: 3 frames, 1 face, 2 without a face, 0 unreadable, '
+                         '0 passed over')
     assert cv2.imread('predictions/clip.png').std() > 10
+
+
+def test_a_video_with_its_faces_marked(place, program):
+    person, nobody = image('faces/p2.png'), np.full((256, 208), 128, np.uint8)
+    write_video('clip.avi', [nobody, person, person, nobody])
+    code, lines, _ = program('clip.avi', '--draw', 'video')
+    assert code == 0 and lines[-2] == 'drawn: predictions/clip.png, predictions/clip.mp4'
+    assert sorted(os.listdir('predictions')) == ['clip.mp4', 'clip.png']
+    video, source = cv2.VideoCapture('predictions/clip.mp4'), cv2.VideoCapture('clip.avi')
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.01)
+    marked = []
+    for _ in range(4):
+        frame, original = video.read()[1].astype(int), source.read()[1]
+        assert frame.shape == original.shape
+        # Orange is what differs in colour: the source is grey.
+        colour = (frame.max(-1) - frame.min(-1)) > 60
+        marked.append(int(colour.sum()))
+        assert abs(frame - original)[~colour].mean() < 8
+    assert not video.read()[0]
+    assert marked[0] == marked[3] == 0 and min(marked[1:3]) > 300
+    # Every second frame is looked at; those between show the faces of the one before.
+    assert program('clip.avi', '--draw', 'video', '--every', '2', '--out', 'second')[0] == 0
+    video = cv2.VideoCapture('second/clip.mp4')
+    assert [bool(np.ptp(video.read()[1].astype(int), axis=-1).max() > 60)
+            for _ in range(3)] == [False, False, True]
+    assert program('faces', '--draw', 'video')[0].startswith('faces is no video, for DRAW=video')
+
+
+def test_a_video_of_odd_size_is_marked(place, program):
+    """An animated picture is a video."""
+    odd = [Image.fromarray(cv2.resize(image(f'faces/p{i}.png'), (209, 257))) for i in (1, 2)]
+    odd[0].save('odd.gif', save_all=True, append_images=odd[1:])
+    code, _, _ = program('odd.gif', '--draw', 'video', '--format', 'json')
+    assert code == 0 and cv2.VideoCapture('predictions/odd.mp4').read()[1].shape == (258, 210, 3)
 
 
 def test_a_webcam(place, program, monkeypatch):
@@ -396,8 +524,21 @@ def test_ctrl_c_is_no_traceback(place):
         130, ['Model: runs/demo/cnn/fold3_seed1, iteration 5.', 'Interrupted.'])
 
 
+@pytest.mark.parametrize('library', ['_caffe', 'cv2', 'matplotlib'])
+def test_ctrl_c_while_the_libraries_are_loaded(place, library):
+    process = start('faces', '--format', 'json')
+    maps = Path(f'/proc/{process.pid}/maps')
+    while process.poll() is None and library not in maps.read_text():
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGINT, 130) and (out, err) in (
+        (b'', b''), (b'', b'Interrupted.\n'))
+
+
 def test_ctrl_c_while_a_line_is_printed(monkeypatch):
-    picture = predict.Picture('x.png', None, [], None)
+    picture = prediction.Picture('x.png', None, [], None)
+    lines = face_lines.Lines('text', CLASSES)
     monkeypatch.setattr(sys, 'stdout', open(os.devnull, 'w'))
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     try:
@@ -405,7 +546,7 @@ def test_ctrl_c_while_a_line_is_printed(monkeypatch):
             with pytest.raises(KeyboardInterrupt):
                 signal.setitimer(signal.ITIMER_REAL, 0.0003 + i * 1e-6)
                 while True:
-                    predict.tell(picture, [], 'text')
+                    lines.print_picture(picture, [])
     finally:
         signal.signal(signal.SIGALRM, before)
 

@@ -17,14 +17,14 @@ from caffe.proto import caffe_pb2
 
 from data_prep import pair_lmdb
 from tools import predictor
-from tools.core import network, snapshots
+from tools.core import network, output, snapshots
 
 
 def main():
     parser = argparse.ArgumentParser(
         description='Copies out of a tested run what its use elsewhere needs.')
     parser.add_argument('--run', type=Path, help='folder of a tested run')
-    parser.add_argument('--out', type=Path, help='folder to be made, in the checkout')
+    parser.add_argument('--out', type=Path, help='folder to be made')
     options = parser.parse_args()
     if options.run is None or options.out is None:
         raise SystemExit('Name a run and a folder to be made: '
@@ -37,13 +37,12 @@ def main():
 def export(folder, out):
     """Writes the tested run in `folder` into the new folder `out`, both Paths.
 
-    SystemExit, and nothing is written, where `out` is there or lies outside of the working
-    directory, or the run is damaged, does not tell expressions, or was not tested at its last
-    iteration.
+    SystemExit, and nothing is written, where `out` is there or lies where it would be lost, or the
+    run is damaged, does not tell expressions, or was not tested at its last iteration.
     """
     if os.path.lexists(out):
         raise SystemExit(f'{out} is there already: choose another OUT.')
-    if Path.cwd() not in out.resolve().parents:  # in a container nobody would find it there
+    if not output.is_kept(out):
         raise SystemExit(
             f'{out} is not in the checkout: choose an OUT in it, and move it afterwards.')
     run = predictor.read_settings(folder)

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from data_prep import datasets, workers
 from prototxt import net
-from tools import predict, predictor
-from tools.core import network
+from tools import predictor
+from tools.core import network, prediction
 
 RAW = Path('data/raw/demo')
 VARIANT = 's1r1'
@@ -33,12 +33,11 @@ def measure(many=256, rounds=5):
         model = predictor.Predictor(folder)
     whole, network = [], []
     with workers.pool(number) as pool:
-        list(pool.map(predict.search, jobs[:4 * number]))  # each worker has its detector then
+        list(pool.map(prediction.search, jobs[:4 * number]))  # each worker has its detector then
         for _ in tqdm(range(rounds), desc='predict', ascii=True):
             begun = time.perf_counter()
-            pictures = [
-                picture for picture, _ in predict.recognised(model, predict.ahead(pool, jobs))
-            ]
+            searched = prediction.ahead(pool, jobs)
+            pictures = [picture for picture, _ in prediction.recognised(model, searched)]
             whole.append(time.perf_counter() - begun)
             found = [picture.found for picture in pictures]
             begun = time.perf_counter()

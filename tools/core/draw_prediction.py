@@ -1,13 +1,15 @@
-"""Pictures of what was predicted: each face, the reference that the network drew of it, where the
-two differ, and the probabilities."""
+"""Pictures of what was predicted: each face, the reference drawn of it, where the two differ, and
+the probabilities."""
+import os
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import cm, font_manager
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from data_prep import align
 from tools import predictor
-from tools.core import plots
+from tools.core import output, plots
 
 # pixels: a face's side, the space between two things, the longest bar
 TILE, GAP, BAR = 192, 20, 200
@@ -18,37 +20,54 @@ FONT = ImageFont.truetype(font_manager.findfont('DejaVu Sans'), 15)
 
 def draw(path, name, faces):
     """Draws a picture and its Faces: a row each of X, X̂r, their difference, and a bar a class."""
-    columns = ['face X', 'reference X̂r',
-               'difference |X − X̂r|'][:1 if faces[0].reference is None else 3]
+    columns = ['face X', 'reference X̂r', 'difference |X − X̂r|']
+    columns = columns[:1 if faces[0].reference is None else 3]
+
+    # The photo is as high as the rows beside it; then come the columns, names, and bars.
     tall = len(faces) * (TILE + GAP) - GAP
     photo = mark(predictor.read_grey(name), faces, (2 * TILE, max(tall, 2 * TILE)))
     left, top = photo.width + 3 * GAP, 2 * GAP
-    bars = left + len(columns) * (TILE + GAP) + max(
-        FONT.getsize(name)[0] for name in faces[0].probabilities)
-    sheet = Image.new('RGB', (bars + BAR + 3 * GAP, top + max(photo.height, tall + 2 * GAP) + GAP),
-                      'white')
-    pen = ImageDraw.Draw(sheet)
+    longest = max(FONT.getsize(name)[0] for name in faces[0].probabilities)
+    bars = left + len(columns) * (TILE + GAP) + longest
+    height = top + max(photo.height, tall + 2 * GAP) + GAP
+    sheet = Image.new('RGB', (bars + BAR + 3 * GAP, height), 'white')
     sheet.paste(photo, (GAP, top))
+
+    pen = ImageDraw.Draw(sheet)
     pen.text((bars, top - 8), 'probability', INK, FONT, 'ls')
     for i, title in enumerate(columns):
         pen.text((left + i * (TILE + GAP), top - 8), title, INK, FONT, 'ls')
     for i, face in enumerate(faces):
         y = top + i * (TILE + GAP)
         pen.text((left - 8, y), str(i + 1), INK, FONT, 'rt')
-        paste(sheet, cm.gray(face.face), left, y)
-        if face.reference is not None:
-            paste(sheet, cm.gray(face.reference), left + TILE + GAP, y)
-            paste(sheet, cm.cividis(abs(face.face - face.reference) / MOST),
-                  left + 2 * (TILE + GAP), y)
+        draw_row(sheet, face, left, y)
         draw_bars(pen, bars, y, face)
     if faces[0].reference is not None:
-        x, y = left + 2 * (TILE + GAP), top + tall + 8
-        paste(sheet, cm.cividis(np.linspace(0, 1, TILE)[None]), x, y, height=8)
-        pen.text((x, y + 12), '0', INK, FONT, 'lt')
-        pen.text((x + TILE, y + 12), f'{MOST} or more', INK, FONT, 'rt')
-    partial = path.with_name(f'.{path.name}')
-    sheet.save(partial, 'PNG', compress_level=1)  # four times as fast as the default
+        draw_scale(sheet, left + 2 * (TILE + GAP), top + tall + 8)
+
+    # It says whose it is, so that another picture of that name does not take its place.
+    info = PngImagePlugin.PngInfo()
+    info.add_text(output.INPUT, output.hash_of(name))
+    partial = path.with_name(f'.{os.getpid()}.partial')
+    sheet.save(partial, 'PNG', compress_level=1, pnginfo=info)  # four times as fast as the default
     partial.replace(path)
+
+
+def draw_row(sheet, face, left, y):
+    """X and, where there is one, X̂r and where the two differ."""
+    paste(sheet, cm.gray(face.face), left, y)
+    if face.reference is not None:
+        difference = abs(face.face - face.reference) / MOST
+        paste(sheet, cm.gray(face.reference), left + TILE + GAP, y)
+        paste(sheet, cm.cividis(difference), left + 2 * (TILE + GAP), y)
+
+
+def draw_scale(sheet, x, y):
+    """The colours of the difference and what they stand for."""
+    pen = ImageDraw.Draw(sheet)
+    paste(sheet, cm.cividis(np.linspace(0, 1, TILE)[None]), x, y, height=8)
+    pen.text((x, y + 12), '0', INK, FONT, 'lt')
+    pen.text((x + TILE, y + 12), f'{MOST} or more', INK, FONT, 'rt')
 
 
 def paste(sheet, colours, x, y, height=TILE):
@@ -65,15 +84,20 @@ def mark(photo, faces, room):
     scale = min(room[0] / photo.width, room[1] / photo.height)
     size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
     photo = photo.resize(size, Image.LANCZOS).convert('RGB')
-    pen = ImageDraw.Draw(photo)
-    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) * align.SIZE - 0.5
-    for number, face in enumerate(faces, 1):
-        matrix = align.similarity(align.TARGET, face.points)
-        outline = ((corners @ matrix[:, :2].T + matrix[:, 2] + 0.5) * scale - 0.5).ravel().tolist()
-        pen.line(outline, ORANGE, 3)
-        pen.text(outline[:2], f' {number} ', ORANGE, FONT, 'ls', stroke_width=2,
-                 stroke_fill='black')
+    outline(photo, faces, [f' {number} ' for number in range(1, len(faces) + 1)], scale)
     return photo
+
+
+def outline(picture, faces, labels, scale=1):
+    """Draws the outline of what is cut out for each face, and a label at it, on an RGB picture
+    `scale` times the size of the one that was searched."""
+    pen = ImageDraw.Draw(picture)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) * align.SIZE - 0.5
+    for label, face in zip(labels, faces):
+        matrix = align.similarity(align.TARGET, face.points)
+        line = ((corners @ matrix[:, :2].T + matrix[:, 2] + 0.5) * scale - 0.5).ravel().tolist()
+        pen.line(line, ORANGE, 3)
+        pen.text(line[:2], label, ORANGE, FONT, 'ls', stroke_width=2, stroke_fill='black')
 
 
 def draw_bars(pen, x, y, face):
@@ -87,9 +111,9 @@ def draw_bars(pen, x, y, face):
         pen.text((end + 8, middle), f'{value:.0%}', INK, FONT, 'lm')
 
 
-def draw_curve(path, curve, classes):
-    """The probabilities of the largest face over the frames of a video; curve: {frame: {class:
-    probability}}, empty where there is no face."""
+def draw_curve(path, source, curve, classes):
+    """The probabilities of the largest face over the frames of the video `source`; curve: {frame:
+    {class: probability}}, empty where there is no face."""
     figure, axes = plt.subplots(figsize=(10, 4), constrained_layout=True)
     for i, name in enumerate(classes):
         axes.plot(list(curve), [100 * values.get(name, np.nan) for values in curve.values()],
@@ -97,4 +121,4 @@ def draw_curve(path, curve, classes):
     axes.set(xlabel='frame', ylabel='probability, %', ylim=(0, 100),
              title='The largest face of each frame')
     axes.legend(loc='center left', bbox_to_anchor=(1, 0.5))
-    plots.save(figure, path)
+    plots.save(figure, path, **{output.INPUT: output.hash_of(source)})

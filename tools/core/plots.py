@@ -28,14 +28,15 @@ LOSSES = {
 }
 
 
-def save(figure, path):
+def save(figure, path, **notes):
     """Writes the figure as the path's ending says, at 150 dots per inch, under a temporary name
-    first. A path without an ending is for print: it gets .png, at 300 dots per inch, and .pdf."""
+    first. A path without an ending is for print: it gets .png, at 300 dots per inch, and .pdf.
+    notes: texts that a PNG keeps with it."""
     endings, dpi = (['.png', '.pdf'], 300) if not path.suffix else ([path.suffix], 150)
     for ending in endings:
         partial = path.with_name(f'.{path.stem}{ending}')
         # the same figure, the same file
-        metadata = {'CreationDate': None} if ending == '.pdf' else {}
+        metadata = {'CreationDate': None} if ending == '.pdf' else notes
         figure.savefig(partial, dpi=dpi, format=ending[1:], metadata=metadata)
         partial.replace(path.with_suffix(ending))
     plt.close(figure)
