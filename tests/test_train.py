@@ -313,6 +313,21 @@ def test_a_damaged_snapshot_is_passed_over(harm, capsys):
     assert np.array_equal(weights(snapshots.last_snapshot(FOLDER).caffemodel), whole)
 
 
+@pytest.mark.parametrize('command', ['tools.train', 'tools.evaluate', 'tools.cv',
+                                     'data_prep.build'])
+@pytest.mark.parametrize('loaded', ['numpy', 'caffe.pycaffe'])
+def test_ctrl_c_while_the_libraries_are_loaded_is_no_traceback(command, loaded):
+    """Python tells on stderr what it has imported, each as soon as it is."""
+    process = subprocess.Popen([sys.executable, '-X', 'importtime', '-m', command],
+                               stderr=subprocess.PIPE, encoding='utf-8')
+    seen = next((line for line in process.stderr if line.split('|')[-1].strip() == loaded), None)
+    process.send_signal(signal.SIGINT)
+    said = process.stderr.read()
+    process.wait(60)
+    assert seen and process.returncode != 0
+    assert 'Traceback' not in said and 'Interrupted.' in said
+
+
 def test_a_flipped_bit_in_the_last_weights_is_found(capsys):
     train.main([*COMMAND, '--iters', '100'])
     last = snapshots.last_snapshot(FOLDER).caffemodel

@@ -64,7 +64,7 @@ def main(words=None):
     try:
         with lock(folder) as held:
             return train(Task(folder, run, gpu, stopped), held)
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+    except OSError as error:
         raise SystemExit(f'{folder} cannot be trained: {error}.') from None
 
 
@@ -223,10 +223,9 @@ def resume(folder, run):
                for name in names + fold_data.differences(earlier, run)]
 
     texts = prototxts(folder, {**run, 'begun': earlier.get('begun', 0)})
-    then = {name: (folder / name).read_text(encoding='utf-8')
-            for name in ('net.prototxt', 'solver.prototxt')}
-    if not changed and (then['net.prototxt'] != texts['net.prototxt']
-                        or course(then['solver.prototxt']) != course(texts['solver.prototxt'])):
+    if not changed and (read_text(folder / 'net.prototxt') != texts['net.prototxt']
+                        or course(read_text(folder / 'solver.prototxt'))
+                        != course(texts['solver.prototxt'])):
         changed = ['prototxt/net.py now writes another network or solver']
     if not changed and start.iteration > run['iterations']:
         changed = [f'for {start.iteration} iterations, more than ITERS={run["iterations"]}']
@@ -236,9 +235,22 @@ def resume(folder, run):
     return start
 
 
+def read_text(path):
+    """The text of a file of a run; SystemExit, naming it, where it cannot be read."""
+    try:
+        return path.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(f'{path} cannot be read ({error}): remove {path.parent} and train '
+                         'again.') from None
+
+
 def course(text):
-    """A solver's parameters without those of LENGTH, with the length where the rate follows it."""
-    solver = text_format.Parse(text, caffe_pb2.SolverParameter())
+    """A solver's parameters without those of LENGTH, with the length where the rate follows it;
+    None for what is no solver."""
+    try:
+        solver = text_format.Parse(text, caffe_pb2.SolverParameter())
+    except text_format.ParseError:
+        return None
     for name in LENGTH:
         if name != 'max_iter' or solver.lr_policy != 'poly':
             solver.ClearField(name)
@@ -395,7 +407,7 @@ def tell_ending(task, started):
                          'make room and give the same command again.')
     # `caffe` does not print what a Python layer raised at its set-up, pycaffe does
     if why is None and code:
-        caffe_process.blob_shapes((task.folder / 'net.prototxt').read_text(encoding='utf-8'))
+        caffe_process.blob_shapes(read_text(task.folder / 'net.prototxt'))
     why = why or ('no whole snapshot at the end' if code == 0 else f'exit code {code}')
     raise SystemExit(f'Caffe stopped: {why.rstrip(".")}; see {started.log}.')
 
