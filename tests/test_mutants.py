@@ -19,7 +19,7 @@ from tools import cv, evaluate, export, report, tables
 from tools.core import plots, predictions, tested_run
 
 ROOT = Path(__file__).resolve().parents[1]
-MUTANTS = int(os.environ.get('MUTANTS', 24))
+MUTANTS = int(os.environ.get('MUTANTS', 12))
 FOLDER = Path('runs/demo/cnn/fold0_seed1')
 COMMAND = ['--variant', 'cnn', '--fold', '0', '--batch', '6', '--iters', '2']
 VALUES = [None, True, -1, 0, 7, 0.5, 1e308, 10 ** 30, float('nan'), float('inf'), '', 'x', '../x',
@@ -90,7 +90,7 @@ READERS = {
     'evaluate': lambda: evaluate.evaluate(FOLDER),
     'cv': lambda: cv.is_complete(cv.plan('demo', ['cnn'], [1], [0], COMMAND[4:])[0]),
     'collect': lambda: predictions.collect('demo'),
-    'tables': lambda: tables.make('demo'),
+    'tables': lambda: tables.make_tables('demo'),
     'report': lambda: report.page([FOLDER]),
     'export': lambda: export.export(FOLDER, Path('model')),
 }
