@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tools import tables
 from tools.core import predictions, run_folder
 
 CSV = Path('runs/demo/results.csv')
@@ -181,6 +182,23 @@ def test_a_run_of_data_that_is_gone_is_left_out_and_said():
     path.write_text(json.dumps({**json.loads(path.read_text()), 'data': 'of before'}))
     sentence, = predictions.collect('demo')
     assert 'Left out of runs/demo/results.csv.' in sentence
+    assert CSV.read_text().splitlines() == [HEADER, *ROWS[:3]]
+
+
+def test_runs_of_data_that_is_not_here_are_all_collected_and_none_of_them_tabled():
+    for variant, fold, seed in (('cnn', 0, 1), ('s1r1', 3, 2)):
+        path = run_folder.folder_of('demo', variant, fold, seed) / 'run.json'
+        path.write_text(json.dumps({**json.loads(path.read_text()), 'data': 'of before'}))
+    Path('data').rename('elsewhere')
+    assert predictions.collect('demo') == []
+    assert CSV.read_text().splitlines() == [HEADER, *ROWS]
+    assert 'cannot be read' in refusal(tables.read_rows, 'demo')
+
+
+def test_a_result_of_many_brackets_is_no_complete_run():
+    path = run_folder.folder_of('demo', 's1r1', 3, 2) / 'result.json'
+    path.write_text('[' * 100000)
+    assert predictions.collect('demo') == []
     assert CSV.read_text().splitlines() == [HEADER, *ROWS[:3]]
 
 

@@ -146,7 +146,7 @@ def write_all(folder, figures_of):
     and gives back why it could not, or None)}. One that fails keeps no other from being made:
     SystemExit, with every reason, comes at the end."""
     folder.mkdir(parents=True, exist_ok=True)
-    made, failed = [], {}
+    made, failed = [], {}  # names; {reason: names}
     for name, (commands, draw) in figures_of.items():
         if commands:
             print(f'No {name}: run {" and ".join(commands)} first.')
@@ -159,7 +159,9 @@ def write_all(folder, figures_of):
             failed.setdefault(f'{error}.', []).append(name)
         else:
             print(f'No {name}: {why}.' if why else f'{folder / name}.png and .pdf')
-            made += [] if why else [name]
+            if not why:
+                made.append(name)
+
     if failed:
         raise SystemExit('\n'.join(
             f'No {", ".join(names)}: {reason}' for reason, names in failed.items()))

@@ -15,8 +15,8 @@ from tools.core import metrics, titles  # noqa: E402
 # TrueType, whole letters: journals refuse matplotlib's own choice, Type 3
 plt.rcParams['pdf.fonttype'] = 42
 
-# Okabe and Ito's colours, told apart by the colour-blind, with line styles and markers for print in
-# grey.
+# Okabe and Ito's colours, which the colour-blind tell apart; line styles and markers for print in
+# grey
 COLOURS = ('#000000', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#F0E442')
 STYLES = ('-', '--', '-.', ':', (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1)))
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
@@ -75,10 +75,12 @@ def confusion(path, labels, predicted, classes):
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axes = plt.subplots(figsize=(0.75 * len(classes) + 2.2, 0.75 * len(classes) + 1.4),
                                 constrained_layout=True)
+
     image = axes.imshow(share, cmap='Greys', vmin=0, vmax=100)
     for i, j in np.ndindex(*counts.shape):
         axes.text(j, i, f'{share[i, j]:.0f} %\n({counts[i, j]})', ha='center', va='center',
                   fontsize=8, color='white' if share[i, j] > 50 else 'black')
+
     names = [literal(name) for name in classes]
     axes.set(xticks=range(len(classes)), yticks=range(len(classes)), yticklabels=names,
              xlabel='predicted', ylabel='true',
@@ -93,11 +95,13 @@ def curves(path, metrics_csv):
     metrics.csv."""
     losses = metrics.read_columns(metrics_csv)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), constrained_layout=True)
+
     for i, loss in enumerate(loss for loss in LOSSES if loss in losses):
         x, y = losses[loss]
         left.plot(x, np.maximum(y, 1e-6), color=COLOURS[i], linestyle=STYLES[i], label=LOSSES[loss])
     left.set(xlabel='iteration', ylabel='loss, unweighted', yscale='log', title='Training losses')
     left.legend(loc='center left', bbox_to_anchor=(1, 0.5))  # beside the curves, not on them
+
     x, y = losses.get('test_accuracy', ((), np.array([])))
     right.plot(x, 100 * y, color=COLOURS[1], marker='o', label='test fold')
     right.set(xlabel='iteration', ylabel='accuracy, %', ylim=(0, 100),
@@ -129,12 +133,15 @@ def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):
         rows += [('De$_{2,r}$', outputs['reconstructed_r']),
                  ('De$_{2,i}$', outputs['reconstructed_i'])]
     rows.append(('$X_r$', references))
+
+    # white lines, three pixels wide, between the pictures
     tiles = np.pad([images[chosen, 0] for _, images in rows], ((0, 0), (0, 0), (0, 3), (0, 3)),
                    constant_values=1)
     height, width = tiles.shape[2:]
     figure, axes = plt.subplots(figsize=(1.15 * len(chosen) + 0.8, 1.15 * len(rows) + 0.8),
                                 constrained_layout=True)
     axes.imshow(np.vstack([np.hstack(line) for line in tiles]), cmap='gray', vmin=0, vmax=1)
+
     axes.set_xticks(width * np.arange(len(chosen)) + 32)
     said = outputs['prob'].argmax(1)
     axes.set_xticklabels([
@@ -156,5 +163,6 @@ def guess(predicted, label, classes):
 def one_of_each(labels, most, seed):
     """Indices of up to `most` images, drawn at random, going round the classes."""
     order = np.random.RandomState(seed).permutation(len(labels))
-    turn = [np.sum(labels[order[:i]] == labels[k]) for i, k in enumerate(order)]  # of the class
+    # how often the class came before
+    turn = [np.sum(labels[order[:i]] == labels[k]) for i, k in enumerate(order)]
     return [order[i] for i in np.lexsort((labels[order], turn))][:most]

@@ -22,7 +22,8 @@ from tools.core import files, run_folder, tested_run
 
 RUN = ['variant', 'fold', 'seed', 'iterations']
 IMAGE = ['subject', 'sequence', 'frame', 'truth']
-COLUMNS = [*RUN, *IMAGE, 'predicted']  # and the classes
+TESTED = [*IMAGE, 'predicted']
+COLUMNS = [*RUN, *TESTED]  # and the classes
 WHOLE = ('fold', 'seed', 'iterations')  # columns of whole numbers
 
 
@@ -39,30 +40,31 @@ def collect(dataset):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path.with_name('.results.lock'), 'w') as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            classes = classes_of(dataset)
+            built = classes_of(dataset)
+            classes = built
             for folder in sorted(path.parent.glob('*/fold*_seed*')):
                 run = complete(folder)
                 if run is None:
                     continue
+                classes_here = classes or run['classes']
                 try:
-                    if classes:  # the data set is built here
+                    if built is not None:
                         check_data(folder, run)
-                    rows = read_predictions(folder / 'predictions.csv', run,
-                                            classes or run['classes'])
+                    rows = read_predictions(folder / 'predictions.csv', run, classes_here)
                 except SystemExit as error:
                     left_out.append(f'{error} Left out of {path}.')
                     continue
-                classes = classes or run['classes']
-                for row in rows:
-                    scores = row.pop('scores')
-                    lines.append([*(run[name] for name in RUN), *row.values(), *scores])
+                classes = classes_here  # where nothing is built, those of the first good run
+                lines += [[*(run[name] for name in RUN), *(row[name] for name in TESTED),
+                           *row['scores']] for row in rows]
+
             if lines:
                 text = io.StringIO()
                 writer = csv.writer(text, lineterminator='\n')
                 writer.writerows(map(spreadsheet.quote, line)
                                  for line in ([*COLUMNS, *classes], *lines))
                 files.write(path, text.getvalue())
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise SystemExit(f'{path} cannot be written: {error}.') from None
     return left_out
 
@@ -85,7 +87,7 @@ def complete(folder):
         tested = tested and (folder / 'predictions.csv').is_file()
         if tested and place == folder:  # it may be a copy of another folder
             return run
-    except (SystemExit, OSError, ValueError, KeyError, TypeError):
+    except (SystemExit, OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     return None
 
@@ -123,7 +125,7 @@ def read_predictions(path, run, classes):
     """The rows of a run's predictions.csv as dicts of IMAGE, predicted, and scores, a float a
     class; SystemExit unless all are good."""
     rows, images = [], []
-    for where, named, row in read_rows(path, [*IMAGE, 'predicted'], classes):
+    for where, named, row in read_rows(path, TESTED, classes):
         check_scores(where, row, named)
         rows.append(row)
         images.append((where, image_of(row)))
