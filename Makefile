@@ -1,125 +1,122 @@
-# GCNet in BVLC Caffe. `make demo` shows the whole method, `make test` passes the tests; `make help` lists the rest.
-# Every command runs in the environment that docker/enter finds or makes: the image, Docker, or a root file system.
+# GCNet in BVLC Caffe. `make demo` shows the whole method, `make test` passes the tests; `make help`
+# lists the rest. Every command runs in the environment that docker/enter finds or makes: the image,
+# Docker, or a root file system.
 
 DATASET = demo
-VARIANT = s1r1
-FOLD = 0
-SEED = 1
 
-# Optional: ITERS LR BATCH WEIGHTS GPU SET (make train), RAW FOLDS FRAMES WORKERS VALIDATE (make data)
-option = $(if $($(2)),--$(1) '$($(2))')
-run = --dataset '$(DATASET)' --variant '$(VARIANT)' --fold '$(FOLD)' --seed '$(SEED)'
+# What a command may be given, NAME=value. Each value goes as it is through the environment into one
+# word of a program's: neither Make nor a shell reads anything in it.
+values = DATASET VARIANT VARIANTS FOLD FOLDS SEED SEEDS ITERS LR BATCH WEIGHTS SET GPU GPUS JOBS \
+	PRETRAINED LAST RAW SPLIT VALIDATE FRAMES WORKERS IMAGE WEBCAM RUN OUT DRAW FORMAT EVERY FREQUENCIES PART
+$(foreach name,$(values),$(eval override $(name) := $$(value $(name))))
+export $(values)
+
+# --option="$VARIABLE", where it has a value
+option = $${$(2):+--$(1)="$$$(2)"}
+dataset = --dataset="$$DATASET"
+run = $(dataset) $(call option,variant,VARIANT) $(call option,fold,FOLD) $(call option,seed,SEED)
+folds = $(call option,folds,FOLDS)
+many = $(call option,variants,VARIANTS) $(folds) $(call option,seeds,SEEDS) \
+	$(call option,jobs,JOBS) $(call option,gpus,GPUS)
+training = $(call option,iters,ITERS) $(call option,base-lr,LR) $(call option,batch,BATCH) \
+	$(call option,weights,WEIGHTS) $(call option,gpu,GPU) $(call option,set,SET)
+workers = $(call option,workers,WORKERS)
 frequencies = $(if $(filter-out 0,$(FREQUENCIES)),--frequencies)
-train = $(call option,iters,ITERS) $(call option,base-lr,LR) $(call option,batch,BATCH) $(call option,weights,WEIGHTS) \
-	$(call option,gpu,GPU) $(foreach setting,$(SET),--set '$(setting)')
 
 enter = docker/enter
 python = $(enter) env GLOG_minloglevel=2 python3 -m
 
 .DEFAULT_GOAL = help
-.PHONY: help demo recipe data contact-sheet train pretrain evaluate cv baselines tables figures report predict export bench \
-	prototxt drawing shell test clean
+commands = demo recipe data contact-sheet train pretrain evaluate cv baselines tables figures report \
+	predict export bench prototxt drawing shell test lint
+.PHONY: help clean $(commands)
+
+# The way in is chosen once a command, when its first program starts, and told to all that follow.
+asked := $(value GCNET_WAY)
+kind = $(filter cuda native,$(GCNET_CAFFE))
+ask = GCNET_CAFFE=$(kind) $(enter) --which || echo none
+way = $(eval way := $$(or $$(asked),$$(shell $$(ask))))$(way)
+$(commands): export GCNET_WAY = $(way)
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-# The recipe of docs/results.md, for a CPU: the paper's solver with a larger learning rate that falls sooner. En1 and De1,r
-# start as `make pretrain` left them, once for all data sets (and En2, where people were told apart); En2 and FC learn the
-# expressions of a fold, and each network of the comparison goes on from there, as long as any other.
-PRETRAINED = prototxt/pretrained
-START = 360
-LAST = 420
-EXPRESSION = ITERS=$(START) BATCH=32 LR=0.01 SET='gamma=0.02 balance=1' WEIGHTS=$(wildcard $(PRETRAINED)/identity.caffemodel)
-COMPARED = ITERS=$(LAST) BATCH=32 LR=0.01 SET='gamma=0.04 balance=1 generator=change decoder=switches pixel_scale=relative' WEIGHTS=
-both = $(PRETRAINED)/generator.caffemodel,$(expression)
-expression = runs/$(DATASET)/expression/fold{fold}_seed{seed}/snapshots/expression_iter_$(START).caffemodel
-make = $(MAKE) --no-print-directory DATASET='$(DATASET)'
+demo: data  ## everything on the drawn faces: data, a short training of S1R1 and the CNN, test, report
+	$(python) tools.recipe compare $(dataset) --folds=3 --last=160 $(call option,seeds,SEEDS) \
+		$(call option,jobs,JOBS) $(call option,gpus,GPUS) $(call option,pretrained,PRETRAINED)
+	@$(MAKE) --no-print-directory report
 
-demo: data  ## everything on the drawn faces: data, a short training of S1R1 and the CNN, test on unseen people, report
-	@$(make) recipe FOLDS=3 VARIANTS='cnn s1r1' LAST=160
-	@$(make) report
+recipe: export GCNET_READ = PRETRAINED
+recipe:  ## make cv by the recipe of docs/results.md [VARIANTS= FOLDS= SEEDS= JOBS= PRETRAINED= LAST=]
+	$(python) tools.recipe compare $(dataset) $(many) $(call option,pretrained,PRETRAINED) \
+		$(call option,last,LAST)
 
-VARIANTS = cnn s1r1
-of = $(strip $(filter $(1),$(VARIANTS)))
-recipe:  ## make cv by the recipe of docs/results.md [VARIANTS= FOLDS= SEEDS= JOBS= PRETRAINED= LAST=iterations]
-	@$(make) cv VARIANTS=expression $(EXPRESSION)
-	$(if $(call of,s%),@$(make) cv VARIANTS='$(call of,s%)' $(COMPARED)$(both))
-	$(if $(call of,cnn metric),@$(make) cv VARIANTS='$(call of,cnn metric)' $(COMPARED)$(expression))
-
-data: export GCNET_MOUNTS = $(RAW):$(FOLDS)
-data:  ## pairs, crops and folds of DATASET from RAW=folder [FOLDS= FRAMES= WORKERS= VALIDATE=0.1]
+data: export GCNET_READ = RAW SPLIT FOLDS
+data:  ## pairs, crops and folds of DATASET from RAW=folder [SPLIT=file.csv VALIDATE=0.1 FRAMES= ...]
 ifeq ($(DATASET)$(RAW),demo)
 	$(python) data_prep.drawn.demo_faces --out data/raw/demo
 endif
-	$(python) data_prep.build --dataset '$(DATASET)' $(call option,raw,RAW) $(call option,folds,FOLDS) \
-		$(call option,frames,FRAMES) $(call option,workers,WORKERS) $(call option,validate,VALIDATE)
-	@mkdir -p runs
+	$(python) data_prep.build $(dataset) $(call option,raw,RAW) $(call option,split,SPLIT) $(folds) \
+		$(call option,frames,FRAMES) $(workers) $(call option,validate,VALIDATE)
+	@$(enter) mkdir -p runs  # for what a cluster's tasks say, see tools/cv.sbatch
 
 contact-sheet:  ## one picture of what was built for DATASET: X and Xr by person and class
-	$(python) tools.contact_sheet --dataset '$(DATASET)'
+	$(python) tools.contact_sheet $(dataset)
 
-train:  ## VARIANT on FOLD of DATASET, then the test; the same command resumes [ITERS= LR= BATCH= SEED= GPU= WEIGHTS= SET=]
-	$(python) tools.train $(run) $(train)
+train: export GCNET_READ = WEIGHTS
+train:  ## VARIANT on FOLD, then the test; again, it resumes [ITERS= LR= BATCH= SEED= GPU= WEIGHTS= SET=]
+	$(python) tools.train $(run) $(training)
 	$(python) tools.evaluate $(run)
 
-# Pre-training, section 4.1 of the paper, on the people in RAW (a folder a person): auto-encoder and identification CNN. Without
-# RAW, on 500 drawn people who are in no other set: of these a neutral face is known, and their auto-encoder draws it.
+pretrain: export GCNET_READ = RAW
+pretrain:  ## what make recipe begins with, on drawn people, or on RAW=folder with a folder a person
 ifdef RAW
-PEOPLE = webface
-FIRST = autoencoder
-OTHER = identity
+	$(python) data_prep.build --dataset webface --raw="$$RAW" $(workers)
 else
-PEOPLE = demo_people
-FIRST = generator
+	$(python) data_prep.drawn.demo_faces --out data/raw/people --people 500 --seed 3
+	$(python) data_prep.build --dataset demo_people --raw data/raw/people $(workers)
 endif
-pretrain: export GCNET_MOUNTS = $(RAW)
-pretrain:  ## generator on drawn people, or auto-encoder and identification CNN on RAW=folder, for make recipe PRETRAINED=
-	$(if $(RAW),,$(python) data_prep.drawn.demo_faces --out data/raw/people --people 500 --seed 3)
-	$(python) data_prep.build --dataset $(PEOPLE) --raw '$(or $(RAW),data/raw/people)' $(call option,workers,WORKERS)
-	@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=$(FIRST) ITERS=$(or $(ITERS),8000) BATCH=$(or $(BATCH),16) LR=$(or $(LR),0.015) \
-		SET='$(or $(SET),gamma=0.002 generator=change decoder=switches)'
-	$(if $(OTHER),@$(make) train DATASET=$(PEOPLE) FOLD=0 VARIANT=$(OTHER) ITERS=$(or $(ITERS),4000) BATCH=$(or $(BATCH),32) \
-		LR=$(or $(LR),0.01) SET='$(or $(SET),gamma=0.004)')
-	$(python) tools.extract_weights $(foreach variant,$(FIRST) $(OTHER),runs/$(PEOPLE)/$(variant)/fold0_seed$(SEED)) \
-		--out runs/$(PEOPLE)/pretrained
-	@echo 'Start from them: make recipe PRETRAINED=runs/$(PEOPLE)/pretrained'
+	$(python) tools.recipe pretrain $(if $(RAW),--raw) $(call option,seed,SEED) \
+		$(call option,iters,ITERS) $(call option,batch,BATCH) $(call option,lr,LR) $(call option,set,SET)
 
 evaluate:  ## test of a trained run on its test fold
 	$(python) tools.evaluate $(run)
 
-# FOLDS is a list of numbers here ("0 1 2" or 0-4), not a file as in make data.
-cv:  ## every fold of VARIANTS="cnn s1r1", several at once; the same command goes on [FOLDS= SEEDS= JOBS= GPUS= ITERS= ...]
-	$(python) tools.cv --dataset '$(DATASET)' $(call option,variants,VARIANTS) $(call option,folds,FOLDS) \
-		$(call option,seeds,SEEDS) $(call option,jobs,JOBS) $(call option,gpus,GPUS) $(train)
+cv: export GCNET_READ = WEIGHTS
+cv:  ## every fold of VARIANTS="cnn s1r1"; again, it goes on [FOLDS="0 1" SEEDS= JOBS= GPUS= ITERS= ...]
+	$(python) tools.cv $(dataset) $(many) $(training)
 
 baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS=]
-	$(python) tools.baselines --dataset '$(DATASET)' $(call option,folds,FOLDS)
+	$(python) tools.baselines $(dataset) $(folds)
 
-tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with intervals [FREQUENCIES=1: see docs/decisions.md, 20]
-	$(python) tools.core.predictions --dataset '$(DATASET)'
-	$(python) tools.tables --dataset '$(DATASET)'
-	$(if $(frequencies),$(python) tools.tables --dataset '$(DATASET)' $(frequencies))
-	$(python) tools.references --dataset '$(DATASET)'
+tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with intervals [FREQUENCIES=1]
+	$(python) tools.core.predictions $(dataset)
+	$(python) tools.tables $(dataset)
+	$(if $(frequencies),$(python) tools.tables $(dataset) $(frequencies))
+	$(python) tools.references $(dataset)
 
-figures: export GCNET_MOUNTS = $(RAW)
-figures:  ## the paper's Figures 4-7, learning curves, confusion matrices, as PNG and PDF [RAW= FOLD= FOLDS= SEED=]
-	$(python) tools.make_figures --dataset '$(DATASET)' --seed '$(SEED)' $(call option,raw,RAW) \
-		$(call option,folds,FOLDS) $(if $(filter-out file,$(origin FOLD)),--fold '$(FOLD)')
+figures: export GCNET_READ = RAW
+figures:  ## Figures 4-7, learning curves, confusion matrices, PNG and PDF [RAW= FOLD= FOLDS= SEED=]
+	$(python) tools.make_figures $(dataset) $(call option,raw,RAW) $(call option,fold,FOLD) $(folds) \
+		$(call option,seed,SEED)
 
-report: tables figures  ## one page of all tested runs of DATASET: tables, figures, commands, settings, versions
-	$(python) tools.report --dataset '$(DATASET)'
+report: tables figures  ## one page of all tested runs: tables, figures, commands, settings, versions
+	$(python) tools.report $(dataset)
 
-predict: export GCNET_MOUNTS = $(IMAGE):$(RUN)
-predict:  ## expressions in IMAGE= (picture, folder, video) or of WEBCAM=0 [RUN= FORMAT=json OUT= EVERY= WORKERS= FREQUENCIES=1]
-	@$(python) tools.predict $(if $(IMAGE),'$(IMAGE)') $(frequencies) $(call option,run,RUN) $(call option,format,FORMAT) \
-		$(call option,out,OUT) $(call option,every,EVERY) $(call option,webcam,WEBCAM) $(call option,draw,DRAW) $(call option,workers,WORKERS)
+predict: export GCNET_READ = IMAGE RUN
+predict: export GCNET_WRITE = OUT
+predict:  ## expressions in IMAGE= (picture, folder, video) [RUN= FORMAT=json OUT= EVERY= WEBCAM= ...]
+	@$(python) tools.predict $(frequencies) $(call option,run,RUN) $(call option,format,FORMAT) \
+		$(call option,out,OUT) $(call option,every,EVERY) $(call option,webcam,WEBCAM) \
+		$(call option,draw,DRAW) $(workers) $${IMAGE:+-- "$$IMAGE"}
 
-export: export GCNET_MOUNTS = $(RUN)
-export:  ## what is needed to use the tested RUN=folder elsewhere, about 11 MB, into the new OUT=folder
+export: export GCNET_READ = RUN
+export: export GCNET_WRITE = OUT
+export:  ## what is needed to use the tested RUN=folder elsewhere, 11 MB, into the new OUT=folder
 	@$(python) tools.export $(call option,run,RUN) $(call option,out,OUT)
 
 bench: data  ## how fast things are on this machine [PART="data network predict"]
-	$(python) tools.bench.measure $(PART)
+	$(python) tools.bench.measure $$PART
 
 prototxt:  ## write prototxt/*.prototxt again, after a change of prototxt/net.py
 	$(python) prototxt.net
@@ -130,8 +127,15 @@ drawing:  ## draw S1R1's data flow again (prototxt/gcnet_s1r1.png)
 shell:  ## a prompt in the environment
 	$(enter) bash
 
-test:  ## the tests
-	$(python) pytest -q -rs -p no:cacheprovider tests
+scripts = $(filter-out docker/packages.txt docker/patches docker/Dockerfile,$(wildcard docker/*))
+lint:  ## ruff on all Python programs, shellcheck on all shell scripts
+	$(enter) ruff check --quiet --no-cache --select E,F,I,B --line-length 100 --target-version py39 .
+	$(enter) shellcheck $(scripts) tools/cv.sbatch .ci/run
+
+# A file's tests stay together, for what they make once.
+test: lint  ## make lint, then the tests, on all cores
+	$(enter) sh -c 'GLOG_minloglevel=2 exec python3 -m pytest -q -rs -p no:cacheprovider \
+		-n "$$(nproc)" --dist loadfile tests'
 
 clean:  ## remove what was built and trained (data/, runs/)
 	rm -rf data runs

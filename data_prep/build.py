@@ -58,8 +58,9 @@ def main():
                         help='folder of the set as its makers ship it (default: data/raw/DATASET)')
     parser.add_argument('--out', default='data',
                         help='the build goes to OUT/DATASET (default: data)')
-    parser.add_argument('--folds',
+    parser.add_argument('--split',
                         help='a folds.csv to take instead of ascending ID, position mod 10')
+    parser.add_argument('--folds', help='the former name of --split')
     parser.add_argument('--validate', type=float, metavar='SHARE',
                         help='of the training people, tested in the place of the test part, which '
                         f'is not built; in OUT/DATASET{datasets.VALIDATION}')
@@ -70,13 +71,17 @@ def main():
     parser.add_argument('--workers', type=int, default=workers.usable(),
                         help='processes (default: one a core)')
     args = parser.parse_args()
+    if args.folds and not args.split:
+        print(f'FOLDS={args.folds} is taken as SPLIT={args.folds}, which is its name now.',
+              file=sys.stderr)
+        args.split = args.folds
     raw = args.raw or os.path.join('data', 'raw', args.dataset)
     datasets.get(args.dataset, raw)
     if args.frames < 1 or args.seed < 0 or args.workers < 1:
         raise SystemExit(
             f'--frames {args.frames} --seed {args.seed} --workers {args.workers}: at least 1 '
             'frame, a seed of 0 or more and 1 worker are needed.')
-    for name, value in (('FOLDS', args.folds), ('VALIDATE', args.validate is not None)):
+    for name, value in (('SPLIT', args.split), ('VALIDATE', args.validate is not None)):
         if value and datasets.of_people(args.dataset):
             raise SystemExit(f'{args.dataset} is split within each person: {name} is not for it.')
     if args.dataset.endswith(datasets.VALIDATION):
@@ -91,7 +96,7 @@ def main():
         os.makedirs(args.out, exist_ok=True)
         with open(os.path.join(args.out, f'.{args.dataset}.lock'), 'w') as lock:
             wait_for(lock)
-            account = build(final, args.dataset, raw, args.folds, args.frames, args.seed,
+            account = build(final, args.dataset, raw, args.split, args.frames, args.seed,
                             args.workers, args.validate)
     except (OSError, lmdb.Error) as error:
         raise SystemExit(f'{final} was not built: {error}.') from None
@@ -185,7 +190,7 @@ def split(dataset, rows, raw, folds_file, report):
             f'{len(report["unlabelled"])} unlabelled, {len(report["left_out"])} left out.')
     if 'split' in rows[0]:
         if folds_file:
-            raise SystemExit(f'{raw} has its own split into train and test: FOLDS is not for it.')
+            raise SystemExit(f'{raw} has its own split into train and test: SPLIT is not for it.')
         return None, folds.split_as_given(rows)
     subjects = {row['subject'] for row in rows}
     if datasets.of_people(dataset):

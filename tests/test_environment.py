@@ -68,7 +68,8 @@ def test_blas_is_openblas():
 NET = '''
 name: "twice"
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 3 } } }
-layer { name: "y" type: "Python" bottom: "x" top: "y" python_param { module: "twice_layer" layer: "Twice" } }
+layer { name: "y" type: "Python" bottom: "x" top: "y"
+  python_param { module: "twice_layer" layer: "Twice" } }
 '''
 LAYER = '''
 import caffe
@@ -145,7 +146,7 @@ def test_a_solver_for_a_gpu_trains_on_the_cpu_as_that_for_a_cpu(tmp_path, words,
     (tmp_path / 'net.prototxt').write_text(TRAINED_NET)
     (tmp_path / 'some solver.prototxt').write_text(CAFFE_SOLVER.format(mode))
     done = subprocess.run(['caffe', 'train', *words], cwd=tmp_path, stderr=subprocess.PIPE,
-                          text=True)
+                          text=True, env={**os.environ, 'GLOG_minloglevel': '0'})
     assert done.returncode == 0 and 'Optimization Done' in done.stderr, done.stderr
     assert done.stderr.startswith('caffe: no GPU build: on the CPU\n') == said
     prefix = 'made' if 'made' in mode else 'some solver'
@@ -270,7 +271,8 @@ def host(tmp_path):
         return process.returncode, output, errors
 
     recipe = [DOCKER / 'packages.txt', DOCKER / 'install', DOCKER / 'caffe_without_gpu',
-              DOCKER / 'build_caffe', *sorted((DOCKER / 'patches').iterdir()), DOCKER / 'Dockerfile', DOCKER / 'rootfs']
+              DOCKER / 'build_caffe', *sorted((DOCKER / 'patches').iterdir()),
+              DOCKER / 'Dockerfile', DOCKER / 'rootfs']
     version = hashlib.sha256(b''.join(path.read_bytes() for path in recipe)).hexdigest()[:12]
     return SimpleNamespace(
         checkout=checkout, cache=cache, programs=programs, out=out, environment=environment,

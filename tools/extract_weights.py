@@ -30,12 +30,12 @@ def extract(folder):
     return caffe_pb2.NetParameter(name=model.name, layer=taken)
 
 
-def main():
+def main(words=None):
     parser = argparse.ArgumentParser(prog='python3 -m tools.extract_weights',
                                      description=__doc__.split('\n')[0])
     parser.add_argument('folders', nargs='+', type=Path, metavar='RUN', help='of `make train`')
     parser.add_argument('--out', required=True, type=Path, help='the folder to write into')
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     try:
         models = [extract(folder) for folder in options.folders]
         options.out.mkdir(parents=True, exist_ok=True)

@@ -32,11 +32,13 @@ def read_request(words):
                         'weights start; {fold} and {seed} in it are those of the run')
     parser.add_argument('--gpu', default='',
                         help='ID of the GPU, or none (default: 0 where Caffe can use it)')
-    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
+    parser.add_argument('--set', action='append', default=[], metavar='"NAME=VALUE ..."',
                         help=f'of the network or the solver: {", ".join(tunable)}')
     options = parser.parse_args(words)
     folder = arguments.named_folder(options)
     gpu_id = gpu.which(options.gpu)
+    settings = [arguments.named_setting(text, tunable)
+                for text in ' '.join(options.set).split()]
     run = dict(
         dataset=options.dataset, variant=options.variant,
         fold=options.fold, seed=options.seed, iterations=arguments.whole_number(
@@ -46,8 +48,7 @@ def read_request(words):
             path.replace('{fold}', str(options.fold)).replace('{seed}', str(options.seed))
             for path in options.weights.split(',')
             if path
-        ], settings=dict(
-            arguments.named_setting(text, tunable) for text in options.set), command=shlex.join(
+        ], settings=dict(settings), command=shlex.join(
                 ['python3', '-m', 'tools.train', *words]), versions=dict(
                     caffe=caffe.__version__, python=platform.python_version(),
                     numpy=np.__version__), crop=network.ALIGNMENT, code=commit())
