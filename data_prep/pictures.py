@@ -105,7 +105,7 @@ def decode(data):
 
         header = read_header(data)
         check_whole(data, header.format)
-        if header.format == 'GIF' or getattr(header, 'is_animated', False) and not is_jpeg(data):
+        if header.format == 'GIF' or header.format == 'WEBP' and is_animated(header):
             image = decode_first_frame(header)
         else:
             image = decode_by_opencv(data)
@@ -161,6 +161,14 @@ def png_chunks(data):
             return
         yield data[place + 4:place + 8], data[place + 8:end - 4]
         place = end
+
+
+def is_animated(header):
+    """Whether an opened file has more than one picture; ValueError where it is damaged."""
+    try:
+        return getattr(header, 'is_animated', False)
+    except Exception:  # as in read_header
+        raise ValueError(DAMAGED) from None
 
 
 def decode_by_opencv(data):
@@ -239,7 +247,11 @@ def is_video(path):
     with open(path, 'rb') as file:
         head = file.read(4096)
     if head.startswith(b'GIF8'):
-        return getattr(read_header(read_bytes(path)), 'is_animated', False)
+        with open(path, 'rb') as file:
+            try:
+                return is_animated(read_header(file.read()))
+            except ValueError:  # a damaged picture: decode() says so
+                return False
     if PICTURE.match(head):
         return False
     return video.SIGNATURE.match(head) is not None or str(path).lower().endswith(video.ENDINGS)

@@ -67,10 +67,7 @@ def test_layout_and_formats_are_those_of_ckplus(demo):
         for number in range(1, 8):
             sequence = '%03d' % number
             frames = sorted((demo / 'cohn-kanade-images' / subject / sequence).iterdir())
-            stems = [
-                '%s_%s_%08d' % (subject, sequence, frame) for frame in range(1,
-                                                                             len(frames) + 1)
-            ]
+            stems = [f'{subject}_{sequence}_{frame:08d}' for frame in range(1, len(frames) + 1)]
             assert [path.name for path in frames] == [stem + '.png' for stem in stems]
             assert 6 <= len(frames) <= 12
             label, = (demo / 'Emotion' / subject / sequence).iterdir()
@@ -80,8 +77,8 @@ def test_layout_and_formats_are_those_of_ckplus(demo):
             for stem, frame in zip(stems, frames):
                 image = cv2.imread(str(frame), cv2.IMREAD_UNCHANGED)
                 assert image.dtype == np.uint8 and image.ndim == 2
-                text = (demo / 'Landmarks' / subject / sequence /
-                        (stem + '_landmarks.txt')).read_text()
+                place = demo / 'Landmarks' / subject / sequence
+                text = (place / f'{stem}_landmarks.txt').read_text()
                 assert re.fullmatch(r'(   -?\d\.\d{7}e[+-]\d\d   -?\d\.\d{7}e[+-]\d\d\n){68}', text)
                 marks = np.loadtxt(text.splitlines())
                 assert (marks >= 0).all() and (marks < [image.shape[1], image.shape[0]]).all()
@@ -168,8 +165,8 @@ def test_what_a_killed_drawing_left_is_removed_by_the_next(tmp_path):
 def test_refuses_a_place_that_cannot_be_written(tmp_path):
     (tmp_path / 'file').write_text('not a folder')
     done = run('--out', tmp_path / 'file' / 'demo', '--people', 1)
-    assert done.returncode != 0 and done.stderr.count(
-        '\n') == 1 and 'cannot be written' in done.stderr
+    assert done.returncode != 0 and done.stderr.count('\n') == 1
+    assert 'cannot be written' in done.stderr
 
 
 def test_contact_sheet_shows_every_person_of_a_small_set(demo, tmp_path):
@@ -187,9 +184,8 @@ def test_landmarks_move_as_the_action_units_say(person):
     width = rest[54, 0] - rest[48, 0]
 
     smile = points(person, au12=1) - rest
-    # corners up (y points down) ...
-    assert smile[48, 1] < -4 and smile[54, 1] < -4
-    assert smile[54, 0] - smile[48, 0] > 0.15 * width                       # ... and apart
+    assert smile[48, 1] < -4 and smile[54, 1] < -4        # corners up (y points down) ...
+    assert smile[54, 0] - smile[48, 0] > 0.15 * width     # ... and apart
     assert (points(person, au15=1) - rest)[[48, 54], 1].min() > 4
     stretch = points(person, au20=1) - rest
     assert stretch[54, 0] - stretch[48, 0] > 0.15 * width and abs(stretch[48, 1]) < 4
@@ -228,16 +224,16 @@ def test_landmarks_lie_on_what_is_drawn():
         image, marks = draw_face(who, aus, pose, LIGHT, np.zeros(2), rng)
         assert image.shape == (HEIGHT, WIDTH) and image.dtype == np.uint8
 
-        def grey(place):
+        def grey(place, image=image):
             x, y = np.round(place).astype(int)
             return image[y - 1:y + 2, x - 1:x + 2].mean()
+
         skin = grey(marks[30])
         assert grey(marks[60:68].mean(0)) < 0.5 * skin                      # mouth: dark
         for eye in (slice(36, 42), slice(42, 48)):
             assert grey(marks[eye].mean(0)) < 0.6 * skin                    # iris: dark
         over, under = grey(marks[8] - [0, 8]), grey(marks[8] + [0, 6])
-        # chin against the neck's shadow
-        assert over > 1.15 * under
+        assert over > 1.15 * under                                          # chin, neck's shadow
 
 
 def test_people_differ_more_than_expressions():
@@ -250,8 +246,7 @@ def test_people_differ_more_than_expressions():
             peak = drawn(person, demo_faces.random_peak(name, np.random.default_rng(person)))
             within.append(np.sqrt(((peak - calm) ** 2).mean()))
     assert between > 1.5 * np.mean(within)
-    # and yet each expression is seen
-    assert min(within) > 1.5
+    assert min(within) > 1.5  # and yet each expression is seen
 
 
 def test_contempt_has_one_side_and_the_others_two():

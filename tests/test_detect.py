@@ -39,13 +39,13 @@ def test_a_large_picture_gives_points_of_its_own_pixels():
 def test_a_face_that_fills_a_small_picture(side):
     for person in range(1, 9):
         image, points = drawn.face(person)
-        (x, y), half = points[[0, 1, 3, 4]].mean(0).astype(int), int(
-            1.15 * (points[1] - points[0])[0])
+        x, y = points[[0, 1, 3, 4]].mean(0).astype(int)
+        half = int(1.15 * (points[1] - points[0])[0])
         image = cv2.resize(image[y - half:y + half, x - half:x + half], (side, side),
                            interpolation=cv2.INTER_AREA)
         found, = detect.faces(image)
-        assert error(found,
-                     (points - [x - half, y - half] + 0.5) * side / (2 * half) - 0.5).max() < 0.17
+        expected = (points - [x - half, y - half] + 0.5) * side / (2 * half) - 0.5
+        assert error(found, expected).max() < 0.17
 
 
 @pytest.mark.parametrize('swap', [False, True])
@@ -56,8 +56,8 @@ def test_of_two_faces_the_larger_first(swap):
         cv2.BORDER_REPLICATE)
     first, second = detect.faces(np.hstack([small, large] if swap else [large, small]))
     assert error(first, points + [small.shape[1] * swap, 0]).max() < 0.17
-    assert error(second,
-                 (small_points + 0.5) * 0.6 - 0.5 + [large.shape[1] * (not swap), 0]).max() < 0.2
+    expected = (small_points + 0.5) * 0.6 - 0.5 + [large.shape[1] * (not swap), 0]
+    assert error(second, expected).max() < 0.2
 
 
 @pytest.mark.parametrize('height, width', [(1, 1), (3, 900), (900, 3), (20, 20), (240, 320)])
@@ -70,8 +70,8 @@ def test_no_face(height, width):
 @pytest.mark.skipif(not os.path.isdir(LONDON), reason='the photographs are not here')
 def test_photographs():
     for name in sorted(os.listdir(LONDON))[::20]:
-        (left, right, nose, mouth_left, mouth_right), = detect.faces(
-            cv2.imread(os.path.join(LONDON, name)))
+        found, = detect.faces(cv2.imread(os.path.join(LONDON, name)))
+        left, right, nose, mouth_left, mouth_right = found
         assert left[0] < nose[0] < right[0] and mouth_left[0] < nose[0] < mouth_right[0]
         assert max(left[1], right[1]) < nose[1] < min(mouth_left[1], mouth_right[1])
 
@@ -105,8 +105,8 @@ def paths(raw):
 def points_of(raw):
     """What was found, as lists, and which pictures were searched."""
     detect.faces.called.clear()
-    found, failures, several = detect.points_of(str(raw), paths(raw), str(
-        raw.parent / 'points.csv'))
+    cache = str(raw.parent / 'points.csv')
+    found, failures, several = detect.points_of(str(raw), paths(raw), cache)
     return ({path: points.tolist() for path, points in found.items()}, failures, several,
             list(detect.faces.called))
 
@@ -136,8 +136,8 @@ def test_a_row_corrected_by_hand_counts(raw):
     lines = cache.read_text().splitlines()
     for line, level in [(1, 0), (2, 7)]:
         head, faces = lines[line].split('",')[0] + '"', lines[line].split(',')[-1]
-        lines[line] = ','.join(
-            [head, pictures.content(str(raw), f'p, {level}/ä "1".png'), *mine, faces])
+        content = pictures.content(str(raw), f'p, {level}/ä "1".png')
+        lines[line] = ','.join([head, content, *mine, faces])
     cache.write_text('\ufeff' + '\r\n'.join(lines) + '\r\n')  # as spreadsheets save it
     found, failures, _, searched = points_of(raw)
     mine = np.reshape(mine, (5, 2)).astype(float).tolist()
@@ -289,5 +289,5 @@ def test_a_row_that_is_none(raw, line, text, sentence):
     cache.write_text('\n'.join(lines) + '\n')
     with pytest.raises(SystemExit) as error:
         points_of(raw)
-    assert sentence in str(error.value) and str(cache) in str(error.value) and str(
-        error.value).endswith('.')
+    said = str(error.value)
+    assert sentence in said and str(cache) in said and said.endswith('.')

@@ -334,6 +334,34 @@ def test_what_is_a_video_is_told_by_content(tmp_path):
         pictures.is_video(tmp_path / 'none.mp4')
 
 
+@pytest.mark.parametrize('kind', [*LOSSLESS, 'JPEG', 'GIF', 'JPEG2000'])
+def test_damaged_bytes_are_a_picture_or_a_sentence(kind, tmp_path):
+    """Bytes changed at random, most of them in the head, and ends cut off: no other exception."""
+    random = np.random.RandomState(0)
+    image = Image.fromarray(photograph())
+    options = dict(save_all=True, append_images=[image.rotate(9)]) if kind == 'GIF' else {}
+    whole = encoded(image, kind, **LOSSLESS.get(kind, {}), **options)
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in random.randint(0, random.choice([120, len(whole)]), random.randint(1, 6)):
+            data[place] = random.randint(256)
+        data = bytes(data[:random.choice([len(whole), random.randint(len(whole))])])
+        (tmp_path / 'picture').write_bytes(data)
+        assert pictures.is_video(tmp_path / 'picture') in (True, False)
+        try:
+            found = pictures.decode(data)
+        except ValueError as error:
+            assert str(error).startswith('image is ')
+        else:
+            assert found.dtype == np.uint8 and found.ndim == 2 and found.size
+
+
+def test_of_several_pages_the_first_is_read():
+    image = Image.fromarray(photograph())
+    data = encoded(image, 'TIFF', save_all=True, append_images=[image.rotate(180)])
+    assert np.array_equal(pictures.decode(data), pictures.decode(encoded(image, 'TIFF')))
+
+
 def test_every_ending_is_of_one_kind_at_least():
     assert all(ending == ending.lower() and ending[0] == '.' for ending in pictures.ENDINGS)
     assert set(pictures.ENDINGS) & set(pictures.video.ENDINGS) == {'.gif'}
