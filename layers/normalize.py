@@ -8,7 +8,8 @@ from layers import params
 class Normalize(caffe.Layer):
     """Brings each sample to one L2 norm.
 
-    bottom[0]: N x anything. top[0]: the same shape, each sample of that length (one of zeros stays 0).
+    bottom[0]: N x anything. top[0]: the same shape, each sample of that length (one of zeros stays
+    0).
 
     param_str: length (1); epsilon, added to the squared norm (1e-12).
     """

@@ -13,7 +13,7 @@ def read_params(layer, **defaults):
     try:
         given = json.loads(layer.param_str or '{}')
     except ValueError as error:
-        raise ValueError(f'{where} is not JSON ({error}): {layer.param_str!r}')
+        raise ValueError(f'{where} is not JSON ({error}): {layer.param_str!r}') from None
     if not isinstance(given, dict):
         raise ValueError(f'{where} must be a JSON object, not {layer.param_str!r}')
     for name, value in given.items():

@@ -1,5 +1,6 @@
 import contextlib
 import csv
+import functools
 import glob
 import hashlib
 import os
@@ -282,7 +283,8 @@ def copy(raw, built, tmp_path):
 
 def test_unreadable_frames_are_left_out_and_named(copy, tmp_path, monkeypatch, capsys):
     def image(sequence, frame):
-        return copy / 'cohn-kanade-images' / sequence / f'{sequence.replace("/", "_")}_{frame:08d}.png'
+        name = f'{sequence.replace("/", "_")}_{frame:08d}.png'
+        return copy / 'cohn-kanade-images' / sequence / name
     image('S005/001', 5).write_bytes(b'')
     image('S012/001', 4).write_bytes(image('S012/001', 4).read_bytes()[:5000])
     image('S033/002', 1).write_bytes(b'not a picture')
@@ -295,12 +297,16 @@ def test_unreadable_frames_are_left_out_and_named(copy, tmp_path, monkeypatch, c
     assert program(monkeypatch, '--dataset', 'demo', '--raw', copy, '--out', tmp_path) is None
     out = capsys.readouterr().out
     for line in [
-            'S005/001: image is damaged or not an image: cohn-kanade-images/S005/001/S005_001_00000005.png',
+            'S005/001: image is damaged or not an image: '
+            'cohn-kanade-images/S005/001/S005_001_00000005.png',
             'S012/001: image is cut short: cohn-kanade-images/S012/001/S012_001_00000004.png',
-            'S033/002: image is damaged or not an image: cohn-kanade-images/S033/002/S033_002_00000001.png',
+            'S033/002: image is damaged or not an image: '
+            'cohn-kanade-images/S033/002/S033_002_00000001.png',
             'S019/001: image is missing: frame 3',
-            'S026/001: the five points of the face lie outside of the picture: cohn-kanade-images/S026/001/S026_001_00000005.png',
-            'S040/002: the five points of the face coincide: cohn-kanade-images/S040/002/S040_002_00000001.png'
+            'S026/001: the five points of the face lie outside of the picture: '
+            'cohn-kanade-images/S026/001/S026_001_00000005.png',
+            'S040/002: the five points of the face coincide: '
+            'cohn-kanade-images/S040/002/S040_002_00000001.png'
     ]:
         assert f'left out: {line}\n' in out
     used = {(row['subject'], row['sequence']) for part in ('train', 'test')
@@ -308,8 +314,9 @@ def test_unreadable_frames_are_left_out_and_named(copy, tmp_path, monkeypatch, c
     assert len(used) == 16
     assert used.isdisjoint({('S005', '001'), ('S012', '001'), ('S019', '001'), ('S040', '002')})
     assert (
-        ' left out 6 image is cut short 1 image is damaged or not an image 2 image is missing 1 the five points of '
-        'the face coincide 1 the five points of the face lie outside of the picture 1 people 11 '
+        ' left out 6 image is cut short 1 image is damaged or not an image 2 image is missing 1 '
+        'the five points of the face coincide 1 the five points of the face lie outside of the '
+        'picture 1 people 11 '
     ) in ' '.join(out.split())
     account = {row['sequences']: row for row in table(tmp_path / 'demo' / 'account.csv')}
     assert len(account) == 23 and account['S005/003']['outcome'] == 'unlabelled'
@@ -437,7 +444,7 @@ def test_killed_at_any_moment(raw, tmp_path, monkeypatch):
         moment += 17 if moment == 6 else 1  # 5 to 24 are the LMDBs, one like the other
         shutil.rmtree(final)
         shutil.copytree(kept, final)
-        code, said = in_a_child(lambda: deadly_build(str(final), raw, moment))
+        code, said = in_a_child(functools.partial(deadly_build, str(final), raw, moment))
         assert code in (0, -signal.SIGKILL), said
         if not final.exists():
             build.recover(str(final), str(final) + '.partial', str(final) + '.earlier')
@@ -466,7 +473,8 @@ def deadly_build(final, raw, moment):
     def remove(path, **options):
         deadly(rmtree)(os.path.join(path, 'fold0'), ignore_errors=True)
         deadly(rmtree)(path, **options)
-    shutil.rmtree, os.rename, pair_lmdb.write_pairs = remove, deadly(os.rename), deadly(pair_lmdb.write_pairs)
+    shutil.rmtree, os.rename = remove, deadly(os.rename)
+    pair_lmdb.write_pairs = deadly(pair_lmdb.write_pairs)
     build.build(final, 'demo', raw, seed=2)
 
 
@@ -484,7 +492,8 @@ def test_two_builds_at_once(raw, tmp_path):
 
 def test_interrupt(raw, tmp_path, monkeypatch):
     """Ctrl-C ends in a sentence, not in a traceback, and leaves nothing half-written."""
-    monkeypatch.setattr(pair_lmdb, 'write_pairs', lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(pair_lmdb, 'write_pairs',
+                        lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
     said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--workers',
                    1)
     assert said.startswith('Interrupted: ') and os.listdir(tmp_path) == ['.demo.lock']
@@ -507,7 +516,7 @@ def test_a_truncated_lmdb(built, tmp_path):
     ]:
         (folder / 'data.mdb').write_bytes(whole[:length])
         for function in (pair_lmdb.count_pairs, lambda path: list(pair_lmdb.read_pairs(path))):
-            code, said = in_a_child(lambda: function(str(folder)))
+            code, said = in_a_child(functools.partial(function, str(folder)))
             assert (code, length, said[:len(str(folder)) + 13]) == (1, length,
                                                                     f'{folder} is damaged (')
             assert said.endswith('): run `make data` again.')

@@ -77,7 +77,8 @@ def test_the_cuda_build_reads_data_on_the_cpu_without_a_driver(tmp_path):
             transaction.put(b'%d' % value, datum.SerializeToString())
     (tmp_path / 'net.prototxt').write_text(NET % (tmp_path / 'lmdb'))
     # In a process of its own: Caffe aborts where it cannot.
-    script = 'import caffe, sys; net = caffe.Net(sys.argv[1], 1); print(net.forward()["x"].flatten())'
+    script = ('import caffe, sys; net = caffe.Net(sys.argv[1], 1); '
+              'print(net.forward()["x"].flatten())')
     done = subprocess.run(
         ['python3', '-c', script, str(tmp_path / 'net.prototxt')], stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True)

@@ -29,7 +29,7 @@ I1122 01:50:13.852702 13895 solver.cpp:327] Iteration 10, loss = 0.000393052
 I1122 01:50:13.852702 13895 solver.cpp:347] Iteration 10, Testing net (#0)
 I1122 01:50:13.852702 13895 solver.cpp:414]     Test net output #0: accuracy = 0.75
 I1122 01:50:13.852721 13895 solver.cpp:332] Optimization Done.
-'''.splitlines()
+'''.splitlines()  # noqa: E501  (Caffe's own lines)
 
 
 def test_rows_of_a_log():

@@ -132,7 +132,8 @@ def test_a_labelled_sequence_without_images(raw):
 
 def test_two_emotion_files(raw):
     (raw / 'Emotion' / 'S005' / '001' / 'S005_001_00000010_emotion.txt').write_text('3')
-    assert ckplus.read_set(str(raw), SEVEN)[2]['left_out'] == [('S005/001', 'several emotion files: 2')]
+    left_out = ckplus.read_set(str(raw), SEVEN)[2]['left_out']
+    assert left_out == [('S005/001', 'several emotion files: 2')]
 
 
 def test_litter_is_passed_over(raw):
@@ -152,7 +153,8 @@ def test_a_wrong_folder_says_what_was_expected_and_found(tmp_path):
     with pytest.raises(SystemExit) as error:
         ckplus.read_set(str(tmp_path), SEVEN)
     sentence = str(error.value)
-    assert 'holds the folders cohn-kanade-images, Landmarks and Emotion' in sentence and "'Emotion', 'photos'" in sentence
+    assert 'holds the folders cohn-kanade-images, Landmarks and Emotion' in sentence
+    assert "'Emotion', 'photos'" in sentence
     with pytest.raises(SystemExit, match='is not a folder'):
         ckplus.read_set(str(tmp_path / 'none'), SEVEN)
 
@@ -160,14 +162,15 @@ def test_a_wrong_folder_says_what_was_expected_and_found(tmp_path):
 def test_unknown_data_set_lists_those_that_exist():
     with pytest.raises(
             SystemExit,
-            match="no data set 'mni'.*ckplus7, ckplus8, demo, .*RAW=folder that holds a manifest.csv"
+            match="no data set 'mni'.*ckplus7, ckplus8, demo, .*"
+            'RAW=folder that holds a manifest.csv'
     ):
         datasets.get('mni', '.')
 
 
 def test_classes_are_alphabetical():
-    number = dict(affectnet=8, ckplus7=7, ckplus8=8, demo=7, fer2013=7, ferplus=8, mmi=6, oulu=6, rafdb=7,
-                  sfew=7)
+    number = dict(affectnet=8, ckplus7=7, ckplus8=8, demo=7, fer2013=7, ferplus=8, mmi=6, oulu=6,
+                  rafdb=7, sfew=7)
     for name in datasets.DATASETS:
         classes, _ = datasets.get(name, '.')
         if name in number:

@@ -27,7 +27,8 @@ def crops():
 @pytest.fixture
 def build(tmp_path, crops, monkeypatch):
     """A function that builds data/faces out of rows for train and test, in a new current folder;
-    gives that data/faces and {(subject, sequence, frame): pair}, as pair_lmdb.read_pairs reads them."""
+    gives that data/faces and {(subject, sequence, frame): pair}, as pair_lmdb.read_pairs reads
+    them."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / 'data' / 'faces'
 

@@ -174,7 +174,8 @@ def rewrite_pairs(part, change):
 
 @pytest.mark.parametrize('change, names', [
     # a class more, first in the alphabet: every label now means another class
-    (lambda: Path('data/demo/classes.txt').write_text('afraid\nanger\nhappy\nsurprise\n'), 'classes'),
+    (lambda: Path('data/demo/classes.txt').write_text('afraid\nanger\nhappy\nsurprise\n'),
+     'classes'),
     # somebody else's folds: the people of the test were trained on
     (lambda: [shutil.move(f'data/demo/fold3/{a}', f'data/demo/fold3/{b}') for a, b in (
         ('test.csv', 'x.csv'), ('train.csv', 'test.csv'), ('x.csv', 'train.csv'),
@@ -207,5 +208,5 @@ def test_an_unfinished_run_is_not_scored(place):
 def test_a_snapshot_of_another_net_is_refused(place):
     text = (FOLDER / 'deploy.prototxt').read_text()
     (FOLDER / 'deploy.prototxt').write_text(text.replace('num_output: 384', 'num_output: 100'))
-    assert 'is of another net: layer fc1_delta is [[384, 6144], [384]], here [[100, 6144]' in refusal(
-        evaluate.evaluate, FOLDER)
+    sentence = refusal(evaluate.evaluate, FOLDER)
+    assert 'another net: layer fc1_delta is [[384, 6144], [384]], here [[100, 6144]' in sentence

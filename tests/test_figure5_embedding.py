@@ -22,7 +22,7 @@ def test_features_are_those_of_a_direct_pass(tmp_path):
     caffe.set_mode_cpu()
     caffe.set_random_seed(1)
     net = caffe.Net(str(path), caffe.TEST)
-    for name, parameters in net.params.items():
+    for parameters in net.params.values():
         if len(parameters) == 3:  # batch norm without statistics gives nan or zeros
             parameters[1].data[...], parameters[2].data[...] = 1, 1
     queries = np.random.RandomState(0).rand(70, 1, 64, 64).astype(np.float32)

@@ -36,7 +36,8 @@ def test_written_and_read_again(tmp_path):
 def test_persons_that_are_not_in_the_set_are_passed_over(tmp_path):
     path = tmp_path / 'folds.csv'
     path.write_text('subject,fold\n' + ''.join(f'S{n},{n % 10}\n' for n in range(30)))
-    assert folds.read_folds(str(path), {f'S{n}' for n in range(10)}) == {f'S{n}': n for n in range(10)}
+    assert folds.read_folds(str(path), {f'S{n}' for n in range(10)}) == {
+        f'S{n}': n for n in range(10)}
 
 
 GOOD = ''.join(f'S{n},{n}\n' for n in range(10))

@@ -133,8 +133,8 @@ HEADER = b'path,subject,expression\n'
 
 @pytest.mark.parametrize('content, sentence', [
     (b'',
-     "line 1: expected path,subject,expression, and split and reference if wanted, once each, got ''."
-     ),
+     'line 1: expected path,subject,expression, and split and reference if wanted, once each, '
+     "got ''."),
     (b'path;subject;expression\n', "line 1: .* got 'path;subject;expression'."),
     (b'path,subject\na.jpg,1\n', "line 1: .* got 'path,subject'."),
     (b'path,subject,expression,path\n', "line 1: .* got 'path,subject,expression,path'."),
@@ -147,8 +147,8 @@ HEADER = b'path,subject,expression\n'
     (HEADER + b'a.jpg,1,' + b'x' * 200000, r'line 2: .* field limit \(131072\)'),
     (HEADER, r'gives 0 \(none\): of 0 lines 0 are unlabelled and 0 left out.$'),
     (HEADER + b'a.jpg,1,happy\nb.jpg,2,happy\nc.jpg,2,\n../d.jpg,2,fear\n',
-     r'must give at least 2 expressions and gives 1 \(happy\): of 4 lines 1 are unlabelled and 1 left out, '
-     r'first: path leaves the folder: manifest.csv, line 5: \.\./d.jpg\.$'),
+     r'must give at least 2 expressions and gives 1 \(happy\): of 4 lines 1 are unlabelled and '
+     r'1 left out, first: path leaves the folder: manifest.csv, line 5: \.\./d.jpg\.$'),
 ])
 def test_a_table_that_cannot_be_used(raw, content, sentence):
     (raw / 'manifest.csv').write_bytes(content)

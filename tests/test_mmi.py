@@ -21,7 +21,8 @@ def session_xml(*tracks):
 
 def emotion_xml(value):
     tag = '' if value is None else f'<Metatag Name="Emotion" Value="{value}"/>'
-    return f'<?xml version="1.0"?>\n<Annotation><Metatag Name="Subject" Value="9"/>{tag}</Annotation>\n'
+    return ('<?xml version="1.0"?>\n'
+            f'<Annotation><Metatag Name="Subject" Value="9"/>{tag}</Annotation>\n')
 
 
 def add(raw, session, name, emotion, view=0, **settings):
@@ -97,8 +98,8 @@ def test_pairs(raw):
     assert report == {
         'unit': 'sequences', 'found': 6, 'unlabelled': ['Sessions/5'],
         'left_out': [('Sessions/224', 'dual view'), ('Sessions/700', 'profile view')],
-        'note': 'Peak frames: 0 from peaks.csv, 3 by the landmark rule (the frame whose five points lie farthest '
-        "from the first frame's)."
+        'note': 'Peak frames: 0 from peaks.csv, 3 by the landmark rule (the frame whose five '
+        "points lie farthest from the first frame's)."
     }
 
 
@@ -164,7 +165,8 @@ def test_sessions_without_a_label(raw):
 
 
 def test_of_two_videos_the_frontal_one(raw):
-    folder, first, second = raw / 'Sessions' / '900', ' filename="S053-010.avi"', ' filename="S053-011.avi"'
+    folder = raw / 'Sessions' / '900'
+    first, second = ' filename="S053-010.avi"', ' filename="S053-011.avi"'
     write(folder / 'S053-011.avi', frames=LENGTH)
     (folder / 'session.xml').write_text(session_xml((1, first), (0, second)))
     paths = [row['path'] for row in read(raw)[0] if row['sequence'] == '900']

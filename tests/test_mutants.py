@@ -81,7 +81,8 @@ def mutate(content, rng):
     if kind == 'cut':
         return content[:place]
     if kind == 'flip':
-        return content[:place] + bytes([content[place] ^ 1 << rng.randrange(8)]) + content[place + 1:]
+        flipped = content[place] ^ 1 << rng.randrange(8)
+        return content[:place] + bytes([flipped]) + content[place + 1:]
     return content[:place] + rng.choice([b'\xff', b'"', b'}', b'[' * 3000, b'\n', b'NaN']) + \
         content[place:]
 
@@ -99,7 +100,8 @@ READERS = {
 def faults(what):
     """Every reader once, as damaged now: a line for each that ends otherwise than well or with a
     sentence."""
-    kept = {path: path.read_bytes() for path in (FOLDER / 'predictions.csv', FOLDER / 'result.json')}
+    kept = {FOLDER / name: (FOLDER / name).read_bytes()
+            for name in ('predictions.csv', 'result.json')}
     for name, read in READERS.items():
         try:
             read()

@@ -75,7 +75,10 @@ def per_pixel(matrix, x):
     return np.einsum('oc,nchw->nohw', matrix, x, optimize=True)
 
 
-def batch_norm(x, statistics, learned=(np.ones(1), np.zeros(1))):
+UNLEARNED = np.ones(1), np.zeros(1)
+
+
+def batch_norm(x, statistics, learned=UNLEARNED):
     """statistics: mean and variance, both times a count, and the count. learned: gain and
     offset."""
     mean, variance, count = statistics

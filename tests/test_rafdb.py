@@ -48,7 +48,8 @@ def test_rows(raw):
     }
     assert points is None
     assert report == {'unit': 'images', 'found': 7, 'unlabelled': [], 'left_out': []}
-    assert rafdb.read_set(str(raw), CLASSES, None)[0] == rafdb.read_set(str(raw), CLASSES, 5)[0] == rows
+    assert rafdb.read_set(str(raw), CLASSES, None)[0] == rows
+    assert rafdb.read_set(str(raw), CLASSES, 5)[0] == rows
 
 
 def test_raw_may_hold_the_folder_basic(raw, tmp_path):

@@ -51,7 +51,8 @@ def test_rows(raw):
     assert all(row['frame'] == 1 and row['reference'] is None for row in rows) and points is None
     assert report == {'unit': 'images', 'found': 9, 'unlabelled': [], 'left_out': [],
                       'note': 'Read: whole frames, in Train and Val.'}
-    assert sfew.read_set(str(raw), CLASSES, None)[0] == sfew.read_set(str(raw), CLASSES, 5)[0] == rows
+    assert sfew.read_set(str(raw), CLASSES, None)[0] == rows
+    assert sfew.read_set(str(raw), CLASSES, 5)[0] == rows
 
 
 @pytest.mark.parametrize('train, val, version', [
@@ -118,10 +119,11 @@ def test_litter_is_passed_over(raw):
     (['Train_Aligned_Faces/Angry', 'Val/Angry'
       ], "and this one holds 'Train_Aligned_Faces', 'Val'[.]$"),
     (['Train/Angry', 'Train/Train/Angry', 'Val/Angry'],
-     'holds the whole frames of Train 2 times, in Train and Train/Train: leave one of them there[.]$'
-     ),
+     'holds the whole frames of Train 2 times, in Train and Train/Train: leave one of them '
+     'there[.]$'),
     (['Train_Aligned_Faces/Angry', 'Val_Aligned_Faces/Angry', 'Val/Val_Aligned_Faces_new/Angry'],
-     'holds the aligned faces of Val 2 times, in Val_Aligned_Faces and Val/Val_Aligned_Faces_new: leave '
+     'holds the aligned faces of Val 2 times, in Val_Aligned_Faces and '
+     'Val/Val_Aligned_Faces_new: leave '
      ),
 ])
 def test_wrong_folders(tmp_path, made, sentence):

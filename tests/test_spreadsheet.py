@@ -19,7 +19,8 @@ def test_names_and_numbers_stay():
 
 def test_every_text_is_read_back_exactly():
     """All texts of up to four letters, some of them apostrophes, through a CSV file."""
-    texts = [''.join(letters) for n in range(5) for letters in itertools.product("'=-+1a", repeat=n)]
+    texts = [''.join(letters) for n in range(5)
+             for letters in itertools.product("'=-+1a", repeat=n)]
     file = io.StringIO(newline='')
     csv.writer(file).writerows([spreadsheet.quote(text)] for text in (*texts, *RUN, "''", "'"))
     file.seek(0)

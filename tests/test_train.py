@@ -187,7 +187,8 @@ def test_one_test_in_a_hundred_iterations_ten_at_most(iterations, interval):
                n_test=N_TEST, device='CPU', dataset='demo', classes=CLASSES, settings={})
     solver = text_format.Parse(
         train.prototxts(FOLDER, run)['solver.prototxt'], caffe_pb2.SolverParameter())
-    assert solver.test_interval == interval and iterations % interval == 0 and interval % solver.display == 0
+    assert solver.test_interval == interval
+    assert iterations % interval == 0 and interval % solver.display == 0
     assert iterations / solver.display <= 3000  # rows of metrics.csv
 
 
@@ -269,7 +270,8 @@ def test_divergence_stops_and_can_be_started_again():
     shown = re.findall(r'Iteration (\d+) .*loss = (\S+)', (FOLDER / 'log.txt').read_text())
     first = next(int(iteration) for iteration, loss in shown if 'nan' in loss or 'inf' in loss)
     assert f'at iteration {first} ' in sentence and 'LR smaller than 1e+20' in sentence
-    assert not snapshots.find_snapshots(FOLDER) and all('nan' not in row['loss'] for row in metrics())
+    assert not snapshots.find_snapshots(FOLDER)
+    assert all('nan' not in row['loss'] for row in metrics())
     assert train.main([*COMMAND, '--iters', '10', '--base-lr', '0.001']) == 0
 
 
@@ -466,7 +468,8 @@ def test_weights_are_loaded_or_refused(monkeypatch):
     shutil.rmtree(FOLDER)
     arguments = ['--iters', '1', '--base-lr', '1e-12', '--weights', str(given)]
     train.main([*COMMAND, *arguments])
-    assert np.allclose(weights(snapshots.last_snapshot(FOLDER).caffemodel), weights(given), atol=1e-7)
+    last = snapshots.last_snapshot(FOLDER).caffemodel
+    assert np.allclose(weights(last), weights(given), atol=1e-7)
     shutil.rmtree(FOLDER)
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, filters=5))
     sentence = refusal(*arguments)

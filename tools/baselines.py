@@ -124,7 +124,8 @@ def done(run):
     """Whether the folder of this run has a result on the same data."""
     folder = run_folder.folder_of(run['dataset'], run['variant'], run['fold'], run['seed'])
     try:
-        return json.loads((folder / 'result.json').read_text(encoding='utf-8'))['data'] == run['data']
+        result = json.loads((folder / 'result.json').read_text(encoding='utf-8'))
+        return result['data'] == run['data']
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

@@ -58,7 +58,7 @@ def main():
     try:
         network = text_format.Parse(options.net.read_text(), caffe_pb2.NetParameter())
     except (OSError, text_format.ParseError) as error:
-        raise SystemExit(f'{options.net} is no network that can be drawn: {error}.')
+        raise SystemExit(f'{options.net} is no network that can be drawn: {error}.') from None
     draw(network).write_png(str(options.out))
     print(f'drawn: {options.out}')
 

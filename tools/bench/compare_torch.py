@@ -250,7 +250,8 @@ def measure(batch=64, iterations=5, rounds=3):
     table = []
     for setting in SETTINGS:
         threads, processes = setting
-        what = f'{processes} processes at once' if processes > 1 else f'{threads} thread{"s" * (threads > 1)}'
+        what = f'{threads} thread{"s" * (threads > 1)}'
+        what = f'{processes} processes at once' if processes > 1 else what
         for engine in ('Caffe', 'PyTorch'):
             taken = median[engine, threads, processes]
             table += [(f'{VARIANT}, batch {batch}, {engine}, {what}: an iteration', taken, 's'),

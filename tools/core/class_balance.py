@@ -26,7 +26,7 @@ def with_frequencies(run, probabilities):
             == probabilities.shape[1] and all(type(n) is int and n >= 0
                                               for n in counts) and sum(counts)):
         raise SystemExit(
-            f'The run.json of {run.get("variant")}, fold {run.get("fold")}, does not say how many training images '
-            'each class had (`counts`): train again.')
+            f'The run.json of {run.get("variant")}, fold {run.get("fold")}, does not say how many '
+            'training images each class had (`counts`): train again.')
     weighted = probabilities * np.exp(offsets(run))
     return weighted / weighted.sum(1, keepdims=True)

@@ -41,9 +41,10 @@ def read_request(words):
                 for text in ' '.join(options.set).split()]
     run = dict(
         dataset=options.dataset, variant=options.variant,
-        fold=options.fold, seed=options.seed, iterations=arguments.whole_number(
-            'ITERS', options.iters, 1, 2**31 - 1), base_lr=arguments.positive_number(
-                'LR', options.base_lr), batch=arguments.whole_number('BATCH', options.batch, 1, 2**20),
+        fold=options.fold, seed=options.seed,
+        iterations=arguments.whole_number('ITERS', options.iters, 1, 2**31 - 1),
+        base_lr=arguments.positive_number('LR', options.base_lr),
+        batch=arguments.whole_number('BATCH', options.batch, 1, 2**20),
         device='CPU' if gpu_id is None else 'GPU', weights=[
             path.replace('{fold}', str(options.fold)).replace('{seed}', str(options.seed))
             for path in options.weights.split(',')
