@@ -141,7 +141,8 @@ def check_whole(data, kind):
         # The segments before the pixels may hold a small JPEG, end included: they are passed over.
         place = 2
         while data[place:place + 1] == b'\xff' and data[place:place + 2] != b'\xff\xda':
-            place += 2 + int.from_bytes(data[place + 2:place + 4], 'big')
+            filled = data[place + 1:place + 2] == b'\xff'  # a segment may have more than one 255
+            place += 1 if filled else 2 + int.from_bytes(data[place + 2:place + 4], 'big')
         if data.find(b'\xff\xd9', place) < 0:
             raise ValueError(CUT_SHORT)
     if kind == 'PNG' and not any(name == b'IEND' for name, _ in png_chunks(data)):
