@@ -77,19 +77,8 @@ def main():
         args.split = args.folds
     raw = args.raw or os.path.join('data', 'raw', args.dataset)
     datasets.get(args.dataset, raw)
-    if args.frames < 1 or args.seed < 0 or args.workers < 1:
-        raise SystemExit(
-            f'--frames {args.frames} --seed {args.seed} --workers {args.workers}: at least 1 '
-            'frame, a seed of 0 or more and 1 worker are needed.')
-    for name, value in (('SPLIT', args.split), ('VALIDATE', args.validate is not None)):
-        if value and datasets.of_people(args.dataset):
-            raise SystemExit(f'{args.dataset} is split within each person: {name} is not for it.')
-    if args.dataset.endswith(datasets.VALIDATION):
-        raise SystemExit(f'{args.dataset} is the name of a build for validation: name the data set '
-                         'by DATASET and the share of its training people by VALIDATE.')
-    if args.validate is not None and not 0 < args.validate <= 0.5:
-        raise SystemExit(f'VALIDATE is {args.validate:g}: a share above 0, and 0.5 at the most, is '
-                         'needed.')
+    check_options(args)
+
     apart = '' if args.validate is None else datasets.VALIDATION
     final = os.path.join(args.out, args.dataset + apart)
     try:
@@ -103,6 +92,23 @@ def main():
     except KeyboardInterrupt:
         raise SystemExit(f'Interrupted: {final} is as it was before.') from None
     print(account)
+
+
+def check_options(args):
+    """SystemExit unless the numbers are in range and the options go together."""
+    if args.frames < 1 or args.seed < 0 or args.workers < 1:
+        raise SystemExit(
+            f'--frames {args.frames} --seed {args.seed} --workers {args.workers}: at least 1 '
+            'frame, a seed of 0 or more and 1 worker are needed.')
+    for name, value in (('SPLIT', args.split), ('VALIDATE', args.validate is not None)):
+        if value and datasets.of_people(args.dataset):
+            raise SystemExit(f'{args.dataset} is split within each person: {name} is not for it.')
+    if args.dataset.endswith(datasets.VALIDATION):
+        raise SystemExit(f'{args.dataset} is the name of a build for validation: name the data set '
+                         'by DATASET and the share of its training people by VALIDATE.')
+    if args.validate is not None and not 0 < args.validate <= 0.5:
+        raise SystemExit(f'VALIDATE is {args.validate:g}: a share above 0, and 0.5 at the most, is '
+                         'needed.')
 
 
 def wait_for(lock):

@@ -10,8 +10,8 @@ from data_prep.sets import affectnet
 
 EIGHT, _ = datasets.DATASETS['affectnet']
 HEADER = (
-    'subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,'
-    'arousal')
+    'subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,'
+    'valence,arousal')
 LISTS, IMAGES = 'Manually_Annotated_file_lists', 'Manually_Annotated_Images'
 
 

@@ -81,10 +81,9 @@ def read_set(raw, classes, frames=None):
                 shown = path if path.isprintable() else ascii(path)[1:-1]
                 report['left_out'].append((shown[:120] or name, f'{error} in {name}, line {line}'))
                 continue
-            rows[subject] = {
-                'subject': subject, 'sequence': subject, 'frame': 1, 'expression': expression,
-                'path': image, 'reference': None, 'split': split
-            }
+            rows[subject] = {'subject': subject, 'sequence': subject, 'frame': 1,
+                             'expression': expression, 'path': image, 'reference': None,
+                             'split': split}
             points[image] = five
     # The names are hashes: folds.ascending would look for numbers in them, with a gigabyte of sort
     # keys.

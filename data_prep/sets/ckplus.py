@@ -113,12 +113,15 @@ def read_sequence(raw, subject, sequence, labels, classes, frames):
     landmarks = list_frames(raw, LANDMARKS, subject, sequence)
     if not images:
         raise ValueError('no images')
+
     # A frame lost from one folder is still named by another: the next best must not slip into its
     # place.
     numbers = sorted(number for number in {*images, *landmarks, peak} if number <= peak)
     if len(numbers) <= (frames or 1):
         raise ValueError(f'too few frames: {len(numbers)}, at least {(frames or 1) + 1} needed')
-    first, last = numbers[0], numbers[-frames:] if frames else numbers[1:]
+
+    first = numbers[0]
+    last = numbers[-frames:] if frames else numbers[1:]
     points = {}
     for number in [first] + last:
         if number not in images:
@@ -126,13 +129,13 @@ def read_sequence(raw, subject, sequence, labels, classes, frames):
         if number not in landmarks:
             raise ValueError(f'landmarks are missing: frame {number}')
         points[images[number]] = five_points(read_landmarks(raw, landmarks[number]))
+
     queries = [(number, expression) for number in last]
     if 'neutral' in classes:
         queries.insert(0, (first, 'neutral'))
-    return [{
-        'subject': subject, 'sequence': sequence, 'frame': number, 'expression': name,
-        'path': images[number], 'reference': images[first]
-    } for number, name in queries], points
+    rows = [{'subject': subject, 'sequence': sequence, 'frame': number, 'expression': name,
+             'path': images[number], 'reference': images[first]} for number, name in queries]
+    return rows, points
 
 
 def read_expression(raw, path):

@@ -33,8 +33,6 @@ def read_sequence(raw, subject, sequence):
             raise ValueError(f'image or landmarks are missing: frame {number}')
         path = images[number]
         points[path] = five_points(ckplus.read_landmarks(raw, landmarks[number]))
-        rows.append({
-            'subject': subject, 'sequence': sequence, 'frame': number, 'expression': subject,
-            'path': path, 'reference': images[numbers[0]]
-        })
+        rows.append({'subject': subject, 'sequence': sequence, 'frame': number,
+                     'expression': subject, 'path': path, 'reference': images[numbers[0]]})
     return rows, points

@@ -37,6 +37,7 @@ def read_set(raw, classes, frames=None):
     base = find_place(raw)
     lines = read_lines(os.path.join(raw, base, LIST))
     present = set(pictures(os.path.join(raw, base, ALIGNED)))
+
     listed, rows, left_out = {}, [], []
     for line, text in lines:
         try:
@@ -55,19 +56,20 @@ def read_set(raw, classes, frames=None):
             continue
         rows.append({'subject': stem, 'sequence': 'aligned', 'frame': 1, 'expression': expression,
                      'path': path, 'reference': None, 'split': part})
+
     rows.sort(key=lambda row: ascending(row['subject']))
     unlabelled = [ascii(name)[1:-1] for name in sorted(present - set(map(aligned, listed)))]
-    return rows, None, {
-        'unit': 'images', 'found': len(lines) + len(unlabelled), 'unlabelled': unlabelled,
-        'left_out': left_out
-    }
+    report = {'unit': 'images', 'found': len(lines) + len(unlabelled), 'unlabelled': unlabelled,
+              'left_out': left_out}
+    return rows, None, report
 
 
 def find_place(raw):
     """'' or 'basic', whichever holds the set in folder raw; SystemExit where neither does."""
     for base in ('', 'basic'):
-        if os.path.isfile(os.path.join(raw, base, LIST)) and os.path.isdir(
-                os.path.join(raw, base, ALIGNED)):
+        folder = os.path.join(raw, base)
+        if (os.path.isfile(os.path.join(folder, LIST))
+                and os.path.isdir(os.path.join(folder, ALIGNED))):
             return base
     raise wrong_folder(raw, EXPECTED)
 

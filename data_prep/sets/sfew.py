@@ -53,14 +53,15 @@ def read_set(raw, classes, frames=None):
             elif expression not in classes:
                 left_out.append((path, f'label outside the set: {folder}'))
             else:
-                rows.append({
-                    'subject': name[:-len('.png')], 'sequence': f'{part}_{folder}', 'frame': 1,
-                    'expression': expression, 'path': path, 'reference': None, 'split': SPLIT[part]
-                })
+                rows.append({'subject': name[:-len('.png')], 'sequence': f'{part}_{folder}',
+                             'frame': 1, 'expression': expression, 'path': path,
+                             'reference': None, 'split': SPLIT[part]})
+
     rows.sort(key=lambda row: (ascending(row['subject']), row['sequence']))
     note = f'Read: {version}, in {place["Train"]} and {place["Val"]}.'
-    return rows, None, {'unit': 'images', 'found': len(rows) + len(left_out), 'unlabelled': [],
-                        'left_out': left_out, 'note': note}
+    report = {'unit': 'images', 'found': len(rows) + len(left_out), 'unlabelled': [],
+              'left_out': left_out, 'note': note}
+    return rows, None, report
 
 
 def find_place(raw):
