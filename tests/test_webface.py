@@ -147,7 +147,7 @@ def test_names_that_cannot_be_printed(tmp_path):
      'each person.'),
     ([], [], 'and this one holds nothing.'),
     (['9', '10'], ['--folds', 'folds.csv'
-                   ], 'webface is split within each person: FOLDS is not for it.'),
+                   ], 'webface is split within each person: SPLIT is not for it.'),
     (['9', 'single'], [], 'left out: single: one usable picture, at least 2 needed\n'
      'Fewer than two people have two usable pictures each: nobody can be told apart.'),
 ])
