@@ -379,6 +379,57 @@ def test_an_image_that_is_missing_is_built_once(host, tmp_path):
     assert status == 1 and 'no network' in sentence(err) and not host.out.exists()
 
 
+@pytest.mark.parametrize('output, expected', [
+    ('Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup '
+     'registry-1.docker.io: no such host', 'no network from the engine to its registry'),
+    ('Get "https://registry-1.docker.io/v2/": net/http: request canceled while waiting for '
+     'connection (Client.Timeout exceeded while awaiting headers)', 'from the engine to its reg'),
+    ('toomanyrequests: You have reached your pull rate limit.', 'too many requests'),
+    ('pull access denied for nosuch, repository does not exist or may require docker login',
+     'access to the base image was denied'),
+    ('Got permission denied while trying to connect to the Docker daemon socket at '
+     'unix:///var/run/docker.sock', "may not use the engine's socket"),
+    ('Get "https://registry-1.docker.io/v2/": x509: certificate signed by unknown authority',
+     "does not accept its registry's certificate"),
+    ('ERROR: failed to solve: Canceled: context canceled', 'interrupted'),
+    ('Err:1 http://deb.debian.org bullseye\n  Could not connect to deb.debian.org:80', 'PyPI')])
+def test_a_failed_image_says_why_and_names_the_other_way(host, tmp_path, output, expected):
+    host.add('docker', ENGINE)
+    status, _, err = host.enter('true', FAKE_INSPECT_STATUS='1', FAKE_BUILD_STATUS='1',
+                                TMPDIR=str(tmp_path), FAKE_BUILD_OUTPUT=output,
+                                GCNET_BUILD_ARGS='--network host')
+    assert status == 1 and expected in sentence(err) and 'GCNET_WAY=rootfs' in sentence(err)
+    assert after(Path(str(host.out) + '.build').read_text().splitlines(), '--network') == ['host']
+
+
+def test_a_way_whose_environment_is_made_comes_first(host):
+    host.add('docker', ENGINE)
+    assert host.enter('--which', FAKE_UID='0', FAKE_INSPECT_STATUS='1') == (0, 'docker\n', '')
+    host.root.mkdir(parents=True)
+    assert host.enter('--which', FAKE_UID='0', FAKE_INSPECT_STATUS='1') == (0, 'rootfs\n', '')
+    assert host.enter('--which', FAKE_UID='0') == (0, 'docker\n', '')
+
+
+@pytest.mark.parametrize('script, variables, expected', [
+    ('echo "error during connect: no such host"', {'DOCKER_HOST': 'tcp://nowhere'},
+     'DOCKER_HOST is tcp://nowhere, where none answers (error during connect: no such host)'),
+    ('echo "Got permission denied: dial unix /var/run/docker.sock"', {}, 'who is not in its group'),
+    ('sleep 30', {}, 'docker says nothing for 5 s')])
+def test_an_engine_that_is_there_and_cannot_be_used_is_told(host, script, variables, expected):
+    host.add('docker', f'#!/bin/sh\n{script}\necho "errors pretty printing info"\nexit 1\n')
+    status, out, err = host.enter('--which', FAKE_UID='0', **variables)
+    assert (status, out) == (0, 'rootfs\n')
+    assert expected in sentence(err) and sentence(err).endswith(': taking rootfs instead')
+    status, _, err = host.enter('true', **variables)
+    assert status == 1 and expected in sentence(err) and err.count('\n') == 1
+
+
+def test_a_daemon_with_users_of_its_own_is_asked_for_the_hosts(host):
+    host.add('docker', ENGINE)
+    host.enter('true', FAKE_INFO=' Security Options:\n  seccomp\n  userns\n')
+    assert after(host.arguments(), '--userns') == ['host']
+
+
 def test_gpus_are_asked_for_where_there_are_some_and_caffe_can_use_them(host):
     host.add('docker', ENGINE)
     host.add('nvidia-smi', '#!/bin/sh\nexit "$FAKE_STATUS"\n')
