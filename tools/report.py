@@ -46,7 +46,8 @@ h1, h2, h3, p, li, figcaption { overflow-wrap: anywhere }
 .verdict { border-left: 6px solid #d55e00; background: #fdf3ec; padding: .6em 1.2em }
 .verdict p { margin: .4em 0 }
 .table { overflow-x: auto; margin: 1em 0 }
-table { border-collapse: collapse; font-size: 15px; font-variant-numeric: tabular-nums }
+table { border-collapse: separate; border-spacing: 0; font-size: 15px }
+table { font-variant-numeric: tabular-nums }
 td, th { padding: .3em .6em; border-bottom: 1px solid #ccc; text-align: right; white-space: nowrap }
 td.text, th.text { text-align: left }
 td:first-child, th:first-child { position: sticky; left: 0; background: #fff; padding-left: 0 }

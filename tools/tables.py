@@ -167,16 +167,20 @@ def published_table(dataset, rows, unknown=None):
     return Table(f'Table {number} of the paper, whole, and what was measured here, %', lines, notes)
 
 
-def comparison_notes(lines):
-    """What low, high and p of lines of intervals.difference are, and what is not in them."""
-    notes = [f'low, high: 95 % percentile interval of {intervals.DRAWS:,} bootstrap draws, seed '
-             f'{intervals.SEED}: the test folds with replacement, since the people of a fold were '
-             'judged by one network, and the people within each with replacement.',
-             'p: Wilcoxon signed-rank test of the accuracies of each person, paired, two-sided, '
-             'not corrected for several tests, over the people who differ (differing), from '
-             f'{intervals.LEAST} of them on. It takes people as independent, which those of a fold '
-             'are not: where it and the interval disagree, the interval holds.']
+COMPARED = [
+    f'low, high: 95 % percentile interval of {intervals.DRAWS:,} bootstrap draws, seed '
+    f'{intervals.SEED}: the test folds with replacement, since the people of a fold were judged by '
+    'one network, and the people within each with replacement.',
+    'p: Wilcoxon signed-rank test of the accuracies of each person, paired, two-sided, not '
+    'corrected for several tests, over the people who differ (differing), from '
+    f'{intervals.LEAST} of them on. It takes people as independent, which those of a fold are not: '
+    'where it and the interval disagree, the interval holds.']
+
+
+def limits(lines):
+    """Notes on what low and high of lines of intervals.difference do not hold."""
     compared = [line for line in lines if line['folds']]
+    notes = []
     if any(line['folds'] == 1 for line in compared):
         notes.append('Of one fold, low and high are of its people alone: another network could be '
                      'better or worse by more.')
@@ -196,7 +200,7 @@ def baseline_table(rows, variants):
         'difference: of the shares of all images, on the folds and seeds that both have (folds, '
         'seeds).',
         'balanced difference: of the balanced accuracies, its low and high as low and high.',
-        *comparison_notes(lines)])
+        *COMPARED, *limits(lines)])
 
 
 def parts_table(rows):
@@ -206,7 +210,8 @@ def parts_table(rows):
         'what differs': parts(base, variant), **intervals.difference(rows, variant, base)
     } for base, variant in itertools.combinations(GCNETS, 2)]
     return Table('What contrast (S) and reconstruction (R) bring to GCNet, points', lines, [
-        'Each pair on the folds and seeds that both have.', *comparison_notes(lines)])
+        'The columns are those of the table before, without the balanced difference; each pair on '
+        'the folds and seeds that both have.', *limits(lines)])
 
 
 def parts(base, variant):
