@@ -78,8 +78,8 @@ def checksum(path):
 
 def verify(path):
     """SystemExit where the LMDB at path is missing, cut short, or not as it was built, by its
-    checksum; one of a build that wrote none passes. It reads the whole file, about a third of a
-    second for 100 MB, so call it once a training or test, before the data is used."""
+    checksum; one of a build that wrote none passes. It reads the whole file, 0.1 s for 100 MB, so
+    call it once a training or test, before the data is used."""
     data, beside = os.path.join(path, DATA), os.path.join(path, CHECKSUM)
     # Before LMDB opens it: its own tree of pages may be what is damaged.
     if os.path.isfile(data) and os.path.isfile(beside):

@@ -22,6 +22,7 @@ from skimage.transform import estimate_transform, warp
 from data_prep import align, build, datasets, pair_lmdb, pictures, spreadsheet
 from data_prep.folds import FOLDS
 from data_prep.sets import ckplus
+from tools.core import fold_data
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -572,3 +573,15 @@ def test_cells_of_the_csvs_run_in_no_spreadsheet(tmp_path):
     build.write_account(str(tmp_path / 'account.csv'), rows, splits, report)
     assert [list(row.values()) for row in table(tmp_path / 'account.csv')] == [
         ["'=1+1/@a", 'used', ''], ["'=x", 'unlabelled', ''], ["'@y", 'left out', "'-z"]]
+
+
+def test_a_bit_that_flipped_is_told_where_a_fold_is_read(built, tmp_path, monkeypatch):
+    shutil.copytree(built, tmp_path / 'data' / 'ckplus8')
+    monkeypatch.chdir(tmp_path)
+    assert fold_data.fingerprint('ckplus8', 3)['n_test'] > 0
+    data = tmp_path / 'data' / 'ckplus8' / 'fold3' / 'test_lmdb' / 'data.mdb'
+    whole = bytearray(data.read_bytes())
+    whole[-3000] ^= 4  # a grey value, which LMDB gives out without a word
+    data.write_bytes(whole)
+    with pytest.raises(SystemExit, match='fold3/test_lmdb is damaged .* by its checksum'):
+        fold_data.fingerprint('ckplus8', 3)
