@@ -2,10 +2,12 @@
 import contextlib
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from data_prep import pair_lmdb
 
@@ -49,3 +51,17 @@ def signals_given_back():
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def small_disk(path, size):
+    """A disk of so many bytes mounted at a path; the test is passed over where one may not."""
+    path.mkdir(parents=True)
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(path)],
+                             stderr=subprocess.DEVNULL)
+    if mounted.returncode:
+        pytest.skip('no disk can be mounted here')
+    try:
+        yield
+    finally:
+        subprocess.run(['umount', str(path)], check=True)

@@ -18,7 +18,7 @@ import pytest
 
 from data_prep import pair_lmdb
 from tools import evaluate, report
-from tools.core import network, tested_run
+from tools.core import network
 
 CLASSES = ['anger', 'happy', 'surprise']
 ROOT = Path(__file__).resolve().parents[1]
@@ -53,7 +53,6 @@ def trained(tmp_path_factory):
 def place(trained, tmp_path, monkeypatch):
     """A copy of it as working directory."""
     places.enter_copy(trained, tmp_path, monkeypatch)
-    tested_run.present_data.cache_clear()
 
 
 def table(path):
@@ -188,7 +187,6 @@ def test_data_that_are_not_those_of_the_training_are_refused(place, change, name
     evaluate.evaluate(FOLDER)
     before = (FOLDER / 'result.json').read_bytes()
     change()
-    tested_run.present_data.cache_clear()
     assert ('runs/demo/s1r1/fold3_seed1 was trained on other data than data/demo/fold3 holds now '
             f'({names} changed): ') in refusal(evaluate.evaluate, FOLDER)
     assert (FOLDER / 'result.json').read_bytes() == before
@@ -208,5 +206,5 @@ def test_an_unfinished_run_is_not_scored(place):
 def test_a_snapshot_of_another_net_is_refused(place):
     text = (FOLDER / 'deploy.prototxt').read_text()
     (FOLDER / 'deploy.prototxt').write_text(text.replace('num_output: 384', 'num_output: 100'))
-    sentence = refusal(evaluate.evaluate, FOLDER)
-    assert 'another net: layer fc1_delta is [[384, 6144], [384]], here [[100, 6144]' in sentence
+    said = refusal(evaluate.evaluate, FOLDER)
+    assert 'is of another net: layer fc1_delta is [[384, 6144], [384]], here [[100, 6144]' in said

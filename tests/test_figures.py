@@ -70,7 +70,6 @@ def place(built, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / 'copy')
     monkeypatch.setattr(make_figures.figure5_embedding, 'embed',
                         lambda vectors, seed: vectors[:, :2])
-    tested_run.present_data.cache_clear()
 
 
 @pytest.fixture

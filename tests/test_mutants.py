@@ -7,6 +7,7 @@ import copy
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import traceback
@@ -16,7 +17,7 @@ import places
 import pytest
 
 from tools import cv, evaluate, export, report, tables
-from tools.core import plots, predictions, tested_run
+from tools.core import plots, predictions
 
 ROOT = Path(__file__).resolve().parents[1]
 MUTANTS = int(os.environ.get('MUTANTS', 12))
@@ -42,7 +43,6 @@ def tested(tmp_path_factory):
 def place(tested, tmp_path, monkeypatch):
     """A copy of it as working directory, where no picture is drawn."""
     places.enter_copy(tested, tmp_path, monkeypatch)
-    tested_run.present_data.cache_clear()
     for name in ('confusion', 'curves'):
         monkeypatch.setattr(plots, name, lambda *_: None)
     return tmp_path
@@ -81,10 +81,10 @@ def mutate(content, rng):
     if kind == 'cut':
         return content[:place]
     if kind == 'flip':
-        flipped = content[place] ^ 1 << rng.randrange(8)
-        return content[:place] + bytes([flipped]) + content[place + 1:]
-    return content[:place] + rng.choice([b'\xff', b'"', b'}', b'[' * 3000, b'\n', b'NaN']) + \
-        content[place:]
+        flipped = bytes([content[place] ^ 1 << rng.randrange(8)])
+        return content[:place] + flipped + content[place + 1:]
+    more = rng.choice([b'\xff', b'"', b'}', b'[' * 3000, b'\n', b'NaN'])
+    return content[:place] + more + content[place:]
 
 
 READERS = {
@@ -100,8 +100,8 @@ READERS = {
 def faults(what):
     """Every reader once, as damaged now: a line for each that ends otherwise than well or with a
     sentence."""
-    kept = {FOLDER / name: (FOLDER / name).read_bytes()
-            for name in ('predictions.csv', 'result.json')}
+    kept = {path: path.read_bytes()
+            for path in (FOLDER / 'predictions.csv', FOLDER / 'result.json')}
     for name, read in READERS.items():
         try:
             read()
@@ -113,7 +113,7 @@ def faults(what):
             yield f'{name}: {error!r} at {where.filename}:{where.lineno} for {what[:200]!r}'
         for path, content in kept.items():
             path.write_bytes(content)
-        subprocess.run(['rm', '-rf', 'model'], check=True)
+        shutil.rmtree('model', ignore_errors=True)
 
 
 @pytest.mark.parametrize('name, mutants', [('run.json', MUTANTS),
@@ -151,6 +151,22 @@ def test_text_that_is_not_utf8_is_a_sentence(place, name):
                  'deploy.prototxt': ['tools.evaluate']}.get(name, ['tools.train'])
         assert ran.returncode == int(module in reads)
         assert module not in reads or name in ran.stderr.splitlines()[-1]
+
+
+def test_a_full_disk_is_said_by_the_test_and_the_result_before_it_stays(place):
+    shutil.move('runs', 'kept')
+    with places.small_disk(Path('runs'), 200 << 20):
+        shutil.copytree('kept', 'runs', dirs_exist_ok=True)
+        before = {path: path.read_bytes() for path in FOLDER.glob('*.*')}
+        Path('runs/filler').write_bytes(bytes(shutil.disk_usage('runs').free - 4096))
+        ran = subprocess.run([sys.executable, '-m', 'tools.evaluate', *COMMAND[:4]],
+                             env={**os.environ, 'PYTHONPATH': str(ROOT)}, encoding='utf-8',
+                             stderr=subprocess.PIPE)
+        assert ran.returncode == 1 and 'Traceback' not in ran.stderr
+        assert 'No space left on device' in ran.stderr and 'make room' in ran.stderr
+        assert (FOLDER / 'result.json').read_bytes() == before[FOLDER / 'result.json']
+        Path('runs/filler').unlink()
+        assert evaluate.evaluate(FOLDER)['n'] == 6
 
 
 def test_a_disk_that_cannot_be_written_is_a_sentence(place):

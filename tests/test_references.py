@@ -14,7 +14,7 @@ import test_figures
 
 from data_prep import pair_lmdb
 from tools import references, report
-from tools.core import network, run_folder, tested_run
+from tools.core import network, run_folder
 
 CLASSES = ['anger', 'happy', 'neutral']
 PIXELS = (1, 64, 64)
@@ -126,7 +126,6 @@ def place(tmp_path, monkeypatch):
     sequences of a neutral and an expressive face, A one whose reference is missing."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(test_figures, 'CLASSES', CLASSES)
-    tested_run.present_data.cache_clear()
     fold = Path('data/demo/fold0')
     fold.mkdir(parents=True)
     Path('data/demo/classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
@@ -225,7 +224,6 @@ def test_without_a_gcnet_that_can_be_measured_there_is_a_sentence_and_no_file(
     assert f'{folder} was trained on other data' in err
     (folder / 'run.json').write_text(json.dumps(settings))
     shutil.rmtree('data/demo')
-    tested_run.present_data.cache_clear()
     out, err = run_program(monkeypatch, capsys)
     assert 'no tested GCNet in runs/demo can be measured' in out and 'cannot be read' in err
     assert not list(Path('runs/demo').glob('references*'))

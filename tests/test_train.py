@@ -1,6 +1,5 @@
 """The training tool, on the real `caffe train` and a network small enough for many iterations a
 second."""
-import contextlib
 import csv
 import fcntl
 import functools
@@ -346,24 +345,10 @@ def test_a_flipped_bit_in_the_last_weights_is_found(capsys):
     assert train.main([*COMMAND, '--iters', '100']) == 0 and last.read_bytes() == whole
 
 
-@contextlib.contextmanager
-def small_disk(path, size):
-    """A disk of so many bytes mounted at a path; the test is passed over where one may not."""
-    path.mkdir(parents=True)
-    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(path)],
-                             stderr=subprocess.DEVNULL)
-    if mounted.returncode:
-        pytest.skip('no disk can be mounted here')
-    try:
-        yield
-    finally:
-        subprocess.run(['umount', str(path)], check=True)
-
-
 @pytest.mark.parametrize('left', [40000, 100000])  # of a snapshot, that takes more
 def test_a_full_disk_is_said_and_room_is_enough_to_go_on(left, monkeypatch):
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, filters=64))
-    with small_disk(Path('runs'), 4 << 20):
+    with places.small_disk(Path('runs'), 4 << 20):
         code = train.main([*COMMAND, '--iters', '60', '--base-lr', '1e-9'])
         used = sum(path.stat().st_size for path in (FOLDER / 'snapshots').iterdir())
         assert code == 0 and used > 2 * left

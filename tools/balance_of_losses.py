@@ -49,8 +49,8 @@ def load(folder, start):
     caffe.set_random_seed(run['seed'])
     snapshot = None if start else snapshots.last_snapshot(folder)
     if snapshot is None and not start:
-        raise SystemExit(
-            f'{folder} has no snapshot: train it first, or ask for its start (START=1).')
+        raise SystemExit(f'{folder} has no snapshot: train it first, or ask for its start '
+                         '(START=1).')
     net = caffe.Net(str(folder / 'net.prototxt'), caffe.TRAIN)
     for weights in run['weights'] if start else [snapshot.caffemodel]:
         net.copy_from(str(weights))
@@ -70,8 +70,8 @@ def measure(net, layer, batches):
     for _ in range(batches):
         net.forward()
         for name in names:
-            loss = weights[name] * float(net.blobs[name].data)
-            sums[name] += loss, gradient(net, layer, name, weights)
+            sums[name] += (weights[name] * float(net.blobs[name].data),
+                           gradient(net, layer, name, weights))
         if 'code_r' in net.blobs:
             difference = net.blobs['code'].data - net.blobs['code_r'].data
             distances.append(np.linalg.norm(difference.reshape(len(difference), -1), axis=1))

@@ -125,8 +125,8 @@ def done(run):
     folder = run_folder.folder_of(run['dataset'], run['variant'], run['fold'], run['seed'])
     try:
         result = json.loads((folder / 'result.json').read_text(encoding='utf-8'))
-        return result['data'] == run['data']
-    except (OSError, ValueError, KeyError, TypeError):
+        return not fold_data.differences({**run_folder.read_settings(folder), **result}, run)
+    except (SystemExit, OSError, ValueError, TypeError):
         return False
 
 

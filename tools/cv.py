@@ -43,7 +43,6 @@ POLL = 0.5  # seconds between two looks at a run
 QUIET = 60  # seconds between two lines of progress where there is no terminal
 # of run.json: no matter whether a run is the one asked for
 ANY = ('command', 'versions', 'code', 'device')
-
 # of tools.train: this program gives them
 OWN = ('--dataset', '--variant', '--fold', '--seed', '--gpu')
 # run: of request.read_request; the others: arguments
@@ -55,17 +54,20 @@ def main(words=None):
     options, training = parse(words)
     jobs = plan(options.dataset, options.variants, options.seeds, options.folds, training)
     gpus = itertools.cycle(options.gpus or [''])
+
     if options.list:
         for job, gpu in zip(jobs, gpus):
             print(' && '.join(shlex.join(['docker/enter', 'env', 'GLOG_minloglevel=2', *command])
                               for command in commands(job, gpu)))
         return 0
+
     missing = [job for job in jobs if not is_complete(job)]
     print(f'{len(jobs)} runs, {len(jobs) - len(missing)} of them complete before.', flush=True)
     places = list(itertools.islice(gpus, options.jobs))
     failed = work(options.dataset, missing, places, stopped) if missing else []
     for sentence in predictions.collect(options.dataset) + failed:
         print(sentence, file=sys.stderr)
+
     if stopped:
         print('Stopped: the same command goes on from there.', file=sys.stderr)
         return 130
@@ -94,16 +96,16 @@ def parse(words):
     parser.add_argument('--list', action='store_true',
                         help='print the commands of all runs instead')
     options, training = parser.parse_known_args(words)
+
     options.variants = options.variants.split()
     known = net.VARIANTS + net.PRETRAINING
     if not options.variants or not set(options.variants) <= set(known):
         raise SystemExit(
             f'VARIANTS must be of {" ".join(known)}, not {" ".join(options.variants)!r}.')
     options.folds = arguments.fold_list(options.dataset, options.folds)
-    options.seeds = [
-        arguments.whole_number('SEEDS', seed, 0, 2**31 - 1)
-        for seed in options.seeds.split() or ['']
-    ]
+    options.seeds = [arguments.whole_number('SEEDS', seed, 0, 2 ** 31 - 1)
+                     for seed in options.seeds.split() or ['']]
+
     options.gpus = [arguments.whole_number('GPUS', gpu, 0, 1023) for gpu in options.gpus.split()]
     if not options.list:  # a list is for another machine
         options.gpus = [gpu.which(str(number)) for number in options.gpus] or [gpu.which('')]
@@ -149,8 +151,8 @@ def is_complete(job):
     if job.run['variant'] in net.PRETRAINING:
         last = snapshots.last_snapshot(job.folder)
         with contextlib.suppress(SystemExit):  # tools.train will say it
-            earlier = run_folder.read_settings(
-                job.folder) if last and last.iteration == job.run['iterations'] else None
+            if last and last.iteration == job.run['iterations']:
+                earlier = run_folder.read_settings(job.folder)
     if earlier is None or fold_data.differences(earlier, job.run):
         return False
     return all(earlier.get(name) == value for name, value in job.run.items()
@@ -165,6 +167,7 @@ def work(dataset, jobs, gpus, stopped):
     places = queue.SimpleQueue()  # lines of the screen, each with what trains there
     for place in enumerate(gpus, 1):
         places.put(place)
+
     with open(os.devnull, 'w') as nowhere, \
             concurrent.futures.ThreadPoolExecutor(len(gpus)) as pool, \
             tqdm(total=sum(job.run['iterations'] for job in jobs), initial=sum(reached.values()),
@@ -212,6 +215,8 @@ def make(job, places, reached, stopped):
                 code = follow(command, output, show, stopped)
                 if code:
                     break
+
+        # what it said last is its result, or why it failed
         lines = path.read_text(encoding='utf-8', errors='replace').split('\n')
         last = next((line.strip() for line in reversed(lines) if line.strip()),
                     f'exit code {code}.')
@@ -220,6 +225,7 @@ def make(job, places, reached, stopped):
         code, last = 1, f'{error}.'
     finally:
         places.put((line, gpu))
+
     ending = 'is complete' if not code else 'stopped' if stopped else 'failed'
     say(f'{job.folder} {ending}: {last}')
     return f'{job.folder} failed: {last}' if code and not stopped else None

@@ -16,22 +16,25 @@ def draw(network):
     """A pydot graph of a NetParameter: a box a part, an arrow where a blob goes from one part to
     another."""
     graph = pydot.Dot(graph_type='digraph', rankdir='LR', fontname='sans-serif', ranksep='0.35')
-    part_of, maker, sizes = {}, {}, {}
+    part_of, maker, types_of = {}, {}, {}
     for layer in network.layer:
         part = layer.name.split('/')[0]
-        if part.startswith('silence') or any(
-                rule.HasField('phase') and rule.phase == caffe_pb2.TEST for rule in layer.include):
+        of_test = any(rule.HasField('phase') and rule.phase == caffe_pb2.TEST
+                      for rule in layer.include)
+        if part.startswith('silence') or of_test:
             continue
         part_of[layer.name] = part
-        sizes.setdefault(
-            part, []).append(layer.type if layer.type != 'Python' else layer.python_param.layer)
-    for part, types in sizes.items():
-        colour = next(
-            (colour for pattern, colour in COLOURS.items() if re.fullmatch(pattern, part)),
-            '#FFFFFF')
-        graph.add_node(
-            pydot.Node(part, label=part if len(types) > 1 else f'{part}\n{types[0]}', shape='box',
-                       style='filled', fillcolor=colour, fontname='sans-serif'))
+        kind = layer.python_param.layer if layer.type == 'Python' else layer.type
+        types_of.setdefault(part, []).append(kind)
+
+    for part, types in types_of.items():
+        colour = next((colour for pattern, colour in COLOURS.items()
+                       if re.fullmatch(pattern, part)), '#FFFFFF')
+        label = part if len(types) > 1 else f'{part}\n{types[0]}'
+        graph.add_node(pydot.Node(part, label=label, shape='box', style='filled',
+                                  fillcolor=colour, fontname='sans-serif'))
+
+    # An arrow for each pair of parts, and one more where switches go between them.
     arrows = set()
     for layer in network.layer:
         if layer.name not in part_of:
@@ -41,10 +44,9 @@ def draw(network):
             switch = '/switch' in bottom
             if arrow[0] not in (None, arrow[1]) and (*arrow, switch) not in arrows:
                 arrows.add((*arrow, switch))
-                graph.add_edge(
-                    pydot.Edge(*arrow, style='dashed' if switch else 'solid',
-                               label='switches' if switch else '', fontname='sans-serif',
-                               fontsize='10'))
+                graph.add_edge(pydot.Edge(
+                    *arrow, style='dashed' if switch else 'solid',
+                    label='switches' if switch else '', fontname='sans-serif', fontsize='10'))
         for top in layer.top:
             maker[top] = part_of[layer.name]
     return graph

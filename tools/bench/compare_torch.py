@@ -251,7 +251,8 @@ def measure(batch=64, iterations=5, rounds=3):
     for setting in SETTINGS:
         threads, processes = setting
         what = f'{threads} thread{"s" * (threads > 1)}'
-        what = f'{processes} processes at once' if processes > 1 else what
+        if processes > 1:
+            what = f'{processes} processes at once'
         for engine in ('Caffe', 'PyTorch'):
             taken = median[engine, threads, processes]
             table += [(f'{VARIANT}, batch {batch}, {engine}, {what}: an iteration', taken, 's'),

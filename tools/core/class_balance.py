@@ -1,6 +1,8 @@
 """Unequal classes: what the setting `balance` takes out of the scores, and how it comes back in."""
 import numpy as np
 
+from tools.core import run_folder
+
 
 def offsets(run):
     """What is added to the scores in Cls, a number a class, where run['settings'] has `balance` b:
@@ -22,9 +24,8 @@ def with_frequencies(run, probabilities):
     settings, counts = run.get('settings', {}), run.get('counts')
     if isinstance(settings, dict) and not settings.get('balance', 0):
         return probabilities
-    if not (isinstance(settings, dict) and isinstance(counts, list) and len(counts)
-            == probabilities.shape[1] and all(type(n) is int and n >= 0
-                                              for n in counts) and sum(counts)):
+    known = isinstance(settings, dict) and run_folder.is_of(counts, [int])
+    if not known or len(counts) != probabilities.shape[1] or not sum(counts):
         raise SystemExit(
             f'The run.json of {run.get("variant")}, fold {run.get("fold")}, does not say how many '
             'training images each class had (`counts`): train again.')

@@ -32,32 +32,38 @@ def read_request(words):
                         'weights start; {fold} and {seed} in it are those of the run')
     parser.add_argument('--gpu', default='',
                         help='ID of the GPU, or none (default: 0 where Caffe can use it)')
-    parser.add_argument('--set', action='append', default=[], metavar='"NAME=VALUE ..."',
+    parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
                         help=f'of the network or the solver: {", ".join(tunable)}')
     options = parser.parse_args(words)
+
     folder = arguments.named_folder(options)
     gpu_id = gpu.which(options.gpu)
-    settings = [arguments.named_setting(text, tunable)
-                for text in ' '.join(options.set).split()]
+    place = {'{fold}': str(options.fold), '{seed}': str(options.seed)}
     run = dict(
-        dataset=options.dataset, variant=options.variant,
-        fold=options.fold, seed=options.seed,
-        iterations=arguments.whole_number('ITERS', options.iters, 1, 2**31 - 1),
+        dataset=options.dataset, variant=options.variant, fold=options.fold, seed=options.seed,
+        iterations=arguments.whole_number('ITERS', options.iters, 1, 2 ** 31 - 1),
         base_lr=arguments.positive_number('LR', options.base_lr),
-        batch=arguments.whole_number('BATCH', options.batch, 1, 2**20),
-        device='CPU' if gpu_id is None else 'GPU', weights=[
-            path.replace('{fold}', str(options.fold)).replace('{seed}', str(options.seed))
-            for path in options.weights.split(',')
-            if path
-        ], settings=dict(settings), command=shlex.join(
-                ['python3', '-m', 'tools.train', *words]), versions=dict(
-                    caffe=caffe.__version__, python=platform.python_version(),
-                    numpy=np.__version__), crop=network.ALIGNMENT, code=commit())
+        batch=arguments.whole_number('BATCH', options.batch, 1, 2 ** 20),
+        device='CPU' if gpu_id is None else 'GPU',
+        weights=[filled(path, place) for path in options.weights.split(',') if path],
+        settings=dict(arguments.named_setting(text, tunable) for text in options.set),
+        command=shlex.join(['python3', '-m', 'tools.train', *words]),
+        versions=dict(caffe=caffe.__version__, python=platform.python_version(),
+                      numpy=np.__version__),
+        crop=network.ALIGNMENT, code=commit())
+
     run.update(fold_data.fingerprint(run['dataset'], run['fold']))
     if run['settings'].get('pixel_scale') == 'relative':
         root = fold_data.fold_path(run['dataset'], run['fold'])
         run['change'] = fold_data.mean_change(root / 'train_lmdb')
     return folder, run, gpu_id
+
+
+def filled(text, values):
+    """The text with each of the names in it, such as {fold}, replaced by its value."""
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
 
 
 def check_weights(paths, network):

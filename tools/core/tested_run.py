@@ -25,9 +25,18 @@ def read_tested(folder, dataset, fold):
     return run
 
 
-@functools.lru_cache(maxsize=None)
 def present_data(dataset, fold):
-    """What tells one build of a fold from another, as fold_data.fingerprint; read once."""
+    """What tells one build of a fold from another, as fold_data.fingerprint; read once a build."""
+    root = fold_data.fold_path(dataset, fold).resolve()
+    files = sorted(path for path in [root.parent / 'classes.txt', *root.rglob('*')]
+                   if path.is_file())
+    stamps = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+    return read_once(dataset, fold, stamps)
+
+
+@functools.lru_cache(maxsize=None)
+def read_once(dataset, fold, stamps):
+    """fold_data.fingerprint; stamps: of its files, so that others are read again."""
     return fold_data.fingerprint(dataset, fold)
 
 
