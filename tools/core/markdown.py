@@ -13,8 +13,8 @@ Table = collections.namedtuple('Table', 'title rows notes')
 LEFT = ('run', 'variant', 'method', 'difference of', 'what differs')  # columns of text
 SIGNED = ('difference', 'low', 'high', 'balanced difference', 'its low', 'its high')
 EMPTY = ('-', '–', 'not run', 'no common run')  # cells without a value
-SPECIAL = re.compile(r'([\\`*|<$\[])')  # what Markdown would take for its own
-ESCAPED = re.compile(r'\\([\\`*|<$\[])')
+SPECIAL = re.compile(r'([\\`*|<$]|\](?=[(\[:]))')  # what Markdown would take for its own
+ESCAPED = re.compile(r'\\([\\`*|<$\]])')
 
 
 def cell(column, value):
