@@ -14,7 +14,7 @@ import argparse
 import caffe
 import numpy as np
 
-from tools.core import arguments, run_folder, snapshots
+from tools.core import arguments, run_folder, snapshots, tested_run
 
 LAYER = 'en2/conv3'
 LOSSES = ('loss_cls', 'loss_contr', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i')
@@ -45,6 +45,7 @@ def load(folder, start):
     """The training network of a run with its last weights, or with those it began with, and words
     for which these are; SystemExit where there are none."""
     run = run_folder.read_settings(folder)
+    tested_run.check_data(folder, run)
     caffe.set_mode_cpu()
     caffe.set_random_seed(run['seed'])
     snapshot = None if start else snapshots.last_snapshot(folder)

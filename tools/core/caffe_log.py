@@ -46,10 +46,10 @@ def scalars(row):
 def reason(lines):
     """Why Caffe died: its fatal message, else the last error that a Python layer raised, or
     None."""
-    found = None
+    raised = None
     for line in lines:
         if FATAL.match(line):
             return FATAL.match(line).group(1)
         if RAISED.match(line):
-            found = line.strip()
-    return found
+            raised = line.strip()
+    return raised

@@ -35,7 +35,7 @@ def fingerprint(dataset, fold):
         reason = getattr(error, 'strerror', None) or error
         raise SystemExit(f'{name} cannot be read ({reason}): {again} again.') from None
 
-    found = dict(classes=classes, data=hashlib.sha256(rows).hexdigest())
+    facts = dict(classes=classes, data=hashlib.sha256(rows).hexdigest())
     pictures, referred = hashlib.sha256(), 0
     for part in parts:
         path, labels = root / f'{part}_lmdb', []
@@ -49,10 +49,10 @@ def fingerprint(dataset, fold):
             raise SystemExit(
                 f'{path} holds {len(labels)} records, labels up to {max(labels, default=None)}, '
                 f'for {len(classes)} classes: {again} again.')
-        found[f'n_{part}'] = len(labels)
+        facts[f'n_{part}'] = len(labels)
         if part == 'train':
-            found['counts'] = np.bincount(labels, minlength=len(classes)).tolist()
-    return {**found, 'pictures': pictures.hexdigest(), 'referred': referred}
+            facts['counts'] = np.bincount(labels, minlength=len(classes)).tolist()
+    return {**facts, 'pictures': pictures.hexdigest(), 'referred': referred}
 
 
 def differences(run, present):

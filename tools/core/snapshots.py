@@ -16,12 +16,12 @@ Snapshot = collections.namedtuple('Snapshot', 'iteration caffemodel solverstate'
 
 def find_snapshots(folder):
     """The Snapshots of a run in ascending order, damaged ones too."""
-    found = []
+    there = []
     for model in Path(folder, 'snapshots').glob('*_iter_*.caffemodel'):
         name = re.search(r'_iter_(\d+)$', model.stem)
         if name:
-            found.append(Snapshot(int(name.group(1)), model, model.with_suffix('.solverstate')))
-    return sorted(found)
+            there.append(Snapshot(int(name.group(1)), model, model.with_suffix('.solverstate')))
+    return sorted(there)
 
 
 def last_snapshot(folder):
