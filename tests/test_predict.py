@@ -105,9 +105,8 @@ def write_lmdb(path, crops):
                                     data=crop.tobytes() * 2)
             transaction.put(f'{i}'.encode(), datum.SerializeToString())
     environment.close()
-    Path(f'{path}.csv').write_text('key,subject,sequence,frame,expression\n' +
-                                   ''.join(f'{i},S,1,1,{CLASSES[i % 3]}\n'
-                                           for i in range(len(crops))))
+    rows = [f'{i},S,1,1,{CLASSES[i % 3]}\n' for i in range(len(crops))]
+    Path(f'{path}.csv').write_text('key,subject,sequence,frame,expression\n' + ''.join(rows))
 
 
 # ---------------------------------------------------------------- the numbers
@@ -119,15 +118,13 @@ def test_probabilities_are_those_of_the_test(place):
     (fold.parent / 'classes.txt').write_text(''.join(f'{name}\n' for name in CLASSES))
     names = [f'faces/p{person}.png' for person in (1, 2, 3)]
     for part in ('train', 'test'):
-        write_lmdb(fold / part,
-                   [align.crop(image(name),
-                               detect.faces(image(name))[0]) for name in names])
+        write_lmdb(fold / part, [align.crop(image(name), detect.faces(image(name))[0])
+                                 for name in names])
     (FOLDER / 'metrics.csv').write_text('iteration,loss_cls,test_accuracy\n5,1,1\n')
     rewrite(**fold_data.fingerprint('demo', 3))
     evaluate.evaluate(FOLDER)
-    rows = [
-        line.split(',')[4:] for line in (FOLDER / 'predictions.csv').read_text().splitlines()[1:]
-    ]
+    lines = (FOLDER / 'predictions.csv').read_text().splitlines()[1:]
+    rows = [line.split(',')[4:] for line in lines]
     found = predictor.Predictor(FOLDER).batch(map(image, names))
     for (face,), (expression, *numbers) in zip(found, rows):
         assert face.expression == expression and list(face.probabilities) == CLASSES
@@ -155,8 +152,9 @@ def test_frequencies_are_priors(place, program):
     command = ('faces/p2.png', '--run', FOLDER, '--format', 'json')
     for options, expected in (((), face), (('--frequencies',), found)):
         _, (line,), err = program(*command, *options)
-        assert json.loads(line)['probabilities'] == pytest.approx(expected.probabilities,
-                                                                  abs=1e-3) and 'balance' not in err
+        found_now = json.loads(line)['probabilities']
+        assert found_now == pytest.approx(expected.probabilities, abs=1e-3)
+        assert 'balance' not in err
     for counts in (None, [1, 2], ['a', 'b', 'c'], [0, 0, 0]):
         rewrite(counts=counts)
         assert 'does not say how many training images' in program(*command, '--frequencies')[0]
@@ -207,9 +205,9 @@ def test_grey_colour_alpha_and_16_bits_are_one_face(place, program):
     grey = image('faces/p1.png')
     alpha = np.dstack([grey, grey, grey, grey // 2])
     deep = grey.astype(np.uint16) * 257
-    for name, version in (('colour.png', np.dstack(
-        [grey] * 3)), ('alpha.png', alpha), ('grey.bmp', grey), ('deep.png', deep),
-                          ('deep_colour.png', np.dstack([deep] * 3)), ('deep.tif', deep)):
+    versions = {'colour.png': np.dstack([grey] * 3), 'alpha.png': alpha, 'grey.bmp': grey,
+                'deep.png': deep, 'deep_colour.png': np.dstack([deep] * 3), 'deep.tif': deep}
+    for name, version in versions.items():
         drawn.write(place / 'versions' / name, version)
     code, lines, _ = program('versions', '--format', 'json', '--run', FOLDER)
     faces = [json.loads(line) for line in lines]
@@ -223,8 +221,8 @@ def test_grey_colour_alpha_and_16_bits_are_one_face(place, program):
 def test_a_picture_of_20000_pixels(place, program):
     grey, points = drawn.face(3)
     large = cv2.resize(grey, None, fx=15, fy=15, interpolation=cv2.INTER_CUBIC)
-    drawn.write(place / 'long.jpg', cv2.copyMakeBorder(large, 0, 0, 9000, 11000 - large.shape[1],
-                                                          cv2.BORDER_REPLICATE))
+    long = cv2.copyMakeBorder(large, 0, 0, 9000, 11000 - large.shape[1], cv2.BORDER_REPLICATE)
+    drawn.write(place / 'long.jpg', long)
     code, (line,), _ = program('long.jpg', '--format', 'json', '--out', 'drawn')
     assert code == 0 and Path('drawn/long.png').is_file()
     expected = (points + 0.5) * 15 - 0.5 + [9000, 0]
@@ -245,8 +243,8 @@ def test_json_lines(program):
     assert first['points'][0][0] > 125 > second['points'][0][0]  # the larger one is on the right
     for face in (first, second):
         probabilities = face['probabilities']
-        assert sum(probabilities.values()) == pytest.approx(
-            1, abs=1e-5) and list(probabilities) == CLASSES
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert list(probabilities) == CLASSES
         assert face['expression'] == max(probabilities, key=probabilities.get)
 
 
@@ -493,10 +491,9 @@ def test_workers_do_not_outlive_the_program(place):
     json.loads(process.stdout.readline())  # it is at work
     workers = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
     # Ctrl-C goes to all of a terminal's processes; but it is the parent that ends them
-    assert all(
-        int(re.search(r'SigIgn:\s*(\w+)',
-                      Path(f'/proc/{worker}/status').read_text())[1], 16) >> 1 & 1
-        for worker in workers)
+    for worker in workers:
+        ignored = re.search(r'SigIgn:\s*(\w+)', Path(f'/proc/{worker}/status').read_text())[1]
+        assert int(ignored, 16) >> 1 & 1
     process.kill()
     process.wait()
     process.communicate()
@@ -599,10 +596,10 @@ def test_pictures_that_give_nothing(place, program, name, sentence):
     for path in ('nobodies/a.png', 'nobodies/b.png'):
         drawn.write(place / path, image('nobody.png'))
     code, lines, err = program(name, '--format', 'json', '--out', 'drawn')
-    assert isinstance(code,
-                      str) and code.startswith(sentence) and code.endswith('.') and '\n' not in code
-    assert all(
-        line.startswith('Model: ') or line.endswith('no face found') for line in err.splitlines())
+    assert isinstance(code, str) and code.startswith(sentence)
+    assert code.endswith('.') and '\n' not in code
+    assert all(line.startswith('Model: ') or line.endswith('no face found')
+               for line in err.splitlines())
     assert lines == [] and not list(place.glob('drawn/*'))
 
 
@@ -645,8 +642,8 @@ def half(path):
         (lambda: half(SNAPSHOT), 'caffemodel is damaged or no file of Caffe'),
         # prob has no weights: nothing is missing
         (lambda: edit(lambda model: model.layer.pop()), None),
-        (lambda: edit(lambda model: [model.layer.pop()
-                                     for _ in range(2)]), 'is cut short or of another net: '),
+        (lambda: edit(lambda model: [model.layer.pop() for _ in range(2)]),
+         'is cut short or of another net: '),
         (lambda: edit(weight_nan), 'holds weights that are not finite'),
         # training was cut off
         (lambda: SNAPSHOT.with_suffix('.solverstate').touch(), 'has no snapshot'),

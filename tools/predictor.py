@@ -28,10 +28,10 @@ class Predictor:
         faces = predictor(cv2.imread('photo.jpg'))
 
     folder: a run folder, or one with its run.json, deploy.prototxt and a caffemodel in snapshots/;
-    by default the model that comes with the project. Raises
-    SystemExit, saying why, where that is no run, is damaged, or does not tell expressions in faces
-    cropped as they are now. frequencies: a class is as probable as it was frequent in training,
-    where the run was trained with `balance` and so takes all for as frequent.
+    by default the model that comes with the project. Raises SystemExit, saying why, where that is
+    no run, is damaged, or does not tell expressions in faces cropped as they are now. frequencies:
+    a class is as probable as it was frequent in training, where the run was trained with `balance`
+    and so takes all for as frequent.
     """
 
     def __init__(self, folder=None, frequencies=False):
@@ -45,26 +45,28 @@ class Predictor:
             class_balance.with_frequencies(self.run, np.ones((1, len(self.classes))))
 
     def check_shapes(self):
-        """SystemExit where the network does not take queries and give probabilities and
-        pictures."""
-        picture = (1, net.CROP, net.CROP)
-        shapes = {name: blob.data.shape[1:] for name, blob in self.net.blobs.items()}
-        if list(self.net.inputs) != ['query'] or shapes['query'] != picture:
+        """SystemExit where the network does not take queries and give probabilities and pictures of
+        each."""
+        picture, classes = (1, net.CROP, net.CROP), len(self.classes)
+        query = self.net.blobs.get('query')
+        if list(self.net.inputs) != ['query'] or query.data.shape[1:] != picture:
             raise SystemExit(f'{self.folder}: deploy.prototxt takes no `query` of 1 x {net.CROP} x '
                              f'{net.CROP}: train again.')
-        if shapes.get('prob') != (len(self.classes),):
-            raise SystemExit(
-                f'{self.folder}: deploy.prototxt has {shapes.get("prob", ["no"])[0]} outputs '
-                f'`prob`, run.json {len(self.classes)} classes: train again.')
 
-        # Two queries, for a net that mixes them up
-        outputs = network.run(self.net, np.zeros((2, *picture), np.float32))
-        for name in ('prob', *network.pictures(self.net)):
-            expected = (2, *(shapes['prob'] if name == 'prob' else picture))
-            if name not in outputs or outputs[name].shape != expected:
-                raise SystemExit(f'{self.folder}: deploy.prototxt gives no `{name}` of shape '
-                                 f'{" x ".join(map(str, expected[1:]))} for each face: '
-                                 'train again.')
+        # Two queries, for a net that does not keep them apart
+        query.reshape(2, *picture)
+        self.net.reshape()
+        shapes = {name: blob.data.shape for name, blob in self.net.blobs.items()}
+        outputs = shapes.get('prob', ())
+        if outputs != (2, classes):
+            raise SystemExit(
+                f'{self.folder}: deploy.prototxt has {outputs[1] if outputs[1:] else "no"} outputs '
+                f'`prob`, run.json {classes} classes: train again.')
+        for name in {*self.net.outputs, *network.pictures(self.net)}:
+            drawn = name in network.pictures(self.net)
+            if shapes[name][:1] != (2,) or drawn and shapes[name] != (2, *picture):
+                raise SystemExit(f'{self.folder}: deploy.prototxt gives `{name}` in the shape '
+                                 f'{shapes[name]} for two faces: train again.')
 
     def __call__(self, image):
         """The Faces of an image, the largest first; [] where none is found.
@@ -88,8 +90,10 @@ class Predictor:
         if not np.isfinite(outputs['prob']).all():
             raise SystemExit(f'{self.folder} gives probabilities that are not finite: train again.')
         references = outputs['generated'][:, 0] if 'generated' in outputs else [None] * len(crops)
-        probabilities = class_balance.with_frequencies(
-            self.run, outputs['prob']) if self.frequencies else outputs['prob']
+        probabilities = outputs['prob']
+        if self.frequencies:
+            probabilities = class_balance.with_frequencies(self.run, probabilities)
+
         # as many as there are crops, in their order
         rows = zip(probabilities, queries[:, 0], references)
         return [[self.face(points, *next(rows)) for points, _ in faces] for faces in found]

@@ -81,12 +81,15 @@ def rebuild(folder):
 
 def check_layers(path, given):
     """Raises ValueError, naming `path`, where a NetParameter has a layer that could do anything but
-    compute."""
+    compute, or two of one name."""
     # Caffe's old ways to name layers and inputs would go past this check.
     other = [field.name for field, _ in given.ListFields() if field.name not in ('name', 'layer')]
     if other:
         raise ValueError(f'{path} has `{other[0]}` outside of its layers, which is not taken')
+    names = [layer.name for layer in given.layer]
     for layer in given.layer:
+        if names.count(layer.name) > 1:  # Caffe would give the weights of one to the other
+            raise ValueError(f'{path} has two layers of the name {layer.name[:60]!r}')
         where = f'{path}, layer {layer.name[:60]!r}'
         if layer.type not in COMPUTING:
             raise ValueError(f'{where} is of type {layer.type[:60]!r}, which is not taken: it may '
