@@ -376,8 +376,8 @@ def test_a_path_with_two_dots_in_its_middle(place, program):
 def test_what_would_be_lost_with_the_environment_is_not_written(place, program, monkeypatch, out):
     monkeypatch.setenv('GCNET_INSIDE', '1')
     code, lines, _ = program('two.png', '--out', out)
-    assert code == (f'{out} cannot be written (it is not in the checkout, and would be lost): '
-                    'choose another OUT.')
+    assert code == (f'{out} cannot be written (it is not in the checkout, and would be lost: make '
+                    'that folder first): choose another OUT.')
     assert lines == [] and not Path(out, 'two.png').exists()
 
 

@@ -15,7 +15,8 @@ INPUT = 'Input'  # what a drawing's PNG calls the hash of the path of what it sh
 def prepare_folder(out, image):
     """Makes the folder for drawings; SystemExit where it cannot be written, would be lost, or the
     pictures lie there."""
-    reason = None if is_kept(out) else 'it is not in the checkout, and would be lost'
+    lost = 'it is not in the checkout, and would be lost: make that folder first'
+    reason = None if is_kept(out) else lost
     try:
         if not reason:
             out.mkdir(parents=True, exist_ok=True)
