@@ -7,7 +7,8 @@ DATASET = demo
 # What a command may be given, NAME=value. Each value goes as it is through the environment into one
 # word of a program's: neither Make nor a shell reads anything in it.
 values = DATASET VARIANT VARIANTS FOLD FOLDS SEED SEEDS ITERS LR BATCH WEIGHTS SET GPU GPUS JOBS \
-	PRETRAINED LAST RAW SPLIT VALIDATE FRAMES WORKERS IMAGE WEBCAM RUN OUT DRAW FORMAT EVERY FREQUENCIES PART
+	PRETRAINED LAST RAW SPLIT VALIDATE FRAMES WORKERS IMAGE WEBCAM RUN OUT DRAW FORMAT EVERY \
+	FREQUENCIES PART
 $(foreach name,$(values),$(eval override $(name) := $$(value $(name))))
 export $(values)
 
@@ -27,8 +28,8 @@ enter = docker/enter
 python = $(enter) env GLOG_minloglevel=2 python3 -m
 
 .DEFAULT_GOAL = help
-commands = demo recipe data contact-sheet train pretrain evaluate cv baselines tables figures report \
-	predict export bench prototxt drawing shell test lint
+commands = demo recipe data contact-sheet train pretrain evaluate cv baselines tables figures \
+	report predict export bench prototxt drawing shell test lint
 .PHONY: help clean $(commands)
 
 # The way in is chosen once a command, when its first program starts, and told to all that follow.
@@ -41,18 +42,18 @@ $(commands): export GCNET_WAY = $(way)
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: data  ## everything on the drawn faces: data, a short training of S1R1 and the CNN, test, report
+demo: data  ## all on the drawn faces: data, a short training of S1R1 and the CNN, test, report
 	$(python) tools.recipe compare $(dataset) --folds=3 --last=160 $(call option,seeds,SEEDS) \
 		$(call option,jobs,JOBS) $(call option,gpus,GPUS) $(call option,pretrained,PRETRAINED)
 	@$(MAKE) --no-print-directory report
 
 recipe: export GCNET_READ = PRETRAINED
-recipe:  ## make cv by the recipe of docs/results.md [VARIANTS= FOLDS= SEEDS= JOBS= PRETRAINED= LAST=]
+recipe:  ## make cv by the recipe of docs/results.md [VARIANTS= FOLDS= SEEDS= JOBS= LAST= ...]
 	$(python) tools.recipe compare $(dataset) $(many) $(call option,pretrained,PRETRAINED) \
 		$(call option,last,LAST)
 
 data: export GCNET_READ = RAW SPLIT FOLDS
-data:  ## pairs, crops and folds of DATASET from RAW=folder [SPLIT=file.csv VALIDATE=0.1 FRAMES= ...]
+data:  ## pairs, crops, folds of DATASET from RAW=folder [SPLIT=file.csv VALIDATE=0.1 FRAMES= ...]
 ifeq ($(DATASET)$(RAW),demo)
 	$(python) data_prep.drawn.demo_faces --out data/raw/demo
 endif
@@ -64,7 +65,7 @@ contact-sheet:  ## one picture of what was built for DATASET: X and Xr by person
 	$(python) tools.contact_sheet $(dataset)
 
 train: export GCNET_READ = WEIGHTS
-train:  ## VARIANT on FOLD, then the test; again, it resumes [ITERS= LR= BATCH= SEED= GPU= WEIGHTS= SET=]
+train:  ## VARIANT on FOLD, then the test; it resumes [ITERS= LR= BATCH= SEED= GPU= WEIGHTS= SET=]
 	$(python) tools.train $(run) $(training)
 	$(python) tools.evaluate $(run)
 
@@ -83,7 +84,7 @@ evaluate:  ## test of a trained run on its test fold
 	$(python) tools.evaluate $(run)
 
 cv: export GCNET_READ = WEIGHTS
-cv:  ## every fold of VARIANTS="cnn s1r1"; again, it goes on [FOLDS="0 1" SEEDS= JOBS= GPUS= ITERS= ...]
+cv:  ## every fold of VARIANTS="cnn s1r1"; it goes on [FOLDS="0 1" SEEDS= JOBS= GPUS= ITERS= ...]
 	$(python) tools.cv $(dataset) $(many) $(training)
 
 baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS=]
@@ -100,12 +101,12 @@ figures:  ## Figures 4-7, learning curves, confusion matrices, PNG and PDF [RAW=
 	$(python) tools.make_figures $(dataset) $(call option,raw,RAW) $(call option,fold,FOLD) $(folds) \
 		$(call option,seed,SEED)
 
-report: tables figures  ## one page of all tested runs: tables, figures, commands, settings, versions
+report: tables figures  ## one page of all tested runs: tables, figures, settings, versions
 	$(python) tools.report $(dataset)
 
 predict: export GCNET_READ = IMAGE RUN
 predict: export GCNET_WRITE = OUT
-predict:  ## expressions in IMAGE= (picture, folder, video) [RUN= FORMAT=json OUT= EVERY= WEBCAM= ...]
+predict:  ## expressions in IMAGE= (picture, folder, video) [RUN= FORMAT=json OUT= EVERY= DRAW= ...]
 	@$(python) tools.predict $(frequencies) $(call option,run,RUN) $(call option,format,FORMAT) \
 		$(call option,out,OUT) $(call option,every,EVERY) $(call option,webcam,WEBCAM) \
 		$(call option,draw,DRAW) $(workers) $${IMAGE:+-- "$$IMAGE"}
