@@ -3,6 +3,7 @@ import contextlib
 import shutil
 import signal
 import subprocess
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -65,3 +66,8 @@ def small_disk(path, size):
         yield
     finally:
         subprocess.run(['umount', str(path)], check=True)
+
+
+def may_mount():
+    """Whether this process may mount, as root in an environment of its own."""
+    return subprocess.run(['unshare', '--mount', 'true'], stderr=subprocess.DEVNULL).returncode == 0

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import places
 import pytest
 
 DOCKER = Path('docker').resolve()
@@ -563,11 +564,7 @@ echo "libcurl.so.4 (libc6,x86-64) => $there/libcurl.so.4"
 '''
 
 
-def may_mount():
-    return subprocess.run(['unshare', '--mount', 'true'], stderr=subprocess.DEVNULL).returncode == 0
-
-
-@pytest.mark.skipif(not may_mount(), reason='only root that may mount enters a root file system')
+@pytest.mark.skipif(not places.may_mount(), reason='only root that may mount enters a root file system')
 def test_a_command_in_the_root_file_system(host, tmp_path):
     raw, shared = tmp_path / 'CK+ data', tmp_path / 'shared'
     for folder in raw, shared, host.root:

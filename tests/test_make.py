@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import places
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,15 +156,11 @@ def test_a_way_over_another_folder_is_there(outside, tmp_path):
 
 # --- for real, where root may mount: this environment as a root file system ---
 
-def may_mount():
-    return subprocess.run(['unshare', '--mount', 'true'], stderr=subprocess.DEVNULL).returncode == 0
-
-
 @pytest.fixture
 def sudo(tmp_path):
     """A function: make in a clone that belongs to user 1234, as sudo runs it for that user ->
     (exit status, output). Its `place` is a folder of that user's."""
-    if not may_mount():
+    if not places.may_mount():
         pytest.skip('only root that may mount enters a root file system')
     checkout, cache, place = tmp_path / 'clone', tmp_path / 'cache', tmp_path / 'place'
     for name in 'Makefile', 'docker', 'data_prep', 'layers', 'prototxt', 'tools':
