@@ -3,7 +3,6 @@ import contextlib
 import shutil
 import signal
 import subprocess
-import subprocess
 from pathlib import Path
 
 import cv2

@@ -564,7 +564,8 @@ echo "libcurl.so.4 (libc6,x86-64) => $there/libcurl.so.4"
 '''
 
 
-@pytest.mark.skipif(not places.may_mount(), reason='only root that may mount enters a root file system')
+@pytest.mark.skipif(not places.may_mount(),
+                    reason='only root that may mount enters a root file system')
 def test_a_command_in_the_root_file_system(host, tmp_path):
     raw, shared = tmp_path / 'CK+ data', tmp_path / 'shared'
     for folder in raw, shared, host.root:
