@@ -1,5 +1,6 @@
-"""How much each loss moves the encoders of a run: `make balance-of-losses`, so that nobody trains
-with a dead term.
+"""How much each loss moves the encoders of a run, so that nobody trains with a dead term.
+
+`make balance-of-losses`, or
 
     python3 -m tools.balance_of_losses --dataset demo --variant s1r1 --fold 3
 
@@ -10,11 +11,12 @@ for its gradient. A line a loss: its value, weighted; the norm of its gradient i
 of equation 4 is told by class: mean and standard deviation, beside the margin.
 """
 import argparse
+from pathlib import Path
 
 import caffe
 import numpy as np
 
-from tools.core import arguments, run_folder, snapshots, tested_run
+from tools.core import arguments, request, run_folder, snapshots
 
 LAYER = 'en2/conv3'
 LOSSES = ('loss_cls', 'loss_contr', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i')
@@ -30,35 +32,45 @@ def main():
     options = parser.parse_args()
     folder = arguments.named_folder(options)
     batches = arguments.whole_number('BATCHES', options.batches, 1, 1000)
-    net, state = load(folder, options.start)
+    run = run_folder.read_settings(folder)
+    if options.start:
+        weights, state = run['weights'], 'at its start'
+    else:
+        weights, state = last_weights(folder)
+    net = load(folder / 'net.prototxt', weights, run['seed'])
     if options.layer not in net.params:
         raise SystemExit(f'{folder} has no layer {options.layer!r} with weights: LAYER is one of '
                          f'{", ".join(net.params)}.')
-    found = measure(net, options.layer, batches)
-    print(f'{folder}, {state}, gradient in {options.layer}, mean of {batches} batches')
+
+    found = measure(net, batches, options.layer)
+    print(f'{folder}, {state}: gradient in {options.layer}, mean of {batches} batches')
     print(as_text(found['losses']))
-    for line in distances(folder, found):
+    for line in tell_distances(found, run['classes']):
         print(line)
 
 
-def load(folder, start):
-    """The training network of a run with its last weights, or with those it began with, and words
-    for which these are; SystemExit where there are none."""
-    run = run_folder.read_settings(folder)
-    tested_run.check_data(folder, run)
+def last_weights(folder):
+    """The last caffemodel of a run, in a list, and words for it; SystemExit without one."""
+    snapshot = snapshots.last_snapshot(folder)
+    if snapshot is None:
+        raise SystemExit(
+            f'{folder} has no snapshot: train it first, or ask for its start (START=1).')
+    return [snapshot.caffemodel], f'iteration {snapshot.iteration}'
+
+
+def load(prototxt, weights, seed=1):
+    """A training network with the weights of several caffemodels; SystemExit where they do not
+    fit."""
+    request.check_weights(weights, Path(prototxt).read_text(encoding='utf-8'))
     caffe.set_mode_cpu()
-    caffe.set_random_seed(run['seed'])
-    snapshot = None if start else snapshots.last_snapshot(folder)
-    if snapshot is None and not start:
-        raise SystemExit(f'{folder} has no snapshot: train it first, or ask for its start '
-                         '(START=1).')
-    net = caffe.Net(str(folder / 'net.prototxt'), caffe.TRAIN)
-    for weights in run['weights'] if start else [snapshot.caffemodel]:
-        net.copy_from(str(weights))
-    return net, 'at its start' if start else f'iteration {snapshot.iteration}'
+    caffe.set_random_seed(seed)
+    net = caffe.Net(str(prototxt), caffe.TRAIN)
+    for path in weights:
+        net.copy_from(str(path))
+    return net
 
 
-def measure(net, layer, batches):
+def measure(net, batches, layer=LAYER):
     """{losses: {name: (weighted value, gradient's norm)}, S: N distances, labels: N} over so many
     batches.
 
@@ -71,11 +83,11 @@ def measure(net, layer, batches):
     for _ in range(batches):
         net.forward()
         for name in names:
-            sums[name] += (weights[name] * float(net.blobs[name].data),
-                           gradient(net, layer, name, weights))
+            value = weights[name] * float(net.blobs[name].data)
+            sums[name] += value, gradient(net, layer, name, weights)
         if 'code_r' in net.blobs:
-            difference = net.blobs['code'].data - net.blobs['code_r'].data
-            distances.append(np.linalg.norm(difference.reshape(len(difference), -1), axis=1))
+            gap = net.blobs['code'].data - net.blobs['code_r'].data
+            distances.append(np.linalg.norm(gap.reshape(len(gap), -1), axis=1))
         labels.append(net.blobs['label'].data.astype(int).ravel().copy())
     return dict(losses={name: tuple(total / batches) for name, total in sums.items()},
                 S=np.concatenate(distances) if distances else None, labels=np.concatenate(labels))
@@ -104,12 +116,11 @@ def as_text(losses):
     return '\n'.join(lines)
 
 
-def distances(folder, found):
+def tell_distances(found, classes):
     """Sentences on S by class, none where no codes are compared."""
     if found['S'] is None:
         return
-    run = run_folder.read_settings(folder)
-    for label, name in enumerate(run['classes']):
+    for label, name in enumerate(classes):
         own = found['S'][found['labels'] == label]
         if len(own):
             yield f'S of {name}: {own.mean():.3g} (sd {own.std():.2g}, {len(own)} images)'
