@@ -7,8 +7,8 @@ DATASET = demo
 # What a command may be given, NAME=value. Each value goes as it is through the environment into one
 # word of a program's: neither Make nor a shell reads anything in it.
 values = DATASET VARIANT VARIANTS FOLD FOLDS SEED SEEDS ITERS LR BATCH WEIGHTS SET GPU GPUS JOBS \
-	PRETRAINED LAST RAW SPLIT VALIDATE FRAMES WORKERS IMAGE WEBCAM RUN OUT DRAW FORMAT EVERY \
-	FREQUENCIES PART
+	PRETRAINED LAST RAW WEBFACE SPLIT VALIDATE FRAMES WORKERS IMAGE WEBCAM RUN OUT DRAW FORMAT \
+	EVERY FREQUENCIES PART START LAYER
 $(foreach name,$(values),$(eval override $(name) := $$(value $(name))))
 export $(values)
 
@@ -28,8 +28,8 @@ enter = docker/enter
 python = $(enter) env GLOG_minloglevel=2 python3 -m
 
 .DEFAULT_GOAL = help
-commands = demo recipe data contact-sheet train pretrain evaluate cv baselines tables figures \
-	report predict export bench prototxt drawing shell test lint
+commands = demo recipe paper data contact-sheet train pretrain evaluate cv balance-of-losses \
+	baselines tables figures report predict export bench prototxt drawing shell test lint
 .PHONY: help clean $(commands)
 
 # The way in is chosen once a command, when its first program starts, and told to all that follow.
@@ -40,7 +40,7 @@ way = $(eval way := $$(or $$(asked),$$(shell $$(ask))))$(way)
 $(commands): export GCNET_WAY = $(way)
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: data  ## all on the drawn faces: data, a short training of S1R1 and the CNN, test, report
 	$(python) tools.recipe compare $(dataset) --folds=3 --last=160 $(call option,seeds,SEEDS) \
@@ -51,6 +51,16 @@ recipe: export GCNET_READ = PRETRAINED
 recipe:  ## make cv by the recipe of docs/results.md [VARIANTS= FOLDS= SEEDS= JOBS= LAST= ...]
 	$(python) tools.recipe compare $(dataset) $(many) $(call option,pretrained,PRETRAINED) \
 		$(call option,last,LAST)
+
+paper: export GCNET_READ = RAW WEBFACE
+paper: data  ## the paper's experiment, its own settings [RAW= WEBFACE=people ITERS= FOLDS= JOBS= ...]
+ifdef WEBFACE
+	$(python) data_prep.build --dataset webface --raw="$$WEBFACE" $(workers)
+endif
+	$(python) tools.paper $(dataset) $(folds) $(call option,seeds,SEEDS) $(call option,jobs,JOBS) \
+		$(call option,gpus,GPUS) $(call option,iters,ITERS)
+	$(python) tools.baselines $(dataset) $(folds)
+	@$(MAKE) --no-print-directory report
 
 data: export GCNET_READ = RAW SPLIT FOLDS
 data:  ## pairs, crops, folds of DATASET from RAW=folder [SPLIT=file.csv VALIDATE=0.1 FRAMES= ...]
@@ -86,6 +96,9 @@ evaluate:  ## test of a trained run on its test fold
 cv: export GCNET_READ = WEIGHTS
 cv:  ## every fold of VARIANTS="cnn s1r1"; it goes on [FOLDS="0 1" SEEDS= JOBS= GPUS= ITERS= ...]
 	$(python) tools.cv $(dataset) $(many) $(training)
+
+balance-of-losses:  ## how much each loss of a run moves En2, so that none is dead [START=1 LAYER=]
+	$(python) tools.balance_of_losses $(run) $(if $(START),--start) $(call option,layer,LAYER)
 
 baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS=]
 	$(python) tools.baselines $(dataset) $(folds)

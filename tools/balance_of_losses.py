@@ -16,7 +16,7 @@ from pathlib import Path
 import caffe
 import numpy as np
 
-from tools.core import arguments, request, run_folder, snapshots
+from tools.core import arguments, request, run_folder, snapshots, tested_run
 
 LAYER = 'en2/conv3'
 LOSSES = ('loss_cls', 'loss_contr', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i')
@@ -33,6 +33,7 @@ def main():
     folder = arguments.named_folder(options)
     batches = arguments.whole_number('BATCHES', options.batches, 1, 1000)
     run = run_folder.read_settings(folder)
+    tested_run.check_data(folder, run)
     if options.start:
         weights, state = run['weights'], 'at its start'
     else:
