@@ -53,7 +53,8 @@ recipe:  ## make cv by the recipe of docs/results.md [VARIANTS= FOLDS= SEEDS= JO
 		$(call option,last,LAST)
 
 paper: export GCNET_READ = RAW WEBFACE
-paper: data  ## the paper's experiment, its own settings [RAW= WEBFACE=people ITERS= FOLDS= JOBS= ...]
+paper:  ## the paper's experiment, its own settings [RAW= WEBFACE=people ITERS= FOLDS= JOBS= ...]
+	@$(MAKE) --no-print-directory data FOLDS=
 ifdef WEBFACE
 	$(python) data_prep.build --dataset webface --raw="$$WEBFACE" $(workers)
 endif
