@@ -165,7 +165,8 @@ def sudo(tmp_path):
     checkout, cache, place = tmp_path / 'clone', tmp_path / 'cache', tmp_path / 'place'
     for name in 'Makefile', 'docker', 'data_prep', 'layers', 'prototxt', 'tools':
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, checkout / name)
+            shutil.copytree(ROOT / name, checkout / name,
+                            ignore=shutil.ignore_patterns('__pycache__'))
         else:
             checkout.mkdir(exist_ok=True)
             shutil.copy(ROOT / name, checkout)
