@@ -16,8 +16,7 @@ from caffe.proto import caffe_pb2
 from test_predict import CLASSES, FOLDER, ROOT, SNAPSHOT, make_run
 
 from prototxt import net
-from tools import predictor
-from tools.core import caffe_process, checked_net, network
+from tools.core import caffe_process, checked_net, network, predictor
 
 DEPLOY = FOLDER / 'deploy.prototxt'
 CASES = ROOT.parent / 'shared/cases/14-shared-model-folder'

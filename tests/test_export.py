@@ -15,8 +15,8 @@ import pytest
 from caffe.proto import caffe_pb2
 from test_predict import FOLDER, ROOT, make_run
 
-from tools import export, predict, predictor
-from tools.core import network
+from tools import export, predict
+from tools.core import network, predictor
 
 OUT = Path('model')
 FILES = ['deploy.prototxt', 'result.json', 'run.json', 'snapshots/s1r1_iter_5.caffemodel']

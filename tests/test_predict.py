@@ -24,8 +24,17 @@ from PIL import Image
 
 from data_prep import align, detect
 from prototxt import net
-from tools import evaluate, predict, predictor
-from tools.core import draw_prediction, face_lines, fold_data, network, output, prediction, request
+from tools import evaluate, predict
+from tools.core import (
+    draw_prediction,
+    face_lines,
+    fold_data,
+    network,
+    output,
+    prediction,
+    predictor,
+    request,
+)
 
 CLASSES = ['anger', 'happy', 'surprise']
 ROOT = Path(__file__).resolve().parents[1]

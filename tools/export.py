@@ -16,8 +16,7 @@ from pathlib import Path
 from caffe.proto import caffe_pb2
 
 from data_prep import pair_lmdb
-from tools import predictor
-from tools.core import network, output, snapshots
+from tools.core import network, output, predictor, snapshots
 
 
 def main():

@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from data_prep import datasets, workers
 from prototxt import net
-from tools import predictor
-from tools.core import network, prediction
+from tools.core import network, prediction, predictor
 
 RAW = Path('data/raw/demo')
 VARIANT = 's1r1'

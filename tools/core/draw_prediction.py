@@ -8,8 +8,7 @@ from matplotlib import cm, font_manager
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from data_prep import align
-from tools import predictor
-from tools.core import output, plots
+from tools.core import output, plots, predictor
 
 # pixels: a face's side, the space between two things, the longest bar
 TILE, GAP, BAR = 192, 20, 200

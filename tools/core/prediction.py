@@ -13,8 +13,15 @@ import cv2
 from tqdm import tqdm
 
 from data_prep import pictures, workers
-from tools import predictor
-from tools.core import arguments, draw_prediction, draw_video, face_lines, network, output
+from tools.core import (
+    arguments,
+    draw_prediction,
+    draw_video,
+    face_lines,
+    network,
+    output,
+    predictor,
+)
 
 BEGUN = 16  # pictures that are searched ahead of the network
 NO_FACE = ('no face found (it must be upright, all in the picture, and fill a twelfth of the '
