@@ -39,14 +39,15 @@ STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3
 # summed.
 FAN = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
 CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'),
-               picture=('scaled', 'normalized'), generator=('picture', 'change'))
+               picture=('scaled', 'normalized'), generator=('picture', 'change', 'vae'),
+               classifier=('delta', 'code'))
 POLICIES = ('inv', 'poly')  # of the learning rate
 
 # Where the paper is open (docs/decisions.md), and its weights of equations 3 and 6.
 SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture',
                 standardize=True, code_length=1.0, margin=1.0, neutral=None, pixel_scale=1.0,
                 contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25,
-                score_offsets=None)
+                classifier='delta', latent=64, kl_weight=0.02, score_offsets=None)
 
 
 def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30,
@@ -99,6 +100,9 @@ def losses(n, variant, settings):
         n.generated_referred = L.Scale(n.generated, n.referred, axis=0)
         n.loss_gen_r = L.EuclideanLoss(n.generated_referred, n.reference_referred,
                                        loss_weight=settings['generate_weight'] * pixel)
+    if 'latent' in n.tops:
+        n.loss_kl = python('kl_loss', 'KLLoss', n.latent_mean, n.latent_log_variance,
+                           loss_weight=settings['kl_weight'] * pixel)
     if 'reconstructed_r' in n.tops:
         n.reconstructed_referred = L.Scale(n.reconstructed_r, n.referred, axis=0)
         n.loss_recon_r = L.EuclideanLoss(n.reconstructed_referred, n.reference_referred,
@@ -134,11 +138,7 @@ def body(n, variant, n_classes, settings):
         n.reconstructed_i = decoder(n, 'de', 'en1', settings)
         return
     if variant == 'generator' or variant in GCNETS:
-        encoder(n, 'en1', n.query, switches=used_switches(settings))
-        # "X := Xr + epsilon" (equation 1): De1,r draws Xr as in equation 8, or the change from X to
-        # it.
-        n.generated = decoder(n, 'de1_r', 'en1', settings,
-                              changed=n.query if settings['generator'] == 'change' else None)
+        n.generated = generator(n, settings)
     if variant == 'generator':
         return
     if variant in GCNETS:
@@ -161,16 +161,45 @@ def body(n, variant, n_classes, settings):
     if settings['standardize']:
         code = n.standardized = L.BatchNorm(code, moving_average_fraction=AVERAGE, param=STATISTICS)
     n.dropout = L.Dropout(code, dropout_ratio=0.5)
-    # Weights are taken by name. People are not expressions, and what tells codes apart does not
+    # Weights are taken by name. People are not expressions, and what tells codes apart need not
     # tell their distances apart: a fine-tuned net takes the encoder of an identification CNN, and a
-    # GCNet that of a CNN, but not these two.
-    kind = '_identity' if variant == 'identity' else '_delta' if variant in GCNETS else ''
+    # GCNet that of a CNN, but not these two; unless X̂r is so far from X that delta is much like the
+    # code.
+    apart = variant in GCNETS and settings['classifier'] == 'delta'
+    kind = '_identity' if variant == 'identity' else '_delta' if apart else ''
     fc1, score = f'fc1{kind}', f'score{kind}'
     n.fc1 = L.InnerProduct(n.dropout, name=fc1, num_output=HIDDEN,
                            weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
     n.fc1_relu = L.ReLU(n.fc1, in_place=True)
     n.score = L.InnerProduct(n.fc1_relu, name=score, num_output=n_classes,
                              weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
+
+
+def generator(n, settings):
+    """X̂r, drawn from n.query by En1 and De1,r. "X := Xr + epsilon" (equation 1): De1,r draws Xr, as
+    in equation 8, or the change from X to it, or (the paper's later revision) it is the decoder of
+    a variational auto-encoder. Trained on neutral faces alone, that draws the nearest of them."""
+    kind = settings['generator']
+    if kind != 'vae':
+        encoder(n, 'en1', n.query, switches=used_switches(settings))
+        return decoder(n, 'de1_r', 'en1', settings, changed=n.query if kind == 'change' else None)
+
+    # Nothing but the latent code goes past this neck, so no switches.
+    code, small = encoder(n, 'en1', n.query), dict(type='gaussian', std=0.001)
+    n.latent_mean = L.InnerProduct(code, name='en1/mean', num_output=settings['latent'],
+                                   weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
+    if 'reference' not in n.tops:  # not in training
+        latent = n.latent_mean
+    else:
+        n.latent_log_variance = L.InnerProduct(
+            code, name='en1/log_variance', num_output=settings['latent'], weight_filler=small,
+            param=WEIGHT_AND_BIAS)
+        latent = n.latent = python('sample', 'Sample', n.latent_mean, n.latent_log_variance)
+    n['de1_r/fc'] = L.InnerProduct(latent, num_output=CODE, weight_filler=dict(type='xavier'),
+                                   param=WEIGHT_AND_BIAS)
+    n['de1_r/fc_relu'] = L.ReLU(n['de1_r/fc'], in_place=True)
+    n['de1_r/code'] = L.Reshape(n['de1_r/fc_relu'], shape=dict(dim=[0, 96, 8, 8]))
+    return decoder(n, 'de1_r', None, settings, code=n['de1_r/code'])
 
 
 def compare(n, code, code_r, settings):
@@ -211,8 +240,9 @@ def encoder(n, name, image, twin=None, switches=()):
     return x
 
 
-def decoder(n, name, encoder_name, settings, changed=None):
-    """Table 1, decoder: N x 96 x 8 x 8 to a picture N x 1 x 64 x 64.
+def decoder(n, name, encoder_name, settings, changed=None, code=None):
+    """Table 1, decoder: N x 96 x 8 x 8 to a picture N x 1 x 64 x 64. With `code` it begins there
+    and not at an encoder's end, and so without switches.
 
     settings['decoder'] 'listed': the table's 32, 64, 1 filters; the encoder's switches fit the
     first unpooling only, the others repeat each value. 'switches': all unpooled by the encoder's
@@ -220,10 +250,10 @@ def decoder(n, name, encoder_name, settings, changed=None):
     """
     listed = settings['decoder'] == 'listed'
     first, second = (32, 64) if listed else (64, 32)
-    switch = {i: None if listed and i > 1 else n[f'{encoder_name}/switch{4 - i}']
+    switch = {i: None if code or listed and i > 1 else n[f'{encoder_name}/switch{4 - i}']
               for i in (1, 2, 3)}
 
-    x = unpool(n, f'{name}/unpool1', n[f'{encoder_name}/pool3'], switch[1])
+    x = unpool(n, f'{name}/unpool1', code or n[f'{encoder_name}/pool3'], switch[1])
     x = deconvolution(n, f'{name}/deconv1', x, 3, first)
     norm(n, name, 1, x, rate=DECODER_RATE)
     x = n[f'{name}/relu1'] = L.ReLU(n[f'{name}/scale1'], in_place=True)

@@ -27,7 +27,7 @@ def inputs(n, **shapes):
 def assert_gradient(net, top, names, step=1e-2, tolerance=2e-3):
     """Backward of net against central differences of sum(weights * top), for every element of the
     named inputs."""
-    weights = RANDOM.randn(*net.blobs[top].data.shape).astype(np.float32)
+    weights = np.asarray(RANDOM.randn(*net.blobs[top].data.shape), np.float32)
 
     def objective():
         net.forward()
