@@ -28,9 +28,9 @@ def write(place, name, **settings):
 
 def test_each_losss_gradient_is_that_of_a_network_with_no_other_loss(place):
     start = place / 'start.caffemodel'
-    balance_of_losses.load(write(place, 'start'), []).save(str(start))
+    balance_of_losses.load_net(write(place, 'start'), []).save(str(start))
     found = balance_of_losses.measure(
-        balance_of_losses.load(write(place, 'whole'), [start]), 1)['losses']
+        balance_of_losses.load_net(write(place, 'whole'), [start]), 1)['losses']
 
     expected = {}
     for name, settings in (('loss_contr', dict(OFF, contrast_weight=1)),
@@ -41,7 +41,7 @@ def test_each_losss_gradient_is_that_of_a_network_with_no_other_loss(place):
             text = text.replace('top: "loss_recon_r"\n  loss_weight: 0.25',
                                 'top: "loss_recon_r"\n  loss_weight: 0')
         path.write_text(text.replace('top: "loss_cls"\n', 'top: "loss_cls"\n  loss_weight: 0\n'))
-        alone = balance_of_losses.load(path, [start])
+        alone = balance_of_losses.load_net(path, [start])
         alone.forward()
         alone.backward()
         expected[name] = np.linalg.norm(alone.params['en2/conv3'][0].diff)
@@ -53,7 +53,7 @@ def test_each_losss_gradient_is_that_of_a_network_with_no_other_loss(place):
 
 def test_values_are_weighted_and_S_is_the_distance_of_the_codes(place):
     path = write(place, 'weighted', contrast_weight=2, code_length=3, margin=3)
-    found = balance_of_losses.measure(balance_of_losses.load(path, []), 2)
+    found = balance_of_losses.measure(balance_of_losses.load_net(path, []), 2)
 
     caffe.set_random_seed(1)
     other = caffe.Net(str(path), caffe.TRAIN)
@@ -76,4 +76,4 @@ def test_weights_of_another_net_are_refused(place):
     path = write(place, 'refused')
     (place / 'text.caffemodel').write_text('no model')
     with pytest.raises(SystemExit, match='WEIGHTS: .*text.caffemodel is damaged'):
-        balance_of_losses.load(path, [place / 'text.caffemodel'])
+        balance_of_losses.load_net(path, [place / 'text.caffemodel'])

@@ -199,7 +199,7 @@ def test_the_network_in_pytorch_computes_what_caffe_does(place):
     pytest.importorskip(
         'torch', reason='PyTorch is not here (tools/bench/compare_torch.py says how to get it)')
     from tools.bench import compare_torch
-    (_, weights, _), *differences = compare_torch.check()
+    (_, weights, _), *differences = compare_torch.check_alike()
     model = caffe.Net(str(deploy(place)), caffe.TEST)
     assert weights == sum(
         blob.count
@@ -222,7 +222,7 @@ def test_other_networks_are_not_compared(place, monkeypatch):
     monkeypatch.setattr(compare_torch, 'euclidean', lambda a, b: (a - b).square().sum() /
                         (2.01 * len(a)))
     with pytest.raises(SystemExit, match='compute different things .*losses'):
-        compare_torch.check()
+        compare_torch.check_alike()
 
 
 def test_both_train_in_turns(place):

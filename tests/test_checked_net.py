@@ -67,19 +67,19 @@ def never(*arguments):
 def test_a_net_of_ours_needs_no_trial(tmp_path, monkeypatch, variant):
     monkeypatch.setattr(caffe_process, 'blob_shapes', never)
     make_run(tmp_path, variant)
-    assert checked_net.read(tmp_path, 64)
+    assert checked_net.read_network(tmp_path, 64)
     settings = dict(decoder='switches', generator='change', codes='raw', gamma=0.04,
                     pixel_scale='relative', balance=1)
     ours = {name: value for name, value in settings.items() if name in net.SETTINGS}
     (tmp_path / 'deploy.prototxt').write_text(net.deploy(variant, len(CLASSES), **ours))
     run = json.loads((tmp_path / 'run.json').read_text())
     (tmp_path / 'run.json').write_text(json.dumps({**run, 'settings': settings}))
-    assert checked_net.read(tmp_path, 64)
+    assert checked_net.read_network(tmp_path, 64)
 
 
 def test_the_shipped_net_needs_no_trial(monkeypatch):
     monkeypatch.setattr(caffe_process, 'blob_shapes', never)
-    assert checked_net.read(SHIPPED, 64).startswith('name: "gcnet_s1r1"')
+    assert checked_net.read_network(SHIPPED, 64).startswith('name: "gcnet_s1r1"')
 
 
 def test_another_net_of_harmless_layers_is_tried_and_taken(place):

@@ -38,7 +38,7 @@ def main():
         weights, state = run['weights'], 'at its start'
     else:
         weights, state = last_weights(folder)
-    net = load(folder / 'net.prototxt', weights, run['seed'])
+    net = load_net(folder / 'net.prototxt', weights, run['seed'])
     if options.layer not in net.params:
         raise SystemExit(f'{folder} has no layer {options.layer!r} with weights: LAYER is one of '
                          f'{", ".join(net.params)}.')
@@ -59,7 +59,7 @@ def last_weights(folder):
     return [snapshot.caffemodel], f'iteration {snapshot.iteration}'
 
 
-def load(prototxt, weights, seed=1):
+def load_net(prototxt, weights, seed=1):
     """A training network with the weights of several caffemodels; SystemExit where they do not
     fit."""
     request.check_weights(weights, Path(prototxt).read_text(encoding='utf-8'))

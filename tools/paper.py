@@ -116,7 +116,7 @@ def first_distance(dataset, weights):
                                           '--gpu', 'none', *SETTINGS])
         path = Path(folder, 'net.prototxt')
         path.write_text(train.prototxts(Path(folder), {**run, 'begun': 0})[path.name])
-        found = balance_of_losses.measure(balance_of_losses.load(path, weights), BATCHES)
+        found = balance_of_losses.measure(balance_of_losses.load_net(path, weights), BATCHES)
     return float(f'{found["S"].mean():.3g}')
 
 

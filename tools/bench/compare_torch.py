@@ -157,12 +157,12 @@ def main():
     if options.train:
         solver, *numbers = options.train
         return print('\n'.join(map(str, train(Path(solver), *map(int, numbers)))))
-    found = bench.read(options.out)
-    bench.record(options.out, found, 'torch', check() + measure())
+    found = bench.read_measured(options.out)
+    bench.record(options.out, found, 'torch', check_alike() + measure())
     print(f'Written to {options.out}; PyTorch {torch.__version__}, Caffe {caffe.__version__}')
 
 
-def check(batch=16):
+def check_alike(batch=16):
     """[(name, value, unit)]: how alike the two networks are. SystemExit where they are not."""
     with tempfile.TemporaryDirectory() as folder:
         solver = network_speed.write(Path(folder, VARIANT), VARIANT, batch, 1)

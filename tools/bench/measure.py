@@ -29,14 +29,14 @@ def main():
     if unknown:
         raise SystemExit(
             f'There is nothing called {unknown.pop()!r} to measure: name {", ".join(PARTS)}.')
-    found = read(arguments.out)
+    found = read_measured(arguments.out)
     for part in arguments.parts or PARTS:
         print(f'{part} ...', flush=True)
         record(arguments.out, found, part, PARTS[part]())  # as it comes
     print(f'Written to {arguments.out}')
 
 
-def read(out):
+def read_measured(out):
     """What was measured before: the object in the file `out`, {} where there is none."""
     out.parent.mkdir(parents=True, exist_ok=True)
     try:

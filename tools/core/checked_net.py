@@ -31,7 +31,7 @@ COMPUTING = {
     'Sigmoid', 'Silence', 'Slice', 'Softmax', 'Split', 'TanH', 'Threshold', 'Tile'}
 
 
-def read(folder, batch):
+def read_network(folder, batch):
     """The text of the deploy network in a run folder (Path), for Caffe.
 
     batch: how many faces are sent through at once. Raises ValueError, naming the file, where it is

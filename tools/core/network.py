@@ -29,7 +29,7 @@ def load(folder):
         raise SystemExit(f'{folder} has no snapshot: run `make train` first.')
     caffe.set_mode_cpu()
     try:  # Caffe itself would abort
-        net = build(checked_net.read(folder, BATCH))
+        net = build(checked_net.read_network(folder, BATCH))
         snapshots.check_sum(folder, snapshot)
         load_weights(net, snapshot.caffemodel)
     except (OSError, ValueError) as error:

@@ -60,7 +60,7 @@ def run(options):
         raise SystemExit(f'Nothing more can be read or written here: {error}.') from None
 
 
-def load(options):
+def load_model(options):
     """The Predictor of the options; says on standard error which model that is, and why."""
     folder = options.run and str(seen_inside(Path(options.run)))
     with quiet():
@@ -83,7 +83,7 @@ def predict(options):
     paths, others = list_pictures(image)
     if options.draw == 'video' and paths:
         raise SystemExit(f'{image} is no video, for DRAW=video: leave DRAW out.')
-    model = load(options)
+    model = load_model(options)
     out, places = None, {}
     if options.format == 'text' or options.out or options.draw:
         out = options.out or Path('predictions')
@@ -160,7 +160,7 @@ def watch(options):
         raise SystemExit(
             f'There is no webcam {number} here: plug one in, and where this runs in a container '
             f'give it /dev/video{number}.')
-    model = load(options)
+    model = load_model(options)
     lines = face_lines.Lines(options.format, model.classes)
     try:
         for frame in itertools.count():
