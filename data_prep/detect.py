@@ -203,6 +203,8 @@ def read_rows(cache, columns=COLUMNS):
     rows = {}
     if not os.path.exists(cache):
         return rows
+
+    # A row that cannot be read may be a person's correction: it is told, never dropped.
     again = f'correct it, or remove {cache} to detect all faces again'
     try:
         with open(cache, 'rb') as file:
@@ -213,6 +215,7 @@ def read_rows(cache, columns=COLUMNS):
             separator = csv_text.tell_separator(text.partition('\n')[0], columns)
             raise SystemExit(f'{cache}, line 1: expected {",".join(columns)}, '
                              f'got {",".join(header)[:60]}{separator}: {again}.')
+
         for row in filter(None, table):
             try:
                 path, content, points, count = parse_row(row)

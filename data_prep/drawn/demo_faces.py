@@ -307,19 +307,23 @@ def write_sheet(folder, file, people=8):
 
     Shows those people whose expressions are deepest on average.
     """
+    # Here, since whoever draws people without a sheet needs none of it.
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot
+
     names = {code: name for name, (code, _) in EXPRESSIONS.items()}
     depths = {}
     with open(str(folder / 'depth.csv'), newline='') as table:
         for row in csv.DictReader(table):
             depths.setdefault(row['subject'], []).append(float(row['depth']))
     subjects = sorted(sorted(depths, key=lambda subject: -np.mean(depths[subject]))[:people])
+
     figure, axes = pyplot.subplots(len(subjects), 8, figsize=(8, 1.2 * len(subjects) + 0.2),
                                    squeeze=False)
     for name, axis in zip(['neutral'] + sorted(EXPRESSIONS), axes[0]):
         axis.set_title(name, fontsize=9)
+
     for row, subject in zip(axes, subjects):
         pictures = {}
         for label in sorted((folder / 'Emotion' / subject).glob('*/*_emotion.txt')):
@@ -328,12 +332,14 @@ def write_sheet(folder, file, people=8):
                 (folder / 'cohn-kanade-images' / subject / label.parent.name).glob('*.png'))
             pictures.setdefault('neutral', frames[0])
             pictures[name] = frames[-1]
+
         for axis, name in zip(row, ['neutral'] + sorted(EXPRESSIONS)):
             axis.imshow(cv2.imread(str(pictures[name]), cv2.IMREAD_GRAYSCALE), cmap='gray', vmin=0,
                         vmax=255)
             axis.set_xticks([])
             axis.set_yticks([])
         row[0].set_ylabel(subject, fontsize=8)
+
     figure.subplots_adjust(0.03, 0.01, 0.99, 1 - 0.25 / figure.get_figheight(), 0.03, 0.03)
     try:
         figure.savefig(str(file), dpi=120, format='png')

@@ -489,24 +489,31 @@ def draw_mouth(page, shape, who, aus):
     hole = np.vstack([curve(inner[:5]), curve(inner[[4, 5, 6, 7, 0]])])
     gap = inner[6, 1] - inner[2, 1]
     lip = who.tone * who.lip_tone
+
     if gap > 0.3:
         paint(page, hole, 22, 0.3)
+
+        # Lips that are raised (10, 12) or stretched (20) bare the upper teeth; a jaw that only
+        # drops (26, 27) bares fewer.
         show = np.clip(0.45 + 0.55 * mid[12] + 0.5 * mid[10] + 0.2 * mid[20] - 0.5 * mid[27]
                        - 0.2 * mid[26], 0, 1)
         edge = curve(inner[:5])
         height = min(gap * 0.75, 8 * show)
         paint(page, np.vstack([edge, edge[::-1] + [0, height]]), who.teeth, 0.5, 0.95, clip=hole)
-        if gap > 10:
+
+        if gap > 10:  # the tongue
             paint(page, ellipse(0, inner[6, 1] - 1, 0.5 * who.mouth_half, gap * 0.28), 75, 1.5,
                   clip=hole)
-        if mid[16] > 0.05:
+        if mid[16] > 0.05:  # a lower lip that is drawn down bares the lower teeth
             edge = curve(inner[[0, 7, 6, 5, 4]])
             paint(page, np.vstack([edge, edge[::-1] - [0, gap * 0.4]]), who.teeth * 0.9, 0.5, 0.9,
                   clip=hole)
+
+    # The upper lip slopes away from the light above, so it is the darker one.
     paint(page, upper, lip * 0.86, 0.6, 0.9)
     paint(page, lower, lip, 0.7, 0.85)
     shade(page, ellipse(0, (outer[9, 1] + inner[6, 1]) / 2, who.mouth_half * 0.4, 1.6), 0.2, 1.3)
-    if gap <= 3:
+    if gap <= 3:  # the line where closed lips meet
         paint(page, ribbon(inner[:5], 1.7, 0.3), who.tone * 0.25, 0.4, 0.9)
 
 
@@ -591,10 +598,14 @@ def draw_face(who, aus, pose, light, gaze, rng):
     shape = geometry(who, aus)
     page = SimpleNamespace(canvas=np.ones((HEIGHT, WIDTH), np.float32), pose=pose, light=light,
                            view=camera(pose))
+
+    # The light comes last, over all: the background, divided by it here, stays as it is given.
     shine = lamp(page)
     page.canvas *= light.background / shine
     page.hair = who.hair_grey * on_page(page, who.hair_texture)
     page.skin = who.tone * on_page(page, who.skin_texture)
+
+    # From back to front: each covers what was drawn before.
     draw_behind(page, shape, who)
     draw_skin(page, shape, who, aus)
     draw_nose(page, shape, who)
@@ -606,6 +617,8 @@ def draw_face(who, aus, pose, light, gaze, rng):
     draw_hair(page, shape, who)
     if who.glasses:
         draw_glasses(page, who)
+
+    # The camera: out of focus first, its noise last, as in a real one.
     image = cv2.GaussianBlur(page.canvas * shine, (0, 0), light.blur) * light.gain
     image += light.noise * rng.standard_normal(image.shape, np.float32)
     return np.clip(np.round(image), 0, 255).astype(np.uint8), landmarks(shape, pose)

@@ -96,11 +96,13 @@ def read_parts(raw, classes):
     report = {'unit': 'images', 'found': 0, 'unlabelled': [], 'left_out': []}
     for part, split in PARTS.items():
         names = sorted(pictures(os.path.join(raw, part, 'images')))
+
         for name in tqdm(names, desc=part, unit='image', ascii=True):
             report['found'] += 1
             path, stem = os.path.join(part, 'images', name), os.path.splitext(name)[0]
             beside = os.path.join(raw, part, 'annotations', stem)
             shown = path if path.isprintable() else ascii(path)[1:-1]
+
             try:
                 if not path.isprintable():
                     raise ValueError('the name holds characters that cannot be printed')
@@ -112,6 +114,8 @@ def read_parts(raw, classes):
             except ValueError as error:
                 report['left_out'].append((shown, str(error)))
                 continue
+
+            # Both parts number their pictures from 0: without the part two would have one name.
             subject = f'{part}-{stem}'
             rows.append({'subject': subject, 'sequence': subject, 'frame': 1,
                          'expression': expression, 'path': path, 'reference': None,

@@ -81,6 +81,8 @@ def read_pictures(raw, name_expression):
     name = next((name for name in FILES if os.path.isfile(os.path.join(raw, name))), None)
     if name is None:
         raise wrong_folder(raw, f'the file {" or ".join(FILES)}')
+
+    # Split at line ends alone, not by csv: line_starts finds a picture by the number of its line.
     rows, report = [], {'unit': 'images', 'found': 0, 'unlabelled': [], 'left_out': []}
     with open(os.path.join(raw, name), encoding='utf-8-sig', errors='replace',
               newline='\n') as file:
@@ -89,6 +91,7 @@ def read_pictures(raw, name_expression):
         if header[:3] != FILES[name]:
             raise SystemExit(f'{file.name}, line 1: expected {",".join(FILES[name])}, got '
                              f'{ascii(first[:60])}.')
+
         for line, text in enumerate(file, 2):
             if not text.strip():
                 continue
@@ -100,6 +103,7 @@ def read_pictures(raw, name_expression):
             except ValueError as error:
                 report['left_out'].append((path, str(error)))
                 continue
+            # Who is on a picture is not known: each has a subject of its own.
             rows.append({'subject': f'{line:05d}', 'sequence': f'{line:05d}', 'frame': 1,
                          'expression': expression, 'path': path, 'reference': None,
                          'split': split})
@@ -127,6 +131,7 @@ def read_votes(raw):
     path = os.path.join(raw, PLUS)
     if not os.path.isfile(path):
         raise wrong_folder(raw, f'the files {FILE} and {PLUS}')
+
     try:
         with open(path, 'rb') as file:
             text = csv_text.decode(file.read())
@@ -136,9 +141,11 @@ def read_votes(raw):
             separator = csv_text.tell_separator(text.partition('\n')[0], ['Usage', *VOTES])
             raise SystemExit(f'{path}, line 1: expected the columns Usage,{",".join(VOTES)}, got '
                              f'{ascii(",".join(header)[:120])}{separator}.')
+
         votes = {}
         for row in table:
             counts = [row[name] or '' for name in VOTES]
+            # isdecimal() alone takes other alphabets' digits
             if not all(count.isdecimal() and count.isascii() for count in counts):
                 raise SystemExit(f'{path}, line {table.line_num}: expected a number of votes in '
                                  f'each of {",".join(VOTES)}.')

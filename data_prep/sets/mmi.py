@@ -123,6 +123,7 @@ def read_session(raw, session, classes, frames):
     used."""
     if not session.isprintable():
         raise ValueError('the name holds characters that cannot be printed')
+
     folder = os.path.join(SESSIONS, session)
     code = read_emotion(raw, folder)
     if code is None:
@@ -132,17 +133,19 @@ def read_session(raw, session, classes, frames):
     expression = EXPRESSIONS[int(code) - 1]
     if expression not in classes:
         raise ValueError(f'label outside the set: {expression}')
+
     name = frontal_video(raw, folder)
     subject = re.fullmatch(r'(S\d+)-\d+\.avi', name)
     if subject is None:
         raise ValueError(f'the name of the video does not tell the person: {name}')
+
     path = os.path.join(folder, name)
     try:
         length = video.count(os.path.join(raw, path))
         turn = '@clockwise' if video.height(os.path.join(raw, path)) == ON_ITS_SIDE else ''
     except ValueError as error:
         raise ValueError(f'{error}: {path}') from None
-    needed = (frames or 1) + 1
+    needed = (frames or 1) + 1  # the queries, and the first frame, which is the reference
     if length < needed:
         raise ValueError(f'too few frames: {length}, at least {needed} needed')
     return {'session': session, 'subject': subject.group(1), 'expression': expression,
