@@ -105,18 +105,16 @@ def run_fold(run):
     rows, queries, _, truth = fold_data.read_part(run['dataset'], run['fold'], 'test')
     found = probabilities(model, np.array([feature(face) for face in queries[:, 0]]),
                           len(run['classes']))
-    result = {
-        **{
-            name: run[name]
-            for name in ('dataset', 'variant', 'fold', 'seed', 'iterations', 'data')
-        }, 'C': model.best_params_['linearsvc__C'], **evaluate.score(truth, found, run['classes'])
-    }
+    named = {name: run[name]
+             for name in ('dataset', 'variant', 'fold', 'seed', 'iterations', 'data')}
+    result = {**named, 'C': model.best_params_['linearsvc__C'],
+              **evaluate.score(truth, found, run['classes'])}
+
     folder.mkdir(parents=True, exist_ok=True)
     files.write(folder / 'run.json', json.dumps(run, indent=2) + '\n')
     files.write(folder / 'predictions.csv', evaluate.predictions(rows, found, run['classes']))
     plots.confusion(folder / 'confusion.png', truth, found.argmax(1), run['classes'])
-    # last: it says that all is there
-    files.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')
+    files.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')  # last: all is there
     return result
 
 
@@ -138,6 +136,7 @@ def main(words=None):
     parser.add_argument('--folds', default='',
                         help='for instance "0 1 2" or 0-4 (default: all that the data set has)')
     options = parser.parse_args(words)
+
     if datasets.of_people(options.dataset):
         raise SystemExit(
             f'The classes of {options.dataset} are people: the baselines are for expressions.')
@@ -145,6 +144,7 @@ def main(words=None):
                    versions=dict(python=platform.python_version(), numpy=np.__version__,
                                  sklearn=sklearn.__version__, skimage=skimage.__version__),
                    code=request.commit())
+
     try:
         todo = []
         for fold in arguments.fold_list(options.dataset, options.folds):
@@ -152,6 +152,7 @@ def main(words=None):
             todo += [dict(dataset=options.dataset, variant=name, fold=fold, seed=SEED, iterations=0,
                           **command, **data) for name in FEATURES]
         left = [run for run in todo if not done(run)]
+
         bar = tqdm(left, 'baselines', unit='fold', ascii=True, disable=not left)
         for run in bar:
             bar.set_postfix_str(f'{run["variant"]}, fold {run["fold"]}')
@@ -163,6 +164,8 @@ def main(words=None):
     except KeyboardInterrupt:
         raise SystemExit(
             'Interrupted: the same command goes on from here, what is done is kept.') from None
+
+    # Also where nothing was left to do: results.csv may be gone, or older than a run.
     for sentence in predictions.collect(options.dataset):
         print(sentence, file=sys.stderr)
     print(f'runs/{options.dataset}: {len(left)} runs made, {len(todo) - len(left)} were there.')

@@ -27,18 +27,22 @@ def read_arguments():
     parser = argparse.ArgumentParser(description='The expression of every face in pictures.')
     parser.add_argument('image', nargs='?', type=Path,
                         help='a picture, a folder of pictures, or a video')
+
     parser.add_argument('--run', help='folder of a trained run (default: the model that comes with '
                         'the project)')
     parser.add_argument('--frequencies', action='store_true',
                         help='multiply the probabilities with how frequent each class was in '
                         'training, for a run trained with `balance`, which takes all for equally '
                         'probable')
+
     parser.add_argument('--format', choices=('text', 'json', 'csv'), default='text',
                         help='of standard output (default: text)')
     parser.add_argument('--out', type=Path,
                         help='folder of the pictures drawn (default: predictions)')
     parser.add_argument('--draw', choices=('video',), help='of a video, the video with its faces '
                         'marked, beside the picture of its probabilities')
+
+    # Whole numbers, but read as text: tools.core.arguments says in a sentence what is wrong.
     parser.add_argument('--every', default=1, metavar='N',
                         help='of a video, every Nth frame (default: 1)')
     parser.add_argument('--webcam', metavar='N',

@@ -236,10 +236,9 @@ def distance_table(lines):
 
 def neutral_table(lines):
     """What the classifier says of generated reference, query and true reference."""
-    rows = [{
-        'variant': title(line['variant']), 'generated': cell(line, 'neutral_generated'),
-        'query': cell(line, 'neutral_query'), 'true': cell(line, 'neutral_reference')
-    } for line in lines]
+    rows = [{'variant': title(line['variant']), 'generated': cell(line, 'neutral_generated'),
+             'query': cell(line, 'neutral_query'), 'true': cell(line, 'neutral_reference')}
+            for line in lines]
     return Table('Probability of neutral, %', rows, [
         'What the network itself says with X̂r (generated), X (query) or Xr (true) as its query, '
         'mean over the images that are not neutral.'])
@@ -247,11 +246,10 @@ def neutral_table(lines):
 
 def identity_table(lines):
     """Whose true reference is the nearest."""
-    rows = [{
-        'variant': title(line['variant']), 'generated': cell(line, 'same_person_generated'),
-        'query': cell(line, 'same_person_query'),
-        'chance': f'{100 * line["same_person_chance"]:.1f}'
-    } for line in lines]
+    rows = [{'variant': title(line['variant']), 'generated': cell(line, 'same_person_generated'),
+             'query': cell(line, 'same_person_query'),
+             'chance': f'{100 * line["same_person_chance"]:.1f}'}
+            for line in lines]
     return Table('The nearest true reference is the same person\'s, %', rows, [
         'generated, query: share of the images of which X̂r, or X, is nearest (L2 on pixels) to an '
         'Xr of the same person, among those of all training and test people. A mean face fails '
@@ -275,20 +273,24 @@ def write_references(dataset):
     if not tested:
         print(f'No references: runs/{dataset} has no tested GCNet.')
         return
+
     rows, left_out = collect(dataset, tested)
     for sentence in left_out:
         print(sentence, file=sys.stderr)
     if not rows:
         print(f'No references: no tested GCNet in runs/{dataset} can be measured.')
         return
+
     lines = [summary(variant, own) for variant, own in rows.items()]
     shown = [distance_table(lines), identity_table(lines)]
+    # a set without neutral has no probability of it
     if any(line['neutral_generated'] is not None for line in lines):
         shown.insert(1, neutral_table(lines))
     made = (f'Made by `python3 -m tools.references --dataset {dataset}` from the networks in '
             f'runs/{dataset}.')
     text = '\n'.join([f'# Generated references on {escape(dataset)}', '', made, '',
                       *map(markdown, shown)])
+
     folder = Path('runs', dataset)
     files.write(folder / 'references.csv', as_csv(lines))
     files.write(folder / 'references.md', text)

@@ -95,8 +95,8 @@ def unpool(x, places):
     elsewhere."""
     n, channels, height, width = x.shape
     plane = x.new_zeros(n, channels, 4 * height * width)
-    return plane.scatter_add(2, places.flatten(2), x.flatten(2)).view(n, channels, 2 * height,
-                                                                      2 * width)
+    plane = plane.scatter_add(2, places.flatten(2), x.flatten(2))
+    return plane.view(n, channels, 2 * height, 2 * width)
 
 
 class GCNet(nn.Module):
@@ -109,8 +109,8 @@ class GCNet(nn.Module):
         self.de1_r, self.de2_r, self.de2_i = Decoder(), Decoder(), Decoder()
         self.standardized = norm(96, affine=False)
         self.dropout = nn.Dropout(0.5)
-        self.fc1_delta, self.score_delta = nn.Linear(net.CODE, net.HIDDEN), nn.Linear(
-            net.HIDDEN, classes)
+        self.fc1_delta = nn.Linear(net.CODE, net.HIDDEN)
+        self.score_delta = nn.Linear(net.HIDDEN, classes)
 
     def forward(self, query):
         generated = self.de1_r(*self.en1(query))
@@ -169,9 +169,11 @@ def check_alike(batch=16):
         path = solver.with_name('net.prototxt')
         # What dropout drops is random: here, nothing
         path.write_text(path.read_text().replace('dropout_ratio: 0.5', 'dropout_ratio: 1e-09'))
+
         caffe.set_random_seed(1)
         theirs = caffe.Net(str(path), caffe.TRAIN)
     theirs.forward()
+
     # Noise: where a face is flat, rounding decides which of equal values is the maximum
     random = np.random.RandomState(1)
     for name in ('query', 'reference'):
@@ -179,6 +181,7 @@ def check_alike(batch=16):
     theirs.forward(start='en1/conv1')
     theirs.clear_param_diffs()
     theirs.backward()
+
     ours = GCNet(theirs.blobs['score'].channels)
     ours.dropout.p = 0
     learned = {id_of(name): parameter for name, parameter in ours.named_parameters()}
@@ -186,29 +189,31 @@ def check_alike(batch=16):
                 for layer, blobs in theirs.params.items()
                 for i, blob in enumerate(blobs)
                 if not layer.startswith('en2_r/') and theirs.layer_dict[layer].type != 'BatchNorm'}
-    shapes = [{(*key, *weights.shape)
-               for key, weights in network.items()}
+    shapes = [{(*key, *weights.shape) for key, weights in network.items()}
               for network in (learned, expected)]
     if shapes[0] != shapes[1]:
         raise SystemExit(f'The networks differ in weights: {sorted(shapes[0] ^ shapes[1])}.')
     with torch.no_grad():
         for key, parameter in learned.items():
             parameter.copy_(torch.from_numpy(expected[key].data.copy()))
+
     inputs = batch_of(theirs)
     blobs = ours(inputs[0])
     loss, terms = losses(blobs, *inputs)
     loss.backward()
+
     of_terms = max(apart(terms[name].detach(), theirs.blobs[name].data) for name in terms)
     of_blobs = max(
         apart(blobs[name].detach().reshape(theirs.blobs[name].data.shape), theirs.blobs[name].data)
         for name in blobs)
     of_gradients = max(
         apart(parameter.grad, expected[key].diff) for key, parameter in learned.items())
-    found = [('weights learned, in both', sum(
-        parameter.numel() for parameter in learned.values()), ''),
+    number = sum(parameter.numel() for parameter in learned.values())
+    found = [('weights learned, in both', number, ''),
              ('PyTorch against Caffe, largest relative difference of losses', of_terms, ''),
              ('PyTorch against Caffe, largest relative difference of outputs', of_blobs, ''),
              ('PyTorch against Caffe, largest relative difference of gradients', of_gradients, '')]
+
     for (name, value, _), limit in zip(found[1:], ALIKE):
         if not value < limit:
             raise SystemExit(f'The networks compute different things ({name}: {value:.2g}): '
@@ -240,19 +245,21 @@ def measure(batch=64, iterations=5, rounds=3):
     rounds."""
     seconds = {(engine, *setting): [] for setting in SETTINGS for engine in ('Caffe', 'PyTorch')}
     with tempfile.TemporaryDirectory() as folder:
-        solvers = [
-            network_speed.write(Path(folder, str(i)), VARIANT, batch, iterations) for i in range(2)
-        ]
+        solvers = [network_speed.write(Path(folder, str(i)), VARIANT, batch, iterations)
+                   for i in range(2)]
+        # In turns: what else this machine does meanwhile slows both engines.
         for setting, times in tqdm(list(seconds.items()) * rounds, desc='torch', ascii=True):
             engine, threads, processes = setting
             times.append(trained(engine, solvers[:processes], iterations, threads))
     median = {key: statistics.median(times) for key, times in seconds.items()}
+
     table = []
     for setting in SETTINGS:
         threads, processes = setting
         what = f'{threads} thread{"s" * (threads > 1)}'
         if processes > 1:
             what = f'{processes} processes at once'
+
         for engine in ('Caffe', 'PyTorch'):
             taken = median[engine, threads, processes]
             table += [(f'{VARIANT}, batch {batch}, {engine}, {what}: an iteration', taken, 's'),

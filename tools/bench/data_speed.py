@@ -22,25 +22,29 @@ def measure(many=10000, few=1000, searched=SEARCHED, rounds=ROUNDS):
     two, has no part in them."""
     _, points, _ = datasets.load('demo', str(RAW), None, None)
     paths = sorted(points)
+
     with tempfile.TemporaryDirectory(dir='data', prefix='.bench') as folder:
         folder = Path(folder)
         sets = {(number, own): lay_out(folder / f'raw{number}{"own" if own else ""}', paths, points,
                                        number, own)
-                for number in (few, many)
-                for own in (True, False)}
+                for number in (few, many) for own in (True, False)}
         built = {key: [] for key in sets}
         found = {1: [], workers.usable(): []}
+
+        # In turns: what else this machine does meanwhile slows all alike.
         for _ in range(rounds):
             for key, (raw, known) in sets.items():
                 built[key].append(build(folder / 'out', raw, known))
             for processes, times in found.items():
                 times.append(search(folder, paths[:searched], processes))
+
     seconds, memory = {}, {}
     for key, times in built.items():
         seconds[key], memory[key] = (statistics.median(column) for column in zip(*times))
     speed = {own: (many - few) / (seconds[many, own] - seconds[few, own]) for own in (True, False)}
     rate = {processes: searched / statistics.median(times) for processes, times in found.items()}
     most = max(rate)
+
     return [
         (f'crops a second into one LMDB (a split of its own), {most} workers', speed[True], '/s'),
         ('crops a second into the LMDBs of ten folds, each ten times', speed[False], '/s'),
@@ -58,18 +62,16 @@ def lay_out(raw, paths, points, number, own):
     and the CSV of their points; returns both places."""
     (raw / 'images').mkdir(parents=True)
     known = raw.with_suffix('.points.csv')
-    with open(raw / 'manifest.csv', 'w', newline='') as manifest, open(known, 'w',
-                                                                       newline='') as cache:
+    with open(raw / 'manifest.csv', 'w', newline='') as manifest, \
+            open(known, 'w', newline='') as cache:
         rows, found = csv.writer(manifest), csv.writer(cache)
         rows.writerow(['path', 'subject', 'expression', 'split'])
         found.writerow(detect.COLUMNS)
         for i in range(number):
             path, name = paths[i % len(paths)], f'images/{i:06d}.png'
             os.link(RAW / path, raw / name)
-            rows.writerow([
-                name, f'p{i % 100}', datasets.SEVEN[i % 7],
-                ['train', 'test'][i % 10 == 0] if own else ''
-            ])
+            rows.writerow([name, f'p{i % 100}', datasets.SEVEN[i % 7],
+                           ['train', 'test'][i % 10 == 0] if own else ''])
             found.writerow(detect.row_of(name, pictures.content(raw, name), points[path], 1))
     return raw, known
 
@@ -79,9 +81,8 @@ def build(out, raw, known):
     out/<name>, by the command."""
     out.mkdir(exist_ok=True)
     shutil.copy(known, out / known.name)
-    command = [
-        sys.executable, '-m', 'data_prep.build', '--dataset', raw.name, '--raw', raw, '--out', out
-    ]
+    command = [sys.executable, '-m', 'data_prep.build',
+               '--dataset', raw.name, '--raw', raw, '--out', out]
     with tempfile.TemporaryFile('w+') as said:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)

@@ -40,8 +40,8 @@ def measure(batch=64, iterations=2, rounds=5, passes=20):
                    for variant in net.VARIANTS}
         jobs = [(timed, variant, iterations) for variant in net.VARIANTS]
         jobs += [(updated, variant, passes) for variant in net.VARIANTS]
-        jobs += [(trained, variant, iterations)
-                 for variant in TRAINED] + [(augmented, DETAIL, passes)]
+        jobs += [(trained, variant, iterations) for variant in TRAINED]
+        jobs += [(augmented, DETAIL, passes)]
         for job, variant, times in tqdm(jobs * rounds, desc='network', ascii=True):
             for (what, part), value in job(solvers[variant], times).items():
                 found[variant, what, part].append(value)
@@ -55,9 +55,11 @@ def lines(batch, found):
     for variant in net.VARIANTS:
         of_type = {way: part(found, variant, way) for way in WAYS}
         parts = {way: sum(of_type[way].values()) for way in WAYS}
+        # What `caffe time` leaves out, and an iteration of training has.
         parts['update'] = found[variant, 'solver', 'update']
         iteration = sum(parts.values())
         data = sum(of_type[way][kind] for way in WAYS for kind in DATA)
+
         table.append((f'{variant}, batch {batch}: an iteration', iteration, 's'))
         table += [(f'{variant}: {name}', seconds, 's') for name, seconds in parts.items()]
         table += [(f'{variant}: Data and Augment (in forward)', data, 's'),
@@ -65,14 +67,16 @@ def lines(batch, found):
                    '%')]
         if variant in TRAINED:
             whole = part(found, variant, 'train')
-            table += [(f'{variant}: an iteration of caffe train', whole['seconds'], 's'),
-                      (f'{variant}: peak memory of caffe train, with a test', whole['memory'], 'MB')
-                      ]
+            table += [
+                (f'{variant}: an iteration of caffe train', whole['seconds'], 's'),
+                (f'{variant}: peak memory of caffe train, with a test', whole['memory'], 'MB')]
+
     of_type = {way: part(found, DETAIL, way) for way in WAYS}
     both = {kind: sum(of_type[way][kind] for way in WAYS) for kind in of_type['forward']}
     table += [(f'{DETAIL}, {kind} layers: {way}', of_type[way][kind], 's')
               for kind in sorted(both, key=both.get, reverse=True) for way in WAYS]
     ours = sum(seconds for kind, seconds in both.items() if kind.startswith('Python'))
+
     return table + [
         (f'{DETAIL}: share of our Python layers in both', 100 * ours / sum(both.values()), '%'),
         ('pairs augmented a second, one core', batch / found[DETAIL, 'augment', 'forward alone'],
@@ -110,17 +114,15 @@ def write(folder, variant, batch, iterations):
 def timed(solver, iterations):
     """{(layer type, 'forward' or 'backward'): seconds an iteration} by `caffe time`."""
     network = solver.with_name('net.prototxt')
-    log, _ = finish(
-        start(['caffe', 'time', '-model', network, '-phase', 'TRAIN', '-iterations', iterations]))
+    log, _ = finish(start(['caffe', 'time', '-model', network, '-phase', 'TRAIN',
+                           '-iterations', iterations]))
     return by_type(log, types(text_format.Parse(network.read_text(), caffe_pb2.NetParameter())))
 
 
 def types(network):
     """{layer: its type, with the class of a Python layer} of a NetParameter."""
-    return {
-        layer.name: f'{layer.type} {layer.python_param.layer}'.strip()
-        for layer in network.layer
-    }
+    return {layer.name: f'{layer.type} {layer.python_param.layer}'.strip()
+            for layer in network.layer}
 
 
 def by_type(log, types):

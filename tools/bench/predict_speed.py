@@ -25,11 +25,13 @@ def measure(many=256, rounds=5):
     paths = sorted(RAW.glob('cohn-kanade-images/*/*/*.png'))
     if not paths:
         raise SystemExit(f'{RAW} holds no frames: run `make data` first.')
+    # spread over the whole set, so over people, light and depth of expression
     jobs = [(str(path), None, None) for path in paths[::max(1, len(paths) // many)][:many]]
     number = workers.usable()
     with tempfile.TemporaryDirectory() as folder:
         make_run(Path(folder))
         model = predictor.Predictor(folder)
+
     whole, network = [], []
     with workers.pool(number) as pool:
         list(pool.map(prediction.search, jobs[:4 * number]))  # each worker has its detector then
@@ -38,10 +40,12 @@ def measure(many=256, rounds=5):
             searched = prediction.ahead(pool, jobs)
             pictures = [picture for picture, _ in prediction.recognised(model, searched)]
             whole.append(time.perf_counter() - begun)
+
             found = [picture.found for picture in pictures]
             begun = time.perf_counter()
             model.recognise(found)
             network.append(time.perf_counter() - begun)
+
     faces = sum(map(len, found))
     if not faces:
         raise SystemExit(

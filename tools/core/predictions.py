@@ -149,6 +149,7 @@ def read_rows(path, columns, classes):
                 raise SystemExit(
                     f'{path}, line 1: the columns are {",".join(header)[:200] or "missing"}, '
                     f'expected are {",".join(expected)}: is it of another data set?')
+
             for row in reader:
                 if not row:  # an empty line
                     continue
@@ -201,6 +202,7 @@ def check_images(run, dataset, fold, images):
     """
     if classes_of(dataset) is None:
         return
+
     path = Path('data', dataset, f'fold{fold}', 'test.csv')
     again = 'it was made with other data, so train and test it again'
     try:
@@ -211,12 +213,15 @@ def check_images(run, dataset, fold, images):
     except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise SystemExit(
             f'{run} has the test images of {path}, which cannot be read ({error}).') from None
+
     missing = expected.copy()
     for where, image in images:
         if not missing[image]:
             wrong = 'is there twice' if image in expected else f'is not in {path}'
             raise SystemExit(f'{where}: image {" ".join(image)} {wrong}: {again}.')
         missing[image] -= 1
+
+    # A run of fewer images would have an accuracy of its own, on easier or harder ones.
     if sum(missing.values()):
         raise SystemExit(
             f'{run} lacks {sum(missing.values())} of the {sum(expected.values())} images '

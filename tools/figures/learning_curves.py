@@ -18,10 +18,11 @@ def draw(path, metrics):
     columns = min(3, len(losses) + 1)
     rows = -(-(len(losses) + 1) // columns)
     figure, grid = plots.plt.subplots(rows, columns, figsize=(3.2 * columns + 1.2, 2.6 * rows),
-                                        constrained_layout=True, squeeze=False)
+                                      constrained_layout=True, squeeze=False)
     *panels, last = grid.flat[:len(losses) + 1]
     for axes in grid.flat[len(losses) + 1:]:
         axes.axis('off')
+
     for axes, loss in zip(panels, losses):
         for variant, own in metrics.items():
             if loss in own:
@@ -29,13 +30,16 @@ def draw(path, metrics):
                           **{**plots.style(variant), 'marker': None})
         axes.set(title=plots.LOSSES[loss], xlabel='iteration', ylabel='loss, unweighted',
                  yscale='log')
+        # matplotlib's own ticks are powers of ten, of which a loss may pass one or none
         axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter('{x:g}')
         axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+
     for variant, own in metrics.items():
         x, y = own.get('test_accuracy', (np.array([]), np.array([])))
         last.plot(x, 100 * y, markersize=4, label=plots.name(variant), **plots.style(variant))
     last.set(title='Accuracy on unseen people', xlabel='iteration', ylabel='accuracy, %',
              ylim=(0, 100))
+    # one legend for all panels, beside the last
     last.legend(loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
     plots.save(figure, path)
