@@ -1,5 +1,4 @@
-"""The paper's networks and solvers. `python3 -m prototxt.net` writes every prototxt beside this
-file.
+"""The paper's networks and solvers; `python3 -m prototxt.net` writes them all beside this file.
 
 Layer names say where a layer stands in the paper's Figure 3: en1 and de1_r draw the reference, en2
 (and its twin en2_r, sharing every weight by name) encodes query and generated reference, de2_r and
@@ -13,30 +12,30 @@ import caffe
 from caffe import layers as L
 from caffe import params as P
 
-# what each has beyond De1,r: S, the contrastive loss; R, the two reconstructing decoders
+# What each has beyond De1,r: S, the contrastive loss; R, the two reconstructing decoders.
 GCNETS = {'s0r0': (), 's1r0': ('contrast',), 's0r1': ('reconstruction',),
           's1r1': ('contrast', 'reconstruction')}
 VARIANTS = ('cnn', 'metric', *GCNETS)  # Figure 2, a to f
-# for En1, En2 (section 4.1); ours: En1 and De1,r, En2 and FC
+# For En1 and for En2, as in section 4.1; ours, for En1 with De1,r and for En2 with FC.
 PRETRAINING = ('autoencoder', 'identity', 'generator', 'expression')
+
 CROP = 64
 CODE = 96 * 8 * 8  # p, the length of En(X)
-DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1
-# of a picture's deconvolution: its gradient sums 4096 pixels of 1600 inputs, and would diverge at
-# 0.01
-PICTURE_SCALE = 0.003
-# of a picture's one gain: its gradient sums 4096 pixels, and at 10 it is 0 before a filter learns
-PICTURE_RATE = 0.1
 HIDDEN = int((0.5 * 64) ** 2 * 3 / 2 ** 3)  # 384, section 4.1
-# of batch norm's running mean and variance: the last 20 iterations or so; see
-# tools/core/batchnorm_averages.py
+DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1
+# Of a picture's deconvolution, whose gradient sums 4096 pixels of 1600 inputs: 0.01 would diverge.
+PICTURE_SCALE = 0.003
+# Of a picture's one gain: its gradient sums 4096 pixels, and at 10 it is 0 before a filter learns.
+PICTURE_RATE = 0.1
+# Of batch norm's running mean and variance: some 20 iterations. Caffe's 0.999 would take a thousand
+# to forget where it began, and for the test they are taken anew (tools/core/batchnorm_averages.py).
 AVERAGE = 0.95
 
+# As in Caffe's own examples: a bias learns twice as fast, and nothing pulls it to 0.
 WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
-# batch norm's mean, variance and their count: averaged, not learned
+# Of batch norm's mean, variance and their count, which are averaged, not learned.
 STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3
-# Caffe keeps a deconvolution's weights with inputs first, so what it calls fan-out is the number
-# summed.
+# A deconvolution's weights have their inputs first: what Caffe calls fan-out is what is summed.
 FAN = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
 CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'),
                picture=('scaled', 'normalized'), generator=('picture', 'change', 'vae'),
@@ -59,10 +58,13 @@ def train_val(variant, n_classes, train_source, test_source, batch_size=64, test
     ValueError for unknown names.
     """
     settings = known(variant, settings)
+
+    # Two layers give `pair` and `label`, one a phase; one NetSpec cannot hold a blob twice.
     data = caffe.NetSpec()
     data.pair, data.label = L.Data(name='data', source=str(test_source), backend=P.Data.LMDB,
                                    ntop=2, batch_size=test_batch_size,
                                    include=dict(phase=caffe.TEST))
+
     n = caffe.NetSpec()
     n.pair, n.label = L.Data(name='data', source=str(train_source), backend=P.Data.LMDB, ntop=2,
                              batch_size=batch_size, include=dict(phase=caffe.TRAIN))
@@ -75,10 +77,14 @@ def train_val(variant, n_classes, train_source, test_source, batch_size=64, test
 
 
 def losses(n, variant, settings):
-    """Equation 3, as far as the variant has its parts. A sample without a reference has no part in
-    Gen,r and Recon,r."""
+    """Equation 3, as far as the variant has its parts.
+
+    A sample without a reference has no part in Gen,r and Recon,r.
+    """
     pixel = settings['pixel_scale']
     unused = {'label', 'reference', 'referred'}
+
+    # Cls, the cross entropy. `score` itself stays as it is for Accuracy and for the test.
     if 'score' in n.tops:
         score = n.score
         if settings['score_offsets']:  # for unequal classes
@@ -86,6 +92,8 @@ def losses(n, variant, settings):
                                               offsets=settings['score_offsets'])
         n.loss_cls = L.SoftmaxWithLoss(score, n.label)
         unused.remove('label')
+
+    # Contr, equations 4 and 5
     if variant == 'metric' or 'contrast' in GCNETS.get(variant, ()):
         # X^r is drawn for every sample, but of the true Xr a sample may have none.
         referred = [n.referred] if variant == 'metric' else []
@@ -94,6 +102,8 @@ def losses(n, variant, settings):
                               margin=settings['margin'], neutral=settings['neutral'])
     if variant == 'metric':
         unused -= {'reference', 'referred'}
+
+    # Gen,r, equation 7. Where `referred` is 0, both pictures are: their difference is, too.
     if 'generated' in n.tops:
         unused -= {'reference', 'referred'}
         n.reference_referred = L.Scale(n.reference, n.referred, axis=0)
@@ -103,6 +113,8 @@ def losses(n, variant, settings):
     if 'latent' in n.tops:
         n.loss_kl = python('kl_loss', 'KLLoss', n.latent_mean, n.latent_log_variance,
                            loss_weight=settings['kl_weight'] * pixel)
+
+    # Recon,r and Recon,i, equations 9 and 10; the latter is all that an auto-encoder has
     if 'reconstructed_r' in n.tops:
         n.reconstructed_referred = L.Scale(n.reconstructed_r, n.referred, axis=0)
         n.loss_recon_r = L.EuclideanLoss(n.reconstructed_referred, n.reference_referred,
@@ -110,16 +122,16 @@ def losses(n, variant, settings):
     if 'reconstructed_i' in n.tops:
         weight = 1 if variant == 'autoencoder' else settings['reconstruct_weight']
         n.loss_recon_i = L.EuclideanLoss(n.reconstructed_i, n.query, loss_weight=weight * pixel)
+
     for name in sorted(unused):  # Caffe prints what nothing takes
         n[f'silence_{name}'] = L.Silence(n[name], ntop=0)
 
 
 def deploy(variant, n_classes, **settings):
-    """The network for use, as prototxt text: blob `query` (N x 1 x 64 x 64, in [0, 1]) to `prob` (N
-    x n_classes).
+    """The network for use, as prototxt text.
 
-    A GCNet also has the pictures `generated`, and in R1 `reconstructed_r` and `reconstructed_i`,
-    each N x 1 x 64 x 64.
+    From blob `query`, N x 1 x 64 x 64, in [0, 1], to `prob`, N x n_classes. A GCNet also has the
+    pictures `generated`, and in R1 `reconstructed_r` and `reconstructed_i`, each N x 1 x 64 x 64.
     """
     settings = known(variant, settings)
     n = caffe.NetSpec()
@@ -131,16 +143,22 @@ def deploy(variant, n_classes, **settings):
 
 
 def body(n, variant, n_classes, settings):
-    """From n.query (and in the metric-learning CNN n.reference, in training) to n.score and the
-    variant's pictures."""
+    """From n.query to n.score and the variant's pictures.
+
+    The metric-learning CNN also takes n.reference, in training.
+    """
+    # What pre-trains a part ends where the part does.
     if variant == 'autoencoder':
         encoder(n, 'en1', n.query, switches=used_switches(settings))
         n.reconstructed_i = decoder(n, 'de', 'en1', settings)
         return
+
     if variant == 'generator' or variant in GCNETS:
         n.generated = generator(n, settings)
     if variant == 'generator':
         return
+
+    # En2: the representation layers of Figure 3, up to delta, or to the code where nothing is drawn
     if variant in GCNETS:
         reconstruct = 'reconstruction' in GCNETS[variant]
         used = used_switches(settings) if reconstruct else ()
@@ -149,6 +167,7 @@ def body(n, variant, n_classes, settings):
         if reconstruct:
             n.reconstructed_r = decoder(n, 'de2_r', 'en2_r', settings)
             n.reconstructed_i = decoder(n, 'de2_i', 'en2', settings)
+
         compare(n, code, code_r, settings)
         code = n.delta = python('distance', 'Distance', n.code, n.code_r)
         # elements are near 1 / sqrt(p): bring them to 1, or FC hardly learns
@@ -158,9 +177,12 @@ def body(n, variant, n_classes, settings):
         code = encoder(n, 'en2', n.query)
         if variant == 'metric' and 'reference' in n.tops:  # the pair is for training only
             compare(n, code, encoder(n, 'en2_r', n.reference, twin='en2'), settings)
+
+    # From random weights FC hardly learns from a code that is not standardised.
     if settings['standardize']:
         code = n.standardized = L.BatchNorm(code, moving_average_fraction=AVERAGE, param=STATISTICS)
     n.dropout = L.Dropout(code, dropout_ratio=0.5)
+
     # Weights are taken by name. People are not expressions, and what tells codes apart need not
     # tell their distances apart: a fine-tuned net takes the encoder of an identification CNN, and a
     # GCNet that of a CNN, but not these two; unless X̂r is so far from X that delta is much like the
@@ -217,18 +239,19 @@ def used_switches(settings):
 
 
 def encoder(n, name, image, twin=None, switches=()):
-    """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8. With `twin`, that encoder's weights,
-    shared by name.
+    """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8.
 
-    switches: which poolings tell a decoder where they found each maximum. What no layer takes would
-    be an output of the net, every value of which Caffe prints.
+    twin: the encoder whose weights it shares, by name, else None. switches: which
+    poolings tell a decoder where they found each maximum. What no layer takes would be an output of
+    the net, every value of which Caffe prints.
     """
     owner = twin or name
     x = image
-    # The pads of the pooling make Caffe's rounding give 32, 16 and 8.
+    # Caffe rounds a pooled size up: with these pads it is 32, 16 and 8.
     for i, (size, filters, pad) in enumerate(((5, 32, 1), (3, 64, 0), (3, 96, 0)), 1):
         n[f'{name}/conv{i}'] = L.Convolution(
-            x, num_output=filters, kernel_size=size, pad=size // 2, bias_term=False,
+            x, num_output=filters, kernel_size=size, pad=size // 2,
+            bias_term=False,  # batch norm would take it out again
             weight_filler=dict(type='msra'), param=[dict(name=f'{owner}/conv{i}')])
         norm(n, name, i, n[f'{name}/conv{i}'], owner=owner)
         n[f'{name}/relu{i}'] = L.ReLU(n[f'{name}/scale{i}'], in_place=True)
@@ -241,15 +264,16 @@ def encoder(n, name, image, twin=None, switches=()):
 
 
 def decoder(n, name, encoder_name, settings, changed=None, code=None):
-    """Table 1, decoder: N x 96 x 8 x 8 to a picture N x 1 x 64 x 64. With `code` it begins there
-    and not at an encoder's end, and so without switches.
+    """Table 1, decoder: N x 96 x 8 x 8 to a picture N x 1 x 64 x 64.
 
+    With `code` it begins there and not at an encoder's end, and so without switches.
     settings['decoder'] 'listed': the table's 32, 64, 1 filters; the encoder's switches fit the
     first unpooling only, the others repeat each value. 'switches': all unpooled by the encoder's
     switches, so with its 64, 32, 1 filters. changed: see picture().
     """
     listed = settings['decoder'] == 'listed'
     first, second = (32, 64) if listed else (64, 32)
+    # The decoder's first unpooling undoes the encoder's last pooling.
     switch = {i: None if code or listed and i > 1 else n[f'{encoder_name}/switch{4 - i}']
               for i in (1, 2, 3)}
 
@@ -270,8 +294,7 @@ def decoder(n, name, encoder_name, settings, changed=None, code=None):
 
 
 def unpool(n, name, x, switch):
-    """Twice as high and wide: each value where `switch` says, or, without one, in all four places.
-    """
+    """Twice as high and wide: each value where `switch` says, or without one in all four places."""
     if switch is None:
         n[name] = python('repeat', 'Repeat', x, stride=2)
     else:
@@ -281,8 +304,7 @@ def unpool(n, name, x, switch):
 
 
 def deconvolution(n, name, x, size, filters, filler=FAN):
-    """A deconvolution size x size that keeps height and width, learning DECODER_RATE times as fast.
-    """
+    """A deconvolution that keeps height and width and learns DECODER_RATE times as fast."""
     n[name] = L.Deconvolution(
         x, param=[dict(lr_mult=DECODER_RATE)],
         convolution_param=dict(num_output=filters, kernel_size=size, pad=size // 2,
@@ -291,13 +313,12 @@ def deconvolution(n, name, x, size, filters, filler=FAN):
 
 
 def picture(n, name, x, settings, changed=None):
-    """The end of a decoder: from its last deconvolution, N x 1 x 64 x 64, to a picture of that
-    shape, 0 or more.
+    """The end of a decoder: from its last deconvolution to a picture, 0 or more.
 
-    settings['picture'] 'scaled': a constant factor, around the middle of [0, 1]. 'normalized':
-    batch norm as in Table 1, with which a face is as bright as the others in its batch leave it to
-    be. changed: an image N x 1 x 64 x 64 to which what was drawn is added, so that it is the change
-    alone.
+    Both are N x 1 x 64 x 64. settings['picture'] 'scaled': a constant factor, around the middle of
+    [0, 1]. 'normalized': batch norm as in Table 1, with which a face is as bright as the others in
+    its batch leave it to be. changed: an image N x 1 x 64 x 64 to which what was drawn is added, so
+    that it is the change alone.
     """
     if settings['picture'] == 'scaled':
         x = n[f'{name}/scale3'] = L.Power(x, scale=PICTURE_SCALE, shift=0 if changed else 0.5)
@@ -307,6 +328,7 @@ def picture(n, name, x, settings, changed=None):
         # weights up, which batch norm would slow for ever after.
         norm(n, name, 3, x, rate=PICTURE_RATE, gain=0.015, offset=0 if changed else 0.5)
         x = n[f'{name}/scale3']
+
     if changed:
         x = n[f'{name}/changed'] = L.Eltwise(changed, x)
     return L.ReLU(x)
@@ -316,10 +338,11 @@ def norm(n, name, i, x, owner=None, rate=1, gain=1, offset=0):
     """Batch norm with a learned gain and offset, in place; Caffe has it in two layers."""
     learned = [dict(lr_mult=rate, decay_mult=0), dict(lr_mult=rate, decay_mult=0)]
     if owner:
-        learned = [
-            dict(name=f'{owner}/scale{i}/{part}', **p)
-            for part, p in zip(('gain', 'offset'), learned)
-        ]
+        learned = [dict(name=f'{owner}/scale{i}/{part}', **p)
+                   for part, p in zip(('gain', 'offset'), learned)]
+
+    # The averages have no name, so a twin keeps its own: the test normalises each stream as the
+    # training did, and not both by the mean of two different pictures' statistics.
     n[f'{name}/bn{i}'] = L.BatchNorm(x, in_place=True, moving_average_fraction=AVERAGE,
                                      param=STATISTICS)
     n[f'{name}/scale{i}'] = L.Scale(n[f'{name}/bn{i}'], in_place=True, bias_term=True,
@@ -352,16 +375,16 @@ def known(variant, settings):
 
 def title(variant):
     """The paper's name of a variant, and the stem of its files."""
-    return {'cnn': 'cnn', 'metric': 'metric_cnn'}.get(
-        variant, f'gcnet_{variant}' if variant in GCNETS else variant)
+    names = {'metric': 'metric_cnn', **{name: f'gcnet_{name}' for name in GCNETS}}
+    return names.get(variant, variant)
 
 
 def solver(net, snapshot_prefix, max_iter=300000, base_lr=0.001, gamma=0.0001, power=0.75,
            policy='inv', test_iter=7, test_interval=1000, display=20, snapshot=5000, seed=1,
            mode='GPU'):
-    """The paper's solver (section 4.1) as prototxt text: Nesterov, "inv": base_lr * (1 + gamma *
-    iteration) ^ -power.
+    """The paper's solver (section 4.1) as prototxt text: Nesterov, with Caffe's policy "inv".
 
+    The rate is base_lr * (1 + gamma * iteration) ^ -power, by default as in Caffe's own example.
     policy 'poly', for pre-training: base_lr * (1 - iteration / max_iter) ^ power. Raises ValueError
     for any other.
     """
@@ -388,15 +411,17 @@ solver_mode: {mode}
 
 
 def files(n_classes=7):
-    """What is committed beside this file: name to text. The networks for pre-training on people
-    tell 500 of them apart."""
+    """What is committed beside this file: name to text.
+
+    The networks for pre-training on people tell 500 of them apart.
+    """
     head = '# Written by prototxt/net.py (python3 -m prototxt.net); change that, not this.\n'
     written = {}
     for variant in VARIANTS + PRETRAINING:
         name = title(variant)
         of_people = variant in ('autoencoder', 'identity')
-        fold, outputs = ('data/demo_people/fold0', 500) if of_people else ('data/demo/fold0',
-                                                                           n_classes)
+        fold = 'data/demo_people/fold0' if of_people else 'data/demo/fold0'
+        outputs = 500 if of_people else n_classes
         written[f'{name}.prototxt'] = train_val(variant, outputs, f'{fold}/train_lmdb',
                                                 f'{fold}/test_lmdb')
         written[f'{name}_deploy.prototxt'] = deploy(variant, outputs)
