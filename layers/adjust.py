@@ -1,5 +1,4 @@
-"""Unequal classes in Cls: logit adjustment (Menon et al. 2021, "Long-tail learning via logit
-adjustment", equation 10)."""
+"""Unequal classes in Cls: logit adjustment (Menon et al. 2021, arXiv 2007.07314, equation 10)."""
 import caffe
 import numpy as np
 
@@ -7,10 +6,9 @@ from layers import params
 
 
 class Adjust(caffe.Layer):
-    """Adds a number to all scores of a class, before the softmax of the loss; a test takes the
-    scores as they are.
+    """Adds a number to all scores of a class, before the softmax of the loss.
 
-    bottom[0]: scores, N x K. top[0]: the same shape.
+    bottom[0]: scores, N x K. top[0]: the same shape. A test takes the scores as they are.
 
     param_str: offsets, a list of K numbers. With the logarithm of each class's frequency the
     network need not learn how frequent a class is, and its scores treat all classes alike.

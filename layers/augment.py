@@ -7,8 +7,7 @@ from layers import params
 
 
 class Augment(caffe.Layer):
-    """Cuts 64 x 64 out of the 66 x 66 pair; in the training phase at random, with rotation,
-    scaling, flip and intensity.
+    """Cuts 64 x 64 out of the 66 x 66 pair; in training at random, turned, scaled and flipped.
 
     bottom[0]: N x 2 x 66 x 66, the pair (X, Xr), values 0..255.
     top[0], top[1]: query X and reference Xr, N x 1 x 64 x 64, values in [0, 1].
@@ -42,13 +41,18 @@ class Augment(caffe.Layer):
         size = self.settings['crop']
         margin = np.array([bottom[0].width - size, bottom[0].height - size])
         query, reference, pairs = top[0].data, top[1].data, bottom[0].data
+
+        # EuclideanLoss sums squares and divides by N: the square of this weight takes N out of it.
         referred = pairs[:, 1].any(axis=(1, 2))
         top[2].data[...] = referred * np.sqrt(len(referred) / max(1, referred.sum()))
+
         if self.phase == caffe.TEST:
             x, y = margin // 2
             centre = pairs[:, :, y:y + size, x:x + size] / 255
             query[:, 0], reference[:, 0] = centre[:, 0], centre[:, 1]
             return
+
+        # An image a transform, with its two channels: so X and Xr cannot get different ones.
         for i, pair in enumerate(pairs):
             matrix, gain = self.draw(size, margin)
             warped = cv2.warpAffine(pair.transpose(1, 2, 0), matrix, (size, size),
@@ -63,8 +67,10 @@ class Augment(caffe.Layer):
         angle = np.radians(self.random.uniform(-s['rotate'], s['rotate']))
         zoom = 1 + self.random.uniform(-s['scale'], s['scale'])
         gain = 1 + self.random.uniform(-s['intensity'], s['intensity'])
-        corner = self.random.randint(margin + 1)
+        corner = self.random.randint(margin + 1)  # x and y
         mirror = -1 if self.random.rand() < s['flip'] else 1
+
+        # About the middle of the crop, so that what turns and grows stays in it.
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / zoom
         turn = turn @ np.diag([mirror, 1])
         centre = np.full(2, (size - 1) / 2)

@@ -23,7 +23,7 @@ class Distance(caffe.Layer):
 
     def forward(self, bottom, top):
         np.subtract(bottom[0].data, bottom[1].data, out=top[0].data)
-        self.sign = np.sign(top[0].data)
+        self.sign = np.sign(top[0].data)  # before the top loses it
         np.abs(top[0].data, out=top[0].data)
 
     def backward(self, top, propagate_down, bottom):

@@ -31,6 +31,7 @@ class Normalize(caffe.Layer):
 
     def backward(self, top, propagate_down, bottom):
         if propagate_down[0]:
+            # The length is fixed, so only what is at right angles to the code moves it.
             unit, gradient = rows(top[0].data) / self.length, rows(top[0].diff)
             along = np.einsum('np,np->n', unit, gradient)[:, None]
             rows(bottom[0].diff)[...] = (gradient - unit * along) / self.norm

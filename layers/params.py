@@ -9,6 +9,7 @@ def read_params(layer, **defaults):
     default of None takes an integer or null. Raises ValueError, naming the layer, for text that is
     not a JSON object, an unknown name or a wrong type.
     """
+    # JSON, never eval: a prototxt may come from anybody.
     where = f'param_str of {type(layer).__name__}'
     try:
         given = json.loads(layer.param_str or '{}')
@@ -26,6 +27,7 @@ def read_params(layer, **defaults):
 
 
 def _fits(value, default):
+    # True is an int in Python, and 1 no bool in JSON.
     if isinstance(value, bool) or isinstance(default, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     if default is None:

@@ -7,11 +7,10 @@ from layers import params
 
 
 class Repeat(caffe.Layer):
-    """bottom[0]: N x C x h x w; top[0]: N x C x H x W with H = stride * h, W = stride * w, each
-    value in stride x stride places.
+    """Puts each value in stride x stride places.
 
-    Caffe's own way, a grouped deconvolution, takes ten times as long as all of the decoder's other
-    layers.
+    bottom[0]: N x C x h x w. top[0]: N x C x H x W with H = stride * h, W = stride * w. Caffe's own
+    way, a grouped deconvolution, takes ten times as long as all of the decoder's other layers.
 
     param_str: stride (2).
     """
@@ -24,7 +23,7 @@ class Repeat(caffe.Layer):
         top[0].reshape(n, c, h * self.stride, w * self.stride)
 
     def forward(self, bottom, top):
-        # its channels one below the other: one picture
+        # A sample's channels one below the other are one picture, which OpenCV enlarges at once.
         for values, repeated in zip(bottom[0].data, top[0].data):
             c, h, w = repeated.shape
             cv2.resize(values.reshape(-1, values.shape[-1]), (w, c * h), repeated.reshape(c * h, w),
@@ -34,6 +33,7 @@ class Repeat(caffe.Layer):
         if propagate_down[0]:
             for above, below in zip(top[0].diff, bottom[0].diff):
                 c, h, w = below.shape
+                # The sum over the places of a value: the mean of that block, times its size.
                 mean = cv2.resize(above.reshape(-1, above.shape[-1]), (w, c * h),
                                   interpolation=cv2.INTER_AREA)
                 np.multiply(mean.reshape(below.shape), self.stride ** 2, out=below)

@@ -30,13 +30,14 @@ class Unpool(caffe.Layer):
 
     def forward(self, bottom, top):
         for i, (values, unpooled) in enumerate(zip(bottom[0].data, top[0].data)):
+            # bincount adds up what falls on one place; unpooled[places] = values would keep the last
             unpooled[...] = np.bincount(self.places(bottom[1], i), values.ravel(),
                                         unpooled.size).reshape(unpooled.shape)
 
     def places(self, switches, i):
-        """Where each value of sample i goes, as indices into its top. A sample at a time: they and
-        the sums stay in the processor's cache, and kept for the whole batch they would take more
-        memory than the values."""
+        """Where each value of sample i goes, as indices into its top."""
+        # A sample at a time: they and the sums stay in the processor's cache. Kept for the whole
+        # batch they would take more memory than the values.
         c, h, w = switches.data.shape[1:]
         plane = h * w * self.stride ** 2
         # Where all of a window is NaN, Caffe's switch is -1: the NaN then goes to the first place,
