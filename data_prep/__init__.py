@@ -10,5 +10,12 @@ def end_quietly(kind, error, trace):
         sys.__excepthook__(kind, error, trace)
 
 
+def interrupted(what):
+    """The SystemExit to raise after Ctrl-C, with a shell's exit code for it; says on standard error
+    `what` became of the work."""
+    print(f'Interrupted: {what}.', file=sys.stderr)
+    return SystemExit(130)
+
+
 if sys.argv[0] == '-m':  # so Python calls itself while it looks for the command that it was given
     sys.excepthook = end_quietly

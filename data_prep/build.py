@@ -36,6 +36,7 @@ from data_prep import (
     datasets,
     detect,
     folds,
+    interrupted,
     makers_crops,
     names,
     pair_lmdb,
@@ -90,7 +91,7 @@ def main():
     except (OSError, lmdb.Error) as error:
         raise SystemExit(f'{final} was not built: {error}.') from None
     except KeyboardInterrupt:
-        raise SystemExit(f'Interrupted: {final} is as it was before.') from None
+        raise interrupted(f'{final} is as it was before') from None
     print(account)
 
 
@@ -127,7 +128,10 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
     An earlier build in `final` is replaced at the very end, or stays as it is.
     """
     classes, _ = datasets.get(dataset, raw)
+    # Through a link to where it leads; by the name that a reader knows, where it lies here
     place = os.path.realpath(final)
+    if place.startswith(os.path.join(os.getcwd(), '')):
+        place = os.path.relpath(place)
     partial, earlier = place + '.partial', place + '.earlier'
     protect(place, raw)
     recover(place, partial, earlier)
@@ -144,7 +148,7 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
         points, failures, counts["no usable points, the maker's crop taken"] = (
             makers_crops.fill_in(raw, points, failures, processes))
 
-    with cropped(raw, points, os.path.dirname(place), processes) as (crop_of, unreadable):
+    with cropped(raw, points, os.path.dirname(place) or '.', processes) as (crop_of, unreadable):
         failures = {**failures, **unreadable}
         if report['unit'] == 'images':
             rows, counts['references not usable, another or none'] = mend_references(rows, failures)

@@ -72,9 +72,10 @@ def get(name, raw):
         return DATASETS[name]
     if re.fullmatch(r'\w[\w.-]*', name) and os.path.isfile(os.path.join(raw, 'manifest.csv')):
         return DATASETS['manifest']
+    there = '' if os.path.isdir(raw) else f', and {raw} is not a folder'
     raise SystemExit(
-        f'There is no data set {name!r}: DATASET is one of {", ".join(sorted(DATASETS))}, or '
-        'another name, of letters and digits, with RAW=folder that holds a manifest.csv.')
+        f'There is no data set {name!r}{there}: DATASET is one of {", ".join(sorted(DATASETS))}, '
+        'or another name, of letters and digits, with RAW=folder that holds a manifest.csv.')
 
 
 def of_people(name):

@@ -139,5 +139,6 @@ def read_folds(path, subjects):
     empty = sorted(set(range(FOLDS)) - set(folds.values()))
     if empty:
         raise SystemExit(
-            f'{path} leaves fold {", ".join(map(str, empty))} without a person of this set.')
+            f'{path} leaves fold {", ".join(map(str, empty))} without a person of this set: give '
+            f'each of the folds 0..{FOLDS - 1} at least one of its {len(folds)} people.')
     return folds

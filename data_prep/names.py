@@ -1,6 +1,7 @@
 """Names that are written in several ways: one person under two spellings would be two people, in
 training and test at once, and one expression two classes."""
 import collections
+import decimal
 import re
 import unicodedata
 
@@ -27,16 +28,22 @@ def expression(name):
 
 
 def core(name):
-    """What a name keeps when a spreadsheet or another keyboard has written it: 001, 1 and 1.0 have
-    the same, P001 and p1, and a letter whose accent is a character of its own."""
+    """What a name keeps when a spreadsheet or another keyboard has written it: 001, '1, 1.0 and
+    1E+00 have the same, P001 and p1, and a letter whose accent is a character of its own."""
     text = unicodedata.normalize('NFKC', unicodedata.normalize('NFKC', name).casefold())
-    text = re.sub(r'(?<=[0-9])[.,]0+$', '', ''.join(text.split()))
+    # Digits of any script, and no apostrophe, by which a spreadsheet knows text from numbers
+    text = ''.join(str(unicodedata.digit(sign, sign)) for sign in text).lstrip("'\u2019")
+    text = ''.join(text.split())
+    if re.fullmatch(r'[0-9]+([.,][0-9]+)?e\+[0-9]{1,2}', text):
+        text = f'{decimal.Decimal(text.replace(",", ".")):f}'
+    text = re.sub(r'(?<=[0-9])[.,]0+$', '', text)
     return re.sub(r'(?<![0-9])0+(?=[0-9])', '', text)
 
 
 def check_spellings(names, what, where):
-    """SystemExit where two of the names, which stand `where`, differ in padding, case, a decimal
-    point or Unicode form alone; it names both, and `what` they are, such as subjects."""
+    """SystemExit where two of the names, which stand `where`, differ in padding, case, an
+    apostrophe, a decimal point or Unicode form alone; it names both, and `what` they are, such as
+    subjects."""
     alike = collections.defaultdict(set)
     for name in set(names):
         alike[core(name)].add(name)
@@ -45,5 +52,5 @@ def check_spellings(names, what, where):
         more = f' (and {len(twice) - 1} more are there so)' if len(twice) > 1 else ''
         raise SystemExit(
             f'{where}: the {what} {" and ".join(map(ascii, twice[0]))} differ only in how they are '
-            f'written (padding, case, a decimal point or Unicode form){more}: write one of them in '
-            'one way everywhere, or give two of them names that differ in more.')
+            f'written (padding, case, an apostrophe, a decimal point or Unicode form){more}: write '
+            'one of them in one way everywhere, or give two of them names that differ in more.')

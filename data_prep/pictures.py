@@ -20,10 +20,6 @@ from PIL import Image
 from data_prep import video
 from data_prep.sets import fer2013
 
-# By which a picture is known in a folder of all sorts.
-ENDINGS = ('.avif', '.bmp', '.dib', '.gif', '.heic', '.heif', '.hif', '.jfif', '.jp2', '.jpe',
-           '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tif', '.tiff', '.webp')
-
 # A telephone's largest photograph has 16,320 x 12,240. More would take gigabytes.
 MOST_PIXELS = 200_000_000
 

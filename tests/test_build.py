@@ -491,13 +491,15 @@ def test_two_builds_at_once(raw, tmp_path):
     assert len(table(tmp_path / 'demo' / 'fold0' / 'test.csv')) == 12
 
 
-def test_interrupt(raw, tmp_path, monkeypatch):
+def test_interrupt(raw, tmp_path, monkeypatch, capsys):
     """Ctrl-C ends in a sentence, not in a traceback, and leaves nothing half-written."""
     monkeypatch.setattr(pair_lmdb, 'write_pairs',
                         lambda *arguments: os.kill(os.getpid(), signal.SIGINT))
-    said = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--workers',
+    code = program(monkeypatch, '--dataset', 'demo', '--raw', raw, '--out', tmp_path, '--workers',
                    1)
-    assert said.startswith('Interrupted: ') and os.listdir(tmp_path) == ['.demo.lock']
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert code == 130 and said.startswith('Interrupted: ')
+    assert os.listdir(tmp_path) == ['.demo.lock']
 
 
 def test_a_missing_lmdb(tmp_path):

@@ -295,6 +295,14 @@ def test_inside_the_command_runs_as_it_is():
     assert process.communicate() == ('a  b %d\n' % process.pid, '') and process.returncode == 7
 
 
+def test_its_own_help_and_no_other_option(host):
+    status, out, err = host.enter('--help')
+    assert (status, err) == (0, '') and out.startswith('docker/enter COMMAND ARGUMENTS...: run a ')
+    assert 'GCNET_MOUNTS' in out and 'set -eu' not in out
+    status, out, err = host.enter('-x', FAKE_UID='0')
+    assert (status, out) == (1, '') and '-x is no command' in sentence(err)
+
+
 def test_a_client_without_a_daemon_is_no_engine(host):
     assert host.enter('--which', FAKE_UID='0') == (0, 'rootfs\n', '')
     status, out, err = host.enter('true')

@@ -54,6 +54,8 @@ GOOD = ''.join(f'S{n},{n}\n' for n in range(10))
     ('subject,fold\n' + GOOD + 'S4,4\n', 'line 12: S4 is there a second time'),
     ('subject,fold\n' + GOOD.replace('S4,4\n', ''), 'has no fold for S4'),
     ('subject,fold\n' + GOOD.replace('S4,4', 'S4,5'), 'leaves fold 4 without a person'),
+    ('subject,fold\n' + GOOD.replace('S4,4', 'S4,5'),
+     'give each of the folds 0..9 at least one of its 10 people.'),
     ('subject,fold\n\xff', 'cannot be read as folds'),
 ])
 def test_a_bad_file_is_refused_with_its_line(tmp_path, text, sentence):

@@ -61,6 +61,17 @@ def test_columns_in_any_order_with_others_spaces_and_bom(raw):
         ('1', 'happy', 'a.jpg'), ('1', 'fear', 'deep/a.jpg')]
 
 
+def test_a_reference_of_another_person_is_told(raw):
+    header = 'path,subject,expression,reference'
+    _, report = read(raw, ['a.jpg,1,happy,b.jpg', 'b.jpg,1,neutral,', 'c.jpg,2,happy,b.jpg',
+                           'd.jpg,3,happy,b.jpg'], header)
+    assert report['note'] == ('References that show another person: 2, first: manifest.csv, '
+                              'line 4: b.jpg of 1 for 2.')
+    # nobody says who is on a picture that has no line of its own
+    _, report = read(raw, ['a.jpg,1,happy,d.jpg', 'b.jpg,1,neutral,'], header)
+    assert 'note' not in report
+
+
 def test_references(raw):
     """The row's own; else the first neutral picture in the file that can be used; else none."""
     rows, _ = read(raw, [

@@ -11,6 +11,8 @@ from data_prep import names
     ('1', '001'), ('P001', 'p001'), ('P1', 'P01'), ('1', '1.0'), ('01', '1.0'), ('7', '7,0'),
     ('Zo\u00eb', 'Zoe\u0308'), ('ANNA', 'Anna'), ('\uff11\uff12', '12'), ('S 1', 'S1'),
     ('stra\u00dfe', 'STRASSE'), ('P001-02', 'P1-2'), ('10', '0010'), ('s10', 'S010'),
+    ("'001", '001'), ('\u20191', '1'), ('\u0661\u0662', '12'), ('1E+00', '1'), ('1.2E+03', '1200'),
+    ('P\u0967', 'P1'), ("'P1", 'p01'), ('1,5e+1', '15'),
 ])
 def test_two_spellings_are_refused_both_named(one, other):
     with pytest.raises(SystemExit) as error:
@@ -28,7 +30,7 @@ def test_every_pair_is_counted():
 
 def test_other_people_stay_other_people():
     people = ['1', '2', '10', '11', '100', '101', '1.5', '15', 'P1', 'Q1', '1P', 'Anna', 'Anne',
-              'Zoe', 'Zo\u00eb', '0', 'a', 'P1-2', 'P12', 'P1_2', '1.10', '1.1']
+              'Zoe', 'Zo\u00eb', '0', 'a', 'P1-2', 'P12', 'P1_2', '1.10', '1.1', '1E5', 'e1', "O'1"]
     for one, other in itertools.combinations(people, 2):
         names.check_spellings([one, other], 'subjects', 'RAW')
     names.check_spellings([*people, *people], 'subjects', 'RAW')

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from data_prep import detect, pictures
+from data_prep.sets import layout
 
 ROOT = Path(__file__).resolve().parents[1]
 CASES = ROOT / '../shared/cases'
@@ -368,8 +369,8 @@ def test_of_several_pages_the_first_is_read():
 
 
 def test_every_ending_is_of_one_kind_at_least():
-    assert all(ending == ending.lower() and ending[0] == '.' for ending in pictures.ENDINGS)
-    assert set(pictures.ENDINGS) & set(pictures.video.ENDINGS) == {'.gif'}
+    assert all(ending == ending.lower() and ending[0] == '.' for ending in layout.ENDINGS)
+    assert set(layout.ENDINGS) & set(pictures.video.ENDINGS) == {'.gif'}
 
 
 # ---------------------------------------------------------------- inputs that went wrong

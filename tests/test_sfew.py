@@ -34,6 +34,13 @@ def raw(tmp_path):
     return tmp_path
 
 
+def test_an_ending_in_capitals_counts(raw):
+    add(raw / 'Train', 'Happy', 'Airheads_000519240_00000007.PNG')
+    rows, _, report = sfew.read_set(str(raw), CLASSES)
+    assert any(row['path'].endswith('7.PNG') and row['subject'] == 'Airheads_000519240_00000007'
+               for row in rows)
+
+
 def test_rows(raw):
     rows, points, report = sfew.read_set(str(raw), CLASSES)
     stems = [name[:-4] for name in NAMES]

@@ -143,8 +143,8 @@ def test_names_that_cannot_be_printed(tmp_path):
 
 @pytest.mark.parametrize('people, options, sentence', [
     (None, [],
-     'is not a folder: RAW must name one that holds a folder of pictures (.jpg, .jpeg, .png) for '
-     'each person.'),
+     'is not a folder: RAW must name one that holds a folder of pictures (.jpg, .png, .heic '
+     'or another of 20 endings) for each person.'),
     ([], [], 'and this one holds nothing.'),
     (['9', '10'], ['--folds', 'folds.csv'
                    ], 'webface is split within each person: SPLIT is not for it.'),

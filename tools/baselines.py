@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
-from data_prep import datasets
+from data_prep import datasets, interrupted
 from tools import evaluate
 from tools.core import arguments, files, fold_data, plots, predictions, request, run_folder
 
@@ -162,8 +162,7 @@ def main(words=None):
     except OSError as error:
         raise SystemExit(f'The baselines of {options.dataset} cannot be run: {error}.') from None
     except KeyboardInterrupt:
-        raise SystemExit(
-            'Interrupted: the same command goes on from here, what is done is kept.') from None
+        raise interrupted('the same command goes on from here, what is done is kept') from None
 
     # Also where nothing was left to do: results.csv may be gone, or older than a run.
     for sentence in predictions.collect(options.dataset):

@@ -226,9 +226,11 @@ def make(job, places, reached, stopped):
     finally:
         places.put((line, gpu))
 
-    ending = 'is complete' if not code else 'stopped' if stopped else 'failed'
-    say(f'{job.folder} {ending}: {last}')
-    return f'{job.folder} failed: {last}' if code and not stopped else None
+    if code and not stopped:  # why, is said once, at the end
+        say(f'{job.folder} failed, see {path}.')
+        return f'{job.folder} failed: {last}'
+    say(f'{job.folder} {"stopped" if code else "is complete"}: {last}')
+    return None
 
 
 def follow(command, output, show, stopped):

@@ -8,7 +8,7 @@ import json
 import numpy as np
 from sklearn import metrics
 
-from data_prep import spreadsheet
+from data_prep import interrupted, spreadsheet
 from prototxt import net
 from tools.core import arguments, files, fold_data, network, plots, run_folder, tested_run
 
@@ -83,7 +83,7 @@ def main():
         raise SystemExit(f'The test of {folder} cannot be written ({error}): make room, or make it '
                          'writable, and run `make evaluate` again.') from None
     except KeyboardInterrupt:
-        raise SystemExit(f'Interrupted: the test of {folder} is as it was.') from None
+        raise interrupted(f'the test of {folder} is as it was') from None
     print(f'{folder}: accuracy {result["accuracy"]:.1%}, '
           f'balanced accuracy {result["balanced_accuracy"]:.1%} '
           f'on {result["n"]} images at iteration {result["iterations"]}')

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import datasets
+from data_prep import datasets, interrupted
 from data_prep.folds import FOLDS
 from prototxt.net import GCNETS
 from tools.core import (
@@ -56,7 +56,7 @@ def main():
     try:
         make_figures(options)
     except KeyboardInterrupt:
-        raise SystemExit('Interrupted: the figures that were made are whole.') from None
+        raise interrupted('the figures that were made are whole') from None
 
 
 def make_figures(options):

@@ -38,6 +38,7 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
+from data_prep import interrupted
 from prototxt.net import GCNETS
 from tools.core import files, fold_data, intervals, network, predictions, tested_run
 from tools.core.intervals import listed
@@ -308,7 +309,7 @@ def main():
     except OSError as error:
         raise SystemExit(f'The references cannot be written: {error}.') from None
     except KeyboardInterrupt:
-        raise SystemExit('Interrupted: what was written before is kept.') from None
+        raise interrupted('what was written before is kept') from None
 
 
 if __name__ == '__main__':

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from data_prep import workers
+from data_prep import interrupted, workers
 from data_prep.drawn.draw_face import draw_face
 
 # How hard the set is: weak peaks and strong identities make it harder.
@@ -241,7 +241,7 @@ def write_set(out, people, seed, jobs):
         raise SystemExit(f'--out {out} cannot be written ({error}): free space there or give '
                          'another.') from None
     except KeyboardInterrupt:
-        raise SystemExit(f'Interrupted: {out} was not made.') from None
+        raise interrupted(f'{out} was not made') from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         os.close(lock)

@@ -2,7 +2,9 @@
 of a set."""
 import os
 
-ENDINGS = ('.jpg', '.jpeg', '.png')
+# By which a picture is known in a folder of all sorts
+ENDINGS = ('.avif', '.bmp', '.dib', '.gif', '.heic', '.heif', '.hif', '.jfif', '.jp2', '.jpe',
+           '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm', '.tif', '.tiff', '.webp')
 
 
 def wrong_folder(raw, expected):

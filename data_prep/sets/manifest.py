@@ -70,9 +70,23 @@ def read_set(raw, classes=None, frames=None):
             f'{len(spellings)} ({"".join(spellings) or "none"}): of {len(table)} lines '
             f'{len(report["unlabelled"])} are unlabelled and {len(left_out)} left out{first}.')
     names.check_spellings(spellings, 'expressions', os.path.join(raw, NAME))
-    note = tell_spellings(spellings)
+    note = '\n'.join(filter(None, [tell_spellings(spellings), tell_strangers(rows, first_line)]))
     rows.sort(key=lambda row: (ascending(row['subject']), ascending(row['sequence'])))
     return rows, None, {**report, 'note': note} if note else report
+
+
+def tell_strangers(rows, first_line):
+    """The sentence on references that are, by the set itself, of another person, whose face a GCNet
+    would learn to draw; '' where there is none. first_line: {path: line}."""
+    subject_of = {row['path']: row['subject'] for row in rows}
+    strange = [row for row in rows
+               if subject_of.get(row['reference'], row['subject']) != row['subject']]
+    if not strange:
+        return ''
+    first = min(strange, key=lambda row: first_line[row['path']])
+    return (f'References that show another person: {len(strange)}, first: {NAME}, line '
+            f'{first_line[first["path"]]}: {first["reference"]} of '
+            f'{subject_of[first["reference"]]} for {first["subject"]}.')
 
 
 def tell_spellings(spellings):

@@ -94,5 +94,5 @@ def list_pictures(place):
     """(folder, name) of every .png in a folder of `place`."""
     for folder in sorted(filter(visible, os.listdir(place))):
         for name in sorted(pictures(os.path.join(place, folder))):
-            if name.endswith('.png'):
+            if name.lower().endswith('.png'):
                 yield folder, name

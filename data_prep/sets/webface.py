@@ -15,7 +15,8 @@ def read_set(raw, classes=None, frames=None):
     Files with another ending, hidden ones, and folders in a person's folder are passed over.
     Pictures are not opened here. Raises SystemExit where raw has no picture in a folder.
     """
-    expected = f'a folder of pictures ({", ".join(ENDINGS)}) for each person'
+    expected = (f'a folder of pictures (.jpg, .png, .heic or another of {len(ENDINGS)} endings) '
+                'for each person')
     if not os.path.isdir(raw):
         raise wrong_folder(raw, expected)
     rows, left_out, found = [], [], 0

@@ -37,8 +37,11 @@ def save(figure, path, **notes):
         partial = path.with_name(f'.{path.stem}{ending}')
         # the same figure, the same file
         metadata = {'CreationDate': None} if ending == '.pdf' else notes
-        figure.savefig(partial, dpi=dpi, format=ending[1:], metadata=metadata)
-        partial.replace(path.with_suffix(ending))
+        try:
+            figure.savefig(partial, dpi=dpi, format=ending[1:], metadata=metadata)
+            partial.replace(path.with_suffix(ending))
+        finally:
+            partial.unlink(missing_ok=True)
     plt.close(figure)
 
 

@@ -13,6 +13,7 @@ import cv2
 from tqdm import tqdm
 
 from data_prep import pictures, workers
+from data_prep.sets import layout
 from tools.core import (
     arguments,
     draw_prediction,
@@ -185,12 +186,12 @@ def list_pictures(image):
     if image.is_dir():
         inside = sorted((path for path in image.iterdir() if path.name[0] != '.'), key=natural)
         paths = [path for path in inside
-                 if path.suffix.lower() in pictures.ENDINGS and not path.is_dir()]
+                 if path.suffix.lower() in layout.ENDINGS and not path.is_dir()]
         others = [path.name + '/' * path.is_dir() for path in inside if path not in set(paths)]
         if not paths:
             what = f', but {name_some(others)}' if others else ''
             raise SystemExit(f'{image} holds no picture (.jpg, .png, .heic or another of '
-                             f'{len(pictures.ENDINGS)} endings){what}.')
+                             f'{len(layout.ENDINGS)} endings){what}.')
         return paths, others
     if not image.exists():
         raise SystemExit(f'{image} is not there: name a picture, a folder of pictures or a video.')
