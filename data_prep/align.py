@@ -28,11 +28,12 @@ def similarity(source, target):
     z, w = (points[:, 0] + 1j * points[:, 1] for points in (source, target))
     z_centred, w_centred = z - z.mean(), w - w.mean()
     spread = (abs(z_centred) ** 2).sum()
-    if spread < 1:
+    if spread < 1:  # in squared pixels
         raise ValueError('the five points of the face coincide')
     a = (z_centred.conj() * w_centred).sum() / spread
     b = w.mean() - a * z.mean()
-    # 1 where the two shapes are the same
+
+    # The share of the target's shape that the map gives: 1 where the two shapes are the same.
     explained = abs(a) ** 2 * spread / (abs(w_centred) ** 2).sum()
     if explained < 0.25:
         raise ValueError('the five points are not laid out like those of a face')

@@ -72,10 +72,12 @@ def main():
     parser.add_argument('--workers', type=int, default=workers.usable(),
                         help='processes (default: one a core)')
     args = parser.parse_args()
+
     if args.folds and not args.split:
         print(f'FOLDS={args.folds} is taken as SPLIT={args.folds}, which is its name now.',
               file=sys.stderr)
         args.split = args.folds
+
     raw = args.raw or os.path.join('data', 'raw', args.dataset)
     datasets.get(args.dataset, raw)
     check_options(args)
@@ -128,7 +130,8 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
     An earlier build in `final` is replaced at the very end, or stays as it is.
     """
     classes, _ = datasets.get(dataset, raw)
-    # Through a link to where it leads; by the name that a reader knows, where it lies here
+    # Where `final` is a link to another disk, beside the folder that it leads to: a rename works
+    # within one file system only. Where it lies here, by the name that a reader knows.
     place = os.path.realpath(final)
     if place.startswith(os.path.join(os.getcwd(), '')):
         place = os.path.relpath(place)
@@ -140,6 +143,7 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
     detected = functools.partial(detect.points_of, raw, workers=processes,
                                  cache=f'{place.removesuffix(datasets.VALIDATION)}.points.csv')
     rows, points, report = load_set(dataset, raw, frames, detected)
+
     paths = sorted({path for row in rows for path in (row['reference'], row['path'])} - {None})
     failures, counts = {}, {}
     if points is None:
@@ -156,6 +160,7 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
         if datasets.of_people(dataset):
             rows, alone = usable_people(rows)
             unusable += alone
+
         left_out = sorted(report['left_out'] + unusable)
         report = {**report, 'left_out': left_out, 'counts': counts}
         try:
@@ -163,7 +168,7 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
             if validate is not None:
                 fold_of = None
                 splits = [folds.split_training(train, validate) for train, _ in splits]
-        except SystemExit as error:
+        except SystemExit as error:  # why so few are left is in what was left out
             raise SystemExit(f'{tell_left_out(left_out)}{error}') from None
 
         if classes is None:
@@ -172,7 +177,7 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
         try:
             write_all(partial, classes, crop_of, fold_of, splits, seed, processes)
             write_account(os.path.join(partial, 'account.csv'), rows, splits, report)
-            sync(partial)
+            sync(partial)  # a rename may reach the disk before what it renames
             replace(place, partial, earlier)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -215,6 +220,7 @@ def split(dataset, rows, raw, folds_file, report):
 def protect(final, raw):
     """SystemExit where putting a build in place would remove what is no build, the raw data above
     all."""
+    # With a slash at the end, or data/demo2 would be inside data/demo.
     inside = os.path.join(os.path.realpath(raw), '').startswith(
         os.path.join(os.path.realpath(final), ''))
     if inside or (os.path.lexists(final)
@@ -255,6 +261,7 @@ def crop_into(job):
         crop = align.crop(pictures.read_grey(raw, path), points)
     except ValueError as error:
         return str(error)
+    # Each process writes at a place of its own, so none waits for another.
     if os.pwrite(store, crop.tobytes(), number * align.SIZE ** 2) != align.SIZE ** 2:
         raise OSError('no space left for the crops')
     return None
@@ -291,7 +298,7 @@ def leave_out(rows, failures):
         sequence = row['subject'], row['sequence']
         for path in (row['reference'], row['path']):
             if path in failures:
-                # a set of images names a sequence by its picture
+                # A set of images names a sequence by its picture: not twice in one line.
                 named = path == '/'.join(sequence)
                 reason = failures[path] if named else f'{failures[path]}: {path}'
                 reasons.setdefault(sequence, reason)
@@ -316,13 +323,16 @@ def write_all(partial, classes, crop_of, fold_of, splits, seed, processes):
         file.writelines(f'{name}\n' for name in classes)
     if fold_of:
         folds.write_folds(os.path.join(partial, 'folds.csv'), fold_of)
+
     parts = []
     for fold, (train, test) in enumerate(splits):
         os.mkdir(os.path.join(partial, f'fold{fold}'))
-        # Caffe reads in key order, and a batch must not be one person: hence the shuffle.
+        # Caffe reads in key order, and a batch must not be one person: hence the shuffle,
+        # another one in each fold.
         order = np.random.RandomState([seed, fold]).permutation(len(train))
         parts += [(os.path.join(partial, f'fold{fold}', 'train'), [train[i] for i in order]),
                   (os.path.join(partial, f'fold{fold}', 'test'), test)]
+
     jobs = [(*part, classes, crop_of) for part in parts]
     for _ in workers.run(pair_lmdb.write_job, jobs, processes, chunk=1, desc='folds', unit='part'):
         pass
@@ -366,6 +376,7 @@ def replace(final, partial, earlier):
     if not os.path.isdir(final):
         os.rename(partial, final)
         return
+
     os.rename(final, earlier)  # a kill between these two renames is mended by recover()
     os.rename(partial, final)
     shutil.rmtree(earlier, ignore_errors=True)

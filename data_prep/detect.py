@@ -47,6 +47,7 @@ def faces(image):
     border = round(BORDER * long_side) if long_side < CUT_OUT else 0
     image = cv2.copyMakeBorder(image, *[border] * 4, cv2.BORDER_CONSTANT, value=(128, 128, 128))
 
+    # MTCNN finds no face smaller than SMALLEST, and takes longer with each pixel.
     scale = min(max(1, ENLARGED / long_side), LONG_SIDE / long_side)
     height, width = image.shape[:2]
     searched = cv2.resize(image, (max(1, round(width * scale)), max(1, round(height * scale))),
@@ -75,6 +76,8 @@ def points_of(raw, paths, cache, workers=1):
     """
     set_earlier_aside(cache)
     mend_last_row(cache)
+
+    # What each picture shows, and which rows and contents are known
     shown = dict(zip(paths, run(content_of, [(raw, path) for path in paths], workers, chunk=256,
                                 desc='known pictures', unit='picture')))
     rows = read_rows(cache)
@@ -83,8 +86,8 @@ def points_of(raw, paths, cache, workers=1):
     moved = [path for path in new if shown[path] in by_content]
     new = [path for path in new if shown[path] not in by_content]
 
+    # A row is on disk at once (buffering=1): what was searched before a kill is not searched again.
     failures = {}
-    # a row is on disk at once
     with open(cache, 'a', newline='', encoding='utf-8', buffering=1) as file:
         table = csv.writer(file, lineterminator='\n')
         if not file.tell():
@@ -99,7 +102,7 @@ def points_of(raw, paths, cache, workers=1):
             else:
                 table.writerow(row_of(path, shown[path], found[0] if found else None, len(found)))
 
-    # all from the file, so that the first run gives what the next will
+    # All from the file, where points are rounded: so the first run gives what the next will.
     rows, points_by_path, several = read_rows(cache), {}, 0
     for path in paths:
         if path in failures:

@@ -30,7 +30,7 @@ class Unpool(caffe.Layer):
 
     def forward(self, bottom, top):
         for i, (values, unpooled) in enumerate(zip(bottom[0].data, top[0].data)):
-            # bincount adds up what falls on one place; unpooled[places] = values would keep the last
+            # bincount adds up what falls on one place; unpooled[places] = values keeps the last
             unpooled[...] = np.bincount(self.places(bottom[1], i), values.ravel(),
                                         unpooled.size).reshape(unpooled.shape)
 

@@ -41,11 +41,12 @@ from tools.core import (
 
 POLL = 0.5  # seconds between two looks at a run
 QUIET = 60  # seconds between two lines of progress where there is no terminal
-# of run.json: no matter whether a run is the one asked for
+# Of run.json: a run is the one asked for whatever these say.
 ANY = ('command', 'versions', 'code', 'device')
-# of tools.train: this program gives them
+# Of tools.train: this program gives them.
 OWN = ('--dataset', '--variant', '--fold', '--seed', '--gpu')
-# run: of request.read_request; the others: arguments
+
+# run: of request.read_request; name and training: words of a command line.
 Job = collections.namedtuple('Job', 'folder run name training')
 
 
@@ -106,6 +107,7 @@ def parse(words):
     options.seeds = [arguments.whole_number('SEEDS', seed, 0, 2 ** 31 - 1)
                      for seed in options.seeds.split() or ['']]
 
+    # Before anything is started: a GPU that cannot be used would fail in every run.
     options.gpus = [arguments.whole_number('GPUS', gpu, 0, 1023) for gpu in options.gpus.split()]
     if not options.list:  # a list is for another machine
         options.gpus = [gpu.which(str(number)) for number in options.gpus] or [gpu.which('')]
@@ -124,6 +126,7 @@ def plan(dataset, variants, seeds, folds, training):
     for seed, fold in itertools.product(seeds, folds):
         _, run_of[seed, fold], _ = request.read_request(
             [*name_of(dataset, variants[0], fold, seed), *training, '--gpu', 'none'])
+
     jobs = {}
     for variant, seed, fold in itertools.product(variants, seeds, folds):
         folder = run_folder.folder_of(dataset, variant, fold, seed)
@@ -148,7 +151,7 @@ def commands(job, gpu):
 def is_complete(job):
     """Whether the run was trained and, unless it is pre-training, tested as asked."""
     earlier = predictions.complete(job.folder)
-    if job.run['variant'] in net.PRETRAINING:
+    if job.run['variant'] in net.PRETRAINING:  # which nobody tests
         last = snapshots.last_snapshot(job.folder)
         with contextlib.suppress(SystemExit):  # tools.train will say it
             if last and last.iteration == job.run['iterations']:
@@ -178,7 +181,7 @@ def work(dataset, jobs, gpus, stopped):
             while left:
                 done, left = concurrent.futures.wait(left, POLL, concurrent.futures.FIRST_COMPLETED)
                 failed += [future.result() for future in done if future.result()]
-                if done:
+                if done:  # results.csv grows as runs finish, whatever ends this program
                     ended += len(done)
                     predictions.collect(dataset)
                 bar.n = sum(reached.values())

@@ -43,9 +43,8 @@ from tools.core import (
     snapshots,
 )
 
-KEPT = 2  # snapshots
-# what Gen,r of a copy of X weighs with pixel_scale=relative, in the mean: on the demo set the scale
-# is then 1
+KEPT = 2  # snapshots: the last, and one to go back to where that is damaged
+# What Gen,r of a copy of X weighs, in the mean, by pixel_scale=relative: 1 is the demo set's scale.
 COPIED = 10
 QUIET = 30  # seconds between two lines of progress where there is no terminal
 # What Caffe counts by and where it runs: may change when a run goes on.
@@ -72,6 +71,7 @@ def lock(folder):
     """The open lock file of a run, beside its folder; SystemExit where another process trains
     it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the folder, so that it holds also while somebody removes and makes that again.
     held = open(folder.with_name(f'.{folder.name}.lock'), 'w')
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,6 +86,7 @@ def train(task, held):
     too."""
     folder, run = task.folder, task.run
     start = resume(folder, run)
+    # A run that was stopped between its last iteration and its averages lacks these alone.
     if start and start.iteration == run['iterations']:
         if run_folder.read_settings(folder).get('averaged_at') == start.iteration:
             print(f'Already trained: {start.caffemodel}.')
@@ -103,13 +104,14 @@ def train(task, held):
     if task.gpu is not None:
         command += ['-gpu', task.gpu]
 
+    # Nothing is written before all that the command asks for has been checked.
     rows = prepare(folder, run, texts)
     started = start_logged(folder, command, caffe_process.environment(), pass_fds=[held.fileno()])
     print(f'{folder}: iteration {run["begun"]} to {run["iterations"]}.', flush=True)
     warn(run)
     try:
         watch(task, started, rows)
-    finally:
+    finally:  # nobody is to be left who writes into the folder
         started.process.kill()
         started.process.wait()
     prune(folder, math.inf)
@@ -156,6 +158,7 @@ def finish(task):
         raise SystemExit(f"Batch norm's averages could not be taken ({why.rstrip('.')}): "
                          f'give the same command again; {started.log}.')
 
+    # run.json comes last: what has `averaged_at` is a run that is complete.
     last = snapshots.find_snapshots(task.folder)[-1]
     averaged = {**run_folder.read_settings(task.folder), 'averaged_at': task.run['iterations'],
                 'sha256': pair_lmdb.checksum(last.caffemodel)}
@@ -170,6 +173,8 @@ def prototxts(folder, run):
               if name in request.SOLVER_SETTINGS}
     network = {name: value for name, value in run['settings'].items()
                if name not in (*solver, 'balance')}
+
+    # What depends on the data: these go into the prototxt as numbers, which a resume compares.
     if run['settings'].get('balance', 0) != 0:
         network['score_offsets'] = class_balance.offsets(run)
     if network.get('pixel_scale') == 'relative':
@@ -192,6 +197,7 @@ def prototxts(folder, run):
                 max_iter=run['iterations'], base_lr=run['base_lr'], test_iter=run['n_test'],
                 seed=seed, mode=run['device'], **intervals(run['iterations']), **solver)
         }
+        # the solver is a template: what --set put there may be no number
         text_format.Parse(texts['solver.prototxt'], caffe_pb2.SolverParameter())
     except (TypeError, ValueError, text_format.ParseError) as error:
         raise SystemExit(f'These settings make no network: {run["settings"]} ({error}).') from None
@@ -222,6 +228,7 @@ def resume(folder, run):
     changed = [f'{name} was {earlier.get(name)}, now {run[name]}'
                for name in names + fold_data.differences(earlier, run)]
 
+    # The prototxt files as they were written when the run began, or went on, the last time.
     texts = prototxts(folder, {**run, 'begun': earlier.get('begun', 0)})
     if not changed and (read_text(folder / 'net.prototxt') != texts['net.prototxt']
                         or course(read_text(folder / 'solver.prototxt'))
@@ -252,6 +259,7 @@ def course(text):
     except text_format.ParseError:
         return None
     for name in LENGTH:
+        # under 'poly' the rate falls to 0 at max_iter, so another length is another training
         if name != 'max_iter' or solver.lr_policy != 'poly':
             solver.ClearField(name)
     return solver
@@ -272,8 +280,10 @@ def prepare(folder, run, texts):
     rows = [row for row in kept if row['iteration'] < run['begun']]
     rows += missed(folder, rows, run['begun'])
     metrics.write_metrics(path, rows)
+
     for name, text in texts.items():
         files.write(folder / name, text)
+    # From here on it is not tested as complete, even where its last snapshot stays.
     files.write(folder / 'run.json', json.dumps({**run, 'averaged_at': None}, indent=2) + '\n')
     return rows
 
@@ -318,6 +328,7 @@ def watch(task, started, rows):
     sound = begun  # the last iteration with a finite loss
     with progress(begun, task.run['iterations']) as show:
         for row in caffe_log.rows(follow(started, task.stopped)):
+            # Snapshots of after the last finite loss may hold such weights: none of them is kept.
             if not math.isfinite(row.get('loss', 0)):
                 started.process.kill()
                 started.process.wait()
@@ -329,7 +340,7 @@ def watch(task, started, rows):
             seconds = round(before + time.monotonic() - clock, 1)
             rows.append({'iteration': row['iteration'], 'seconds': seconds, **row})
             metrics.write_metrics(folder / 'metrics.csv', rows)
-            prune(folder, sound)
+            prune(folder, sound)  # those up to here: a later one may prove to be no good
 
 
 def advise(folder, run, row):
@@ -350,12 +361,14 @@ def follow(started, stopped):
     with open(started.log, encoding='utf-8', errors='replace') as file:
         file.seek(started.offset)
         while True:
+            # asked before reading, or what it wrote in between would be lost
             ended = started.process.poll() is not None
             if stopped and not passed:
                 started.process.send_signal(signal.SIGINT)
                 passed = True
                 tqdm.write('Stopping: Caffe ends its iteration and writes a snapshot.',
                            file=sys.stderr)
+            # the last line may be half there
             *lines, rest = (rest + file.read()).split('\n')
             yield from lines
             if ended:
