@@ -26,6 +26,8 @@ frequencies = $(if $(filter-out 0,$(FREQUENCIES)),--frequencies)
 
 enter = docker/enter
 python = $(enter) env GLOG_minloglevel=2 python3 -m
+# Where hours are spent: the Caffe compiled for this processor, if it has been made (docker/enter).
+fast = GCNET_CAFFE="$${GCNET_CAFFE:-fast}" $(python)
 
 .DEFAULT_GOAL = help
 commands = demo recipe paper data contact-sheet train pretrain evaluate cv balance-of-losses \
@@ -49,7 +51,7 @@ demo: data  ## all on the drawn faces: data, a short training of S1R1 and the CN
 
 recipe: export GCNET_READ = PRETRAINED
 recipe:  ## make cv by the recipe of docs/results.md [VARIANTS= FOLDS= SEEDS= JOBS= LAST= ...]
-	$(python) tools.recipe compare $(dataset) $(many) $(call option,pretrained,PRETRAINED) \
+	$(fast) tools.recipe compare $(dataset) $(many) $(call option,pretrained,PRETRAINED) \
 		$(call option,last,LAST)
 
 paper: export GCNET_READ = RAW WEBFACE
@@ -88,7 +90,7 @@ else
 	$(python) data_prep.drawn.demo_faces --out data/raw/people --people 500 --seed 3
 	$(python) data_prep.build --dataset demo_people --raw data/raw/people $(workers)
 endif
-	$(python) tools.recipe pretrain $(if $(RAW),--raw) $(call option,seed,SEED) \
+	$(fast) tools.recipe pretrain $(if $(RAW),--raw) $(call option,seed,SEED) \
 		$(call option,iters,ITERS) $(call option,batch,BATCH) $(call option,lr,LR) $(call option,set,SET)
 
 evaluate:  ## test of a trained run on its test fold
@@ -96,7 +98,7 @@ evaluate:  ## test of a trained run on its test fold
 
 cv: export GCNET_READ = WEIGHTS
 cv:  ## every fold of VARIANTS="cnn s1r1"; it goes on [FOLDS="0 1" SEEDS= JOBS= GPUS= ITERS= ...]
-	$(python) tools.cv $(dataset) $(many) $(training)
+	$(fast) tools.cv $(dataset) $(many) $(training)
 
 balance-of-losses:  ## how much each loss of a run moves En2, so that none is dead [START=1 LAYER=]
 	$(python) tools.balance_of_losses $(run) $(if $(START),--start) $(call option,layer,LAYER)

@@ -6,13 +6,13 @@ import sys
 
 import caffe
 import numpy as np
+import places
 import pytest
 from caffe import layers as L
 from caffe import params as P
 from scipy import signal
 
 from prototxt.net import python
-from tests import places
 
 RANDOM = np.random.RandomState(0)
 

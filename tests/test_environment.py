@@ -497,6 +497,32 @@ def test_another_build_of_caffe_is_an_environment_beside_the_default(host, kind)
         Path(str(host.out) + '.build').read_text().splitlines(), '--build-arg')
 
 
+def test_the_fast_caffe_is_taken_where_it_is_made_and_else_it_is_said_how(host):
+    status, _, err = host.enter('true', FAKE_UID='0', GCNET_CAFFE='fast')
+    assert status == 24 and 'GCNET_CAFFE=native make shell' in err
+    assert os.listdir(host.cache) == [host.root.name]
+    assert host.enter('--which', FAKE_UID='0', GCNET_CAFFE='fast') == (0, 'rootfs\n', '')
+
+    (host.cache / f'{host.root.name}-native').mkdir()
+    status, _, err = host.enter('true', FAKE_UID='0', GCNET_CAFFE='fast')
+    assert status == 24 and sentence(err).endswith(f'{host.root.name}-native')
+    assert 'twice as fast' not in err
+    assert sentence(host.enter('true', FAKE_UID='0')[2]).endswith(host.root.name)
+
+    host.add('docker', ENGINE)
+    _, _, err = host.enter('true', GCNET_CAFFE='fast')
+    assert sentence(err) == f'docker/enter: in the docker image {host.image}-native'
+
+
+def test_what_takes_hours_asks_for_the_fast_caffe(host):
+    shutil.copy(places.ROOT / 'Makefile', host.checkout)
+    for target, expected in ('recipe', True), ('cv', True), ('pretrain', True), ('train', False):
+        made = subprocess.run(['make', '-n', target], cwd=host.checkout, stdout=subprocess.PIPE,
+                              text=True, env={**host.environment, 'GCNET_WAY': 'rootfs'})
+        assert made.returncode == 0
+        assert ('GCNET_CAFFE="${GCNET_CAFFE:-fast}"' in made.stdout) is expected, target
+
+
 def test_an_unknown_build_of_caffe_is_one_sentence(host):
     for command in 'true', '--which':
         status, out, err = host.enter(command, FAKE_UID='0', GCNET_CAFFE='opencl')

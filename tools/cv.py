@@ -62,6 +62,8 @@ def main(words=None):
                               for command in commands(job, gpu)))
         return 0
 
+    # The cores that runs at once leave to each other, for the layers that use several.
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, workers.usable() // options.jobs)))
     missing = [job for job in jobs if not is_complete(job)]
     print(f'{len(jobs)} runs, {len(jobs) - len(missing)} of them complete before.', flush=True)
     places = list(itertools.islice(gpus, options.jobs))

@@ -40,7 +40,9 @@ def blob_shapes(network, batch=0):
 
 def environment(level=0):
     """The environment of a `caffe` process: layers are found from the checkout, the log goes to
-    stderr."""
-    return dict(os.environ, PYTHONPATH=os.pathsep.join(
+    stderr, and Caffe's own layers may use all cores where OMP_NUM_THREADS does not say how many
+    (the packaged Caffe's use one)."""
+    threads = os.environ.get('OMP_NUM_THREADS') or str(len(os.sched_getaffinity(0)))
+    return dict(os.environ, OMP_NUM_THREADS=threads, PYTHONPATH=os.pathsep.join(
         filter(None, ['.', os.environ.get('PYTHONPATH')])), GLOG_logtostderr='1',
                 GLOG_minloglevel=str(level))
