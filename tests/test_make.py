@@ -125,6 +125,19 @@ def test_no_way_in_is_said_once(outside):
     assert status != 0 and called == [] and said.count('no Docker or Podman engine answers') == 1
 
 
+def test_a_disk_mounted_in_the_checkout_or_in_raw_is_seen_and_written(sudo):
+    runs, disk = sudo.checkout / 'runs', sudo.place / 'disk'
+    with places.small_disk(runs, 1 << 20), places.small_disk(disk, 1 << 20):
+        for place in runs, disk:
+            (place / 'earlier').touch()
+            place.chmod(0o777)
+        status, said = sudo(
+            'look', f'RAW={sudo.place}', '--eval', 'look: export GCNET_READ = RAW\n'
+            'look: ; docker/enter sh -c "ls runs $$RAW/disk; touch runs/later"')
+        assert said.splitlines().count('earlier') == 2, said
+        assert sorted(os.listdir(runs)) == ['earlier', 'later']
+
+
 @pytest.mark.parametrize('name', ["Anna's", 'a:b', 'a\nb', 'a,b', '"a"', '$(touch pwned)', ' a '])
 def test_the_folder_of_any_path_is_mounted(outside, tmp_path, name):
     (tmp_path / 'docker').touch()
