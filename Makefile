@@ -3,12 +3,13 @@
 # Docker, or a root file system.
 
 DATASET = demo
+PORT = 8000
 
 # What a command may be given, NAME=value. Each value goes as it is through the environment into one
 # word of a program's: neither Make nor a shell reads anything in it.
 values = DATASET VARIANT VARIANTS FOLD FOLDS SEED SEEDS ITERS LR BATCH WEIGHTS SET GPU GPUS JOBS \
 	PRETRAINED LAST RAW WEBFACE SPLIT VALIDATE FRAMES WORKERS IMAGE WEBCAM RUN OUT DRAW FORMAT \
-	EVERY FREQUENCIES PART START LAYER
+	EVERY FREQUENCIES PART START LAYER PORT
 $(foreach name,$(values),$(eval override $(name) := $$(value $(name))))
 export $(values)
 
@@ -31,7 +32,7 @@ fast = GCNET_CAFFE="$${GCNET_CAFFE:-fast}" $(python)
 
 .DEFAULT_GOAL = help
 commands = demo recipe paper data contact-sheet train pretrain evaluate cv balance-of-losses \
-	baselines tables figures report predict export bench prototxt drawing shell test lint
+	baselines tables figures report predict serve export bench prototxt drawing shell test lint
 .PHONY: help clean $(commands)
 
 # The way in is chosen once a command, when its first program starts, and told to all that follow.
@@ -126,6 +127,11 @@ predict:  ## expressions in IMAGE= (picture, folder, video) [RUN= FORMAT=json OU
 	@$(python) tools.predict $(frequencies) $(call option,run,RUN) $(call option,format,FORMAT) \
 		$(call option,out,OUT) $(call option,every,EVERY) $(call option,webcam,WEBCAM) \
 		$(call option,draw,DRAW) $(workers) $${IMAGE:+-- "$$IMAGE"}
+
+serve: export GCNET_READ = RUN
+serve: export GCNET_PUBLISH = PORT
+serve:  ## the same in a browser on this machine, photo or webcam: a page at PORT=8000 [RUN=]
+	@$(python) tools.serve --port="$$PORT" $(call option,run,RUN)
 
 export: export GCNET_READ = RUN
 export: export GCNET_WRITE = OUT

@@ -158,6 +158,24 @@ def test_the_folder_of_any_path_is_mounted(outside, tmp_path, name):
     assert called[-1] == f'{folder}/p.jpg'
 
 
+def test_the_port_of_the_page_is_published_for_this_machine_alone(outside, tmp_path):
+    (tmp_path / 'docker').touch()
+    for words, port in ((), '8000'), (['PORT=8123'], '8123'):
+        status, called, said = outside('serve', *words, GCNET_RUN_ARGS='--memory 8g')
+        assert status == 0, said
+        assert called[called.index('--publish') + 1] == f'127.0.0.1:{port}:{port}'
+        assert f'GCNET_PUBLISHED={port}' in called and '--memory' in called
+        assert called[-3:] == ['-m', 'tools.serve', f'--port={port}']
+    assert not {'--publish', 'GCNET_PUBLISHED=8000'} & set(outside('tables')[1])
+
+
+@pytest.mark.parametrize('port', ['http', '', '1 --privileged', '0.0.0.0:1'])
+def test_what_is_no_port_is_not_published(outside, tmp_path, port):
+    (tmp_path / 'docker').touch()
+    status, called, said = outside('serve', f'PORT={port}')
+    assert status != 0 and called == [] and f"PORT is '{port}': it must be a port" in said
+
+
 def test_a_way_over_another_folder_is_there(outside, tmp_path):
     (tmp_path / 'docker').touch()
     (tmp_path / 'a/b').mkdir(parents=True)

@@ -54,11 +54,17 @@ def draw(path, name, faces):
 
 def draw_row(sheet, face, left, y):
     """X and, where there is one, X̂r and where the two differ."""
-    paste(sheet, cm.gray(face.face), left, y)
-    if face.reference is not None:
-        difference = abs(face.face - face.reference) / MOST
-        paste(sheet, cm.gray(face.reference), left + TILE + GAP, y)
-        paste(sheet, cm.cividis(difference), left + 2 * (TILE + GAP), y)
+    for i, colours in enumerate(colour(face)):
+        paste(sheet, colours, left + i * (TILE + GAP), y)
+
+
+def colour(face):
+    """[X] of a Face or, where it has a reference, [X, X̂r, their difference], each 64 x 64 x 4 in
+    [0, 1]."""
+    if face.reference is None:
+        return [cm.gray(face.face)]
+    difference = abs(face.face - face.reference) / MOST
+    return [cm.gray(face.face), cm.gray(face.reference), cm.cividis(difference)]
 
 
 def draw_scale(sheet, x, y):
@@ -70,10 +76,13 @@ def draw_scale(sheet, x, y):
 
 
 def paste(sheet, colours, x, y, height=TILE):
-    """Puts a picture (h x w x 4, in [0, 1], as matplotlib's colour maps give it) on the sheet, TILE
-    wide."""
-    tile = Image.fromarray((colours[..., :3] * 255).round().astype(np.uint8))
-    sheet.paste(tile.resize((TILE, height), Image.BICUBIC), (x, y))
+    """Puts a picture, as colour() gives it, on the sheet, TILE wide."""
+    sheet.paste(to_image(colours).resize((TILE, height), Image.BICUBIC), (x, y))
+
+
+def to_image(colours):
+    """A picture of h x w x 4 in [0, 1], as matplotlib's colour maps give it, as Pillow has it."""
+    return Image.fromarray((colours[..., :3] * 255).round().astype(np.uint8))
 
 
 def mark(photo, faces, room):
