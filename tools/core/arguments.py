@@ -37,6 +37,7 @@ def named_folder(options):
 def fold_list(dataset, text):
     """The folds that `text` names ("0 1 2", "0-4", "0-2,7"), all for ''; SystemExit for one not
     built."""
+    # A set that ships its own split has fold0 alone.
     built = sorted(int(path.name[4:]) for path in Path('data', dataset).glob('fold[0-9]'))
     asked = []
     for word in text.replace(',', ' ').split():
@@ -81,5 +82,5 @@ def named_setting(text, tunable):
             f'{text!r} is no setting: give NAME=VALUE, NAME one of {", ".join(tunable)}.')
     try:
         return name, json.loads(value)
-    except ValueError:
+    except ValueError:  # a word, such as codes=raw, needs no quotes
         return name, value

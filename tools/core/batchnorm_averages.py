@@ -16,7 +16,7 @@ from caffe.proto import caffe_pb2
 
 from tools.core import files, run_folder, snapshots
 
-MOST = 30
+MOST = 30  # batches; half of the demo's training images in batches of 32
 
 
 def main():
@@ -25,6 +25,7 @@ def main():
         caffe.set_mode_gpu()
         caffe.set_device(int(gpu[0]))
     run, snapshot = run_folder.read_settings(folder), snapshots.last_snapshot(folder)
+    # The training phase: each batch is normalised by itself, as it was when the weights learned.
     net = caffe.Net(str(folder / 'net.prototxt'), str(snapshot.caffemodel), caffe.TRAIN)
     batches = min(MOST, -(-run['n_train'] // run['batch']))
     replace(snapshot.caffemodel, measure(net, batches))
@@ -41,8 +42,9 @@ def measure(net, batches):
                 blob.data[...] = 0  # so that after the pass they are this batch's own
         net.forward()
         for name in layers:
-            sums[name] = sums[name] + np.stack(
-                [blob.data.astype(float) for blob in net.params[name][:2]])
+            mean_and_variance = [blob.data.astype(float) for blob in net.params[name][:2]]
+            sums[name] = sums[name] + np.stack(mean_and_variance)
+    # Caffe divides the two by their third blob, the count: 1 leaves them as they are.
     return {name: [*(total / batches), np.ones(1)] for name, total in sums.items()}
 
 

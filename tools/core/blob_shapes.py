@@ -16,10 +16,11 @@ MEMORY = 4 << 30  # bytes that a deploy network may take; ours take less than 1 
 
 def main():
     path, *batch = sys.argv[1:]
-    if batch:
+    if batch:  # it may be anybody's: no dump of the memory, and not all of it
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     net = caffe.Net(path, caffe.TEST if batch else caffe.TRAIN)
+    # A net may run for one face, and abort when it is reshaped for more.
     for number in [1, *map(int, batch)] if batch else []:
         net.blobs['query'].reshape(number, *net.blobs['query'].shape[1:])
         net.forward()

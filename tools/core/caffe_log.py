@@ -22,6 +22,7 @@ def rows(lines):
         step, testing, output = STEP.match(line), TESTING.match(line), OUTPUT.match(line)
         if step or testing:
             iteration = int((step or testing).group(1))
+            # Where a rate is not shown, the next iteration tells that this one is complete.
             if row and row['iteration'] != iteration:
                 yield scalars(row)
                 row = {}

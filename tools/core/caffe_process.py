@@ -22,6 +22,7 @@ def blob_shapes(network, batch=0):
     with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
         file.write(network)
         file.flush()
+
         command = [sys.executable, '-m', 'tools.core.blob_shapes', file.name]
         # Of a network that may be anybody's no working directory is on the module path.
         place = dict(cwd=ROOT, timeout=LONGEST) if batch else {}
@@ -32,6 +33,7 @@ def blob_shapes(network, batch=0):
         except subprocess.TimeoutExpired:
             raise SystemExit(
                 f'Caffe cannot make this network: not done in {LONGEST} seconds.') from None
+
     if made.returncode:
         why = caffe_log.reason(made.stderr.splitlines()) or f'exit code {made.returncode}'
         raise SystemExit(f'Caffe cannot make this network: {why}.')
@@ -43,6 +45,6 @@ def environment(level=0):
     stderr, and Caffe's own layers may use all cores where OMP_NUM_THREADS does not say how many
     (the packaged Caffe's use one)."""
     threads = os.environ.get('OMP_NUM_THREADS') or str(len(os.sched_getaffinity(0)))
-    return dict(os.environ, OMP_NUM_THREADS=threads, PYTHONPATH=os.pathsep.join(
-        filter(None, ['.', os.environ.get('PYTHONPATH')])), GLOG_logtostderr='1',
+    path = os.pathsep.join(filter(None, ['.', os.environ.get('PYTHONPATH')]))
+    return dict(os.environ, OMP_NUM_THREADS=threads, PYTHONPATH=path, GLOG_logtostderr='1',
                 GLOG_minloglevel=str(level))

@@ -39,6 +39,7 @@ def read_network(folder, batch):
     """
     path = folder / 'deploy.prototxt'
     given = parse(path)
+    # Compared as messages, not as texts: a comment or a blank line makes no other network.
     if given != rebuild(folder):
         check_layers(path, given)
         try:
@@ -71,7 +72,7 @@ def rebuild(folder):
         run = json.loads((folder / 'run.json').read_text(encoding='utf-8'))
         settings = run.get('settings', {})
         settings = {name: settings[name] for name in settings if name in net.SETTINGS}
-        if len(run['classes']) > MOST_CLASSES:
+        if len(run['classes']) > MOST_CLASSES:  # so large a net is to be tried before it is loaded
             return None
         text = net.deploy(run['variant'], len(run['classes']), **settings)
         return text_format.Parse(text, caffe_pb2.NetParameter())

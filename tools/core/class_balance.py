@@ -29,5 +29,6 @@ def with_frequencies(run, probabilities):
         raise SystemExit(
             f'The run.json of {run.get("variant")}, fold {run.get("fold")}, does not say how many '
             'training images each class had (`counts`): train again.')
+    # What the loss added to the scores is a factor of the probabilities, before they sum up to 1.
     weighted = probabilities * np.exp(offsets(run))
     return weighted / weighted.sum(1, keepdims=True)

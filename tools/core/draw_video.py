@@ -23,6 +23,7 @@ def draw(path, source, curve):
     rate = capture.get(cv2.CAP_PROP_FPS)
     rate = rate if math.isfinite(rate) and 0 < rate <= 240 else FALLBACK_RATE
     writer, written, faces = None, 0, []
+
     try:
         for number in range(max(curve) + 1):
             good, frame = capture.read()
@@ -30,13 +31,15 @@ def draw(path, source, curve):
                 break
             faces = curve.get(number, faces)
             frame = annotate(frame, faces)
-            if writer is None:
+            if writer is None:  # its size is that of the padded frame
                 writer = cv2.VideoWriter(str(partial), cv2.CAP_FFMPEG,
                                          cv2.VideoWriter_fourcc(*CODEC), rate, frame.shape[1::-1])
             writer.write(frame)
             written += 1
+
         if writer is not None:
             writer.release()  # closes the file, which only then is whole
+        # OpenCV says nothing where the disk is full.
         if count_frames(partial) != written:
             raise SystemExit(f'{path} cannot be written whole: make room, or choose another OUT.')
         partial.replace(path)

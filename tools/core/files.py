@@ -6,6 +6,7 @@ def write(path, content):
     """Writes a file, of text or of bytes, beside its place and renames it; where that fails,
     nothing of it is left."""
     path = Path(path)
+    # In the same folder, since a rename is at once within one file system only.
     partial = path.with_name(path.name + '.partial')
     try:
         partial.write_bytes(content if isinstance(content, bytes) else content.encode('utf-8'))

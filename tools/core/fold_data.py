@@ -35,12 +35,14 @@ def fingerprint(dataset, fold):
         reason = getattr(error, 'strerror', None) or error
         raise SystemExit(f'{name} cannot be read ({reason}): {again} again.') from None
 
+    # The rows tell which frames these are; the pictures, how they were cropped.
     facts = dict(classes=classes, data=hashlib.sha256(rows).hexdigest())
     pictures, referred = hashlib.sha256(), 0
     for part in parts:
         path, labels = root / f'{part}_lmdb', []
         pair_lmdb.verify(str(path))
         for key, query, reference, label in pair_lmdb.read_pairs(str(path)):
+            # In the order of the keys, which is that of training: another order is another run.
             pictures.update(f'{part} {key} {label} '.encode())
             pictures.update(query.tobytes() + reference.tobytes())
             labels.append(label)
@@ -68,6 +70,7 @@ def mean_change(path):
     there is none."""
     changes = []
     for _, query, reference, _ in pair_lmdb.read_pairs(str(path)):
+        # A neutral frame that is its own reference has no change, whatever draws it.
         if reference.any() and (query != reference).any():
             x, x_r = network.centre(np.stack([query, reference]))
             changes.append(float(((x - x_r) ** 2).sum() / 2))

@@ -22,6 +22,7 @@ def which(text):
 @functools.lru_cache(maxsize=None)
 def why_not(gpu):
     """Why Caffe cannot use that GPU, None where it can."""
+    # In a process of its own: where there is no GPU, Caffe aborts.
     query = subprocess.run(
         ['caffe', 'device_query', '-gpu', str(gpu)], env=caffe_process.environment(),
         stderr=subprocess.PIPE, encoding='utf-8', errors='replace')

@@ -125,6 +125,7 @@ def draw_ratios(people, draws=DRAWS, seed=SEED):
 def bootstrap(people, draws=DRAWS, seed=SEED):
     """The 95 % percentile interval of sum(gain) / sum(total) over draws of folds and people; of
     people x classes, of the mean over the classes that were drawn."""
+    # A class that nobody drawn shows has no recall in that draw, and no part in its mean.
     ratios = draw_ratios(people, draws, seed)
     return np.nanpercentile(np.nanmean(ratios, axis=1) if ratios.ndim > 1 else ratios, [2.5, 97.5])
 
@@ -136,7 +137,7 @@ def signed_rank(differences):
     People without a difference are left out, as Wilcoxon did. Ties get mean ranks: hence the normal
     approximation.
     """
-    differences = np.round(differences, 9)  # what is equal must be equal for the ranks
+    differences = np.round(differences, 9)  # what is equal but for rounding must share a rank
     differing = np.count_nonzero(differences)
     if differing < LEAST:
         return None, differing
@@ -151,6 +152,7 @@ def difference(rows, variant, base):
                           'seeds'))
     if not {variant, base} <= set(rows['variant']):
         return {**line, 'difference': NOT_RUN}
+    # What only one of them was tested on may be easy or hard: it has no part.
     pair = common(rows, variant, base)
     if not len(pair[0]['value']):
         return {**line, 'difference': 'no common run'}
@@ -159,6 +161,7 @@ def difference(rows, variant, base):
     gain = own.gain - other.gain
     line.update(difference=100 * gain.sum() / own.total.sum(), people=len(gain),
                 folds=len(set(own.folds)), seeds=listed(pair[0]['seed']))
+    # A person's images are alike: people are what is independent, not images.
     line['p'], line['differing'] = signed_rank(gain / own.total)
     if len(gain) > 1:  # of one person there is no spread
         line['low'], line['high'] = 100 * bootstrap(own._replace(gain=gain))

@@ -68,6 +68,7 @@ def load_weights(net, path):
         file.write(model.SerializeToString())
         file.flush()
         net.copy_from(file.name)
+
     if not all(np.isfinite(blob.data).all() for blobs in net.params.values() for blob in blobs):
         raise ValueError(f'{path} holds weights that are not finite')
 
@@ -112,6 +113,5 @@ def run(net, queries, blobs=None):
 
 def pictures(net):
     """The names of the pictures that the network draws."""
-    return [
-        name for name in ('generated', 'reconstructed_r', 'reconstructed_i') if name in net.blobs
-    ]
+    return [name for name in ('generated', 'reconstructed_r', 'reconstructed_i')
+            if name in net.blobs]

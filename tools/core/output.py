@@ -36,6 +36,8 @@ def is_kept(path):
     path = Path(path).resolve()
     if 'GCNET_INSIDE' not in os.environ or Path.cwd() in (path, *path.parents):
         return True
+
+    # The file system that the path is on: of the mounted folders above it the longest.
     point = max(filter((path, *path.parents).__contains__, mount_points()),
                 key=lambda point: len(point.parts), default=Path('/'))
     passing = [Path('/'), *map(Path, ('/tmp', '/proc', '/sys', '/dev'))]

@@ -12,11 +12,10 @@ from data_prep import spreadsheet  # noqa: E402
 from prototxt import net  # noqa: E402
 from tools.core import metrics, titles  # noqa: E402
 
-# TrueType, whole letters: journals refuse matplotlib's own choice, Type 3
+# TrueType, whole letters: journals refuse matplotlib's own choice, Type 3.
 plt.rcParams['pdf.fonttype'] = 42
 
-# Okabe and Ito's colours, which the colour-blind tell apart; line styles and markers for print in
-# grey
+# Okabe and Ito's colours, which the colour-blind tell apart; lines and markers for print in grey.
 COLOURS = ('#000000', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#F0E442')
 STYLES = ('-', '--', '-.', ':', (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1)))
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
@@ -35,7 +34,7 @@ def save(figure, path, **notes):
     endings, dpi = (['.png', '.pdf'], 300) if not path.suffix else ([path.suffix], 150)
     for ending in endings:
         partial = path.with_name(f'.{path.stem}{ending}')
-        # the same figure, the same file
+        # without the time in it: the same figure, the same file
         metadata = {'CreationDate': None} if ending == '.pdf' else notes
         try:
             figure.savefig(partial, dpi=dpi, format=ending[1:], metadata=metadata)
@@ -74,6 +73,7 @@ def look(i):
 
 def confusion(path, labels, predicted, classes):
     """Confusion matrix: a row a true class, in per cent of its images, with the counts."""
+    # labels: a class that nobody shows or predicts has its row and column too
     counts = confusion_matrix(labels, predicted, labels=range(len(classes)))
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axes = plt.subplots(figsize=(0.75 * len(classes) + 2.2, 0.75 * len(classes) + 1.4),
@@ -101,6 +101,7 @@ def curves(path, metrics_csv):
 
     for i, loss in enumerate(loss for loss in LOSSES if loss in losses):
         x, y = losses[loss]
+        # a loss may be 0, as Contr is beyond the margin, and its logarithm nothing
         left.plot(x, np.maximum(y, 1e-6), color=COLOURS[i], linestyle=STYLES[i], label=LOSSES[loss])
     left.set(xlabel='iteration', ylabel='loss, unweighted', yscale='log', title='Training losses')
     left.legend(loc='center left', bbox_to_anchor=(1, 0.5))  # beside the curves, not on them

@@ -24,7 +24,7 @@ from tools.core import (
     predictor,
 )
 
-BEGUN = 16  # pictures that are searched ahead of the network
+BEGUN = 16  # pictures that are searched ahead of the network: a video's frames do not fit at once
 NO_FACE = ('no face found (it must be upright, all in the picture, and fill a twelfth of the '
            'longer side)')
 
@@ -84,6 +84,8 @@ def predict(options):
     paths, others = list_pictures(image)
     if options.draw == 'video' and paths:
         raise SystemExit(f'{image} is no video, for DRAW=video: leave DRAW out.')
+
+    # The model first: what is wrong with it is said before a folder is made.
     model = load_model(options)
     out, places = None, {}
     if options.format == 'text' or options.out or options.draw:
@@ -93,7 +95,6 @@ def predict(options):
     lines = face_lines.Lines(options.format, model.classes)
     count, curve = recognise_all(options, image, paths, model, lines, places)
 
-    # What came of it
     if others:
         print(f'Passed over in {face_lines.shown(image)}: {name_some(others)}.', file=sys.stderr)
     if not count['faces']:
@@ -101,6 +102,7 @@ def predict(options):
         if count['unreadable']:
             what += f', {count["unreadable"]} of them unreadable'
         raise SystemExit(f'{face_lines.shown(image)}, {what}: {NO_FACE}.')
+
     if curve and out:
         draw_prediction.draw_curve(
             places[image], image, {number: faces[0].probabilities if faces else {}
@@ -108,6 +110,7 @@ def predict(options):
         if options.draw:
             with quiet():
                 draw_video.draw(places[image].with_suffix('.mp4'), image, curve)
+
     if options.format == 'text':
         print(f'drawn: {out if len(places) > 1 else output.drawn(*places.values())}')
     if len(paths) != 1 or image.is_dir():
@@ -127,18 +130,22 @@ def recognise_all(options, image, paths, model, lines, places):
     """
     jobs = [(str(path), None, None) for path in paths] or frames(image, options.every)
     count, curve, drawn = collections.Counter(), {}, []
+
     # A bar where a terminal shows it, and there is something to wait for
     bar = dict(total=len(paths) or None, disable=True if len(paths) == 1 else None, ascii=True,
                unit='picture' if paths else 'frame')
+
     with quiet(), workers.pool(options.workers) as pool:
         try:
             for picture, faces in tqdm(recognised(model, ahead(pool, jobs)), **bar):
                 if not faces and len(paths) == 1 and not image.is_dir():
                     name = face_lines.shown(picture.name)
                     raise SystemExit(f'{name}: {picture.reason or NO_FACE}.')
+
                 lines.print_picture(picture, faces)
                 count.update(pictures=1, faces=len(faces), unreadable=bool(picture.reason),
                              faceless=not faces and not picture.reason)
+                # Of a video without the images: thousands of frames would fill the memory.
                 if picture.frame is not None:
                     curve[picture.frame] = [face._replace(face=None, reference=None)
                                             for face in faces]
@@ -146,7 +153,7 @@ def recognise_all(options, image, paths, model, lines, places):
                     drawn.append(pool.submit(draw_prediction.draw, places[Path(picture.name)],
                                              picture.name, faces))
             for done in drawn:
-                done.result()
+                done.result()  # raises what went wrong there
         finally:
             pool.shutdown(cancel_futures=True)
     return count, curve
@@ -169,7 +176,7 @@ def watch(options):
             if not read:
                 raise SystemExit(f'Webcam {number} gives no pictures any more: plug it in again.')
             lines.print_picture(Picture(f'webcam {number}', frame, None, None), model(image))
-            sys.stdout.flush()
+            sys.stdout.flush()  # who reads a pipe is to have it now
     except KeyboardInterrupt:
         return 0
 
@@ -215,7 +222,7 @@ def name_some(names, most=5):
 def frames(path, every):
     """Yields a job for search() for every Nth frame of a video; SystemExit where it has none."""
     video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    number = -1
+    number = -1  # of the last frame that there is
     for number in itertools.takewhile(lambda number: video.grab(), itertools.count()):
         read, image = video.retrieve() if number % every == 0 else (False, None)
         if read:
@@ -251,6 +258,7 @@ def search(job):
 def quiet():
     """Keeps off standard error what C libraries print about a damaged file; sys.stderr still goes
     there."""
+    # The descriptor, not sys.stderr: FFmpeg and libjpeg write past Python.
     own = os.fdopen(os.dup(2), 'w', buffering=1, errors='backslashreplace')
     with own, open(os.devnull, 'w') as nothing:
         os.dup2(nothing.fileno(), 2)

@@ -40,6 +40,7 @@ def collect(dataset):
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path.with_name('.results.lock'), 'w') as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            # One CSV has one list of classes: those of the data as built, or of the first good run.
             built = classes_of(dataset)
             classes = built
             for folder in sorted(path.parent.glob('*/fold*_seed*')):
@@ -54,7 +55,7 @@ def collect(dataset):
                 except SystemExit as error:
                     left_out.append(f'{error} Left out of {path}.')
                     continue
-                classes = classes_here  # where nothing is built, those of the first good run
+                classes = classes_here
                 lines += [[*(run[name] for name in RUN), *(row[name] for name in TESTED),
                            *row['scores']] for row in rows]
 
@@ -103,6 +104,7 @@ def read_results(path):
     path = Path(path)
     dataset = path.parent.name
     classes = classes_of(dataset)
+
     columns = collections.defaultdict(list)
     images_of = collections.defaultdict(list)
     for where, named, row in read_rows(path, COLUMNS, classes):
@@ -114,6 +116,7 @@ def read_results(path):
         images_of[key].append((where, image_of(row)))
         for name, value in row.items():
             columns[name].append(value)
+
     if not columns:
         raise SystemExit(f'{path} holds no prediction: train and test some runs first (`make cv`).')
     for (variant, fold, seed, _), images in images_of.items():
@@ -184,6 +187,8 @@ def check_scores(where, row, classes):
         row['scores'] = [float(text) for text in row['scores']]
     except ValueError as error:
         raise SystemExit(f'{where}: a score is no number ({error}).') from None
+
+    # Of two that are as high either may be told.
     own = row['scores'][classes.index(row['predicted'])]
     if not np.isfinite(row['scores']).all() or own < max(row['scores']):
         raise SystemExit(f'{where}: {row["predicted"]} was predicted, its score {own} '

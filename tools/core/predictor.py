@@ -41,7 +41,7 @@ class Predictor:
         self.net, self.iteration = network.load(self.folder)
         self.check_shapes()
         if frequencies:
-            # says now what is wrong with them
+            # What is wrong with them is said now, not at the first face.
             class_balance.with_frequencies(self.run, np.ones((1, len(self.classes))))
 
     def check_shapes(self):
@@ -83,12 +83,14 @@ class Predictor:
     def recognise(self, found):
         """The Faces of several pictures, a list each; found: what find_faces() gave for each."""
         crops = [crop for faces in found for _, crop in faces]
-        if not crops:
+        if not crops:  # a network takes one query at least
             return [[] for _ in found]
+
         queries = network.centre(np.array(crops))
         outputs = network.run(self.net, queries)
         if not np.isfinite(outputs['prob']).all():
             raise SystemExit(f'{self.folder} gives probabilities that are not finite: train again.')
+
         references = outputs['generated'][:, 0] if 'generated' in outputs else [None] * len(crops)
         probabilities = outputs['prob']
         if self.frequencies:
@@ -167,6 +169,8 @@ def find_faces(image):
     if shrink < 1:
         image = cv2.resize(image, (max(1, round(width * shrink)), max(1, round(height * shrink))),
                            interpolation=cv2.INTER_AREA)
+
+    # Cropped from what was searched, while the points are told in pixels of the whole picture.
     enlarge = [width / image.shape[1], height / image.shape[0]]
     found = []
     for points in detect.faces(image):

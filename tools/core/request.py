@@ -19,6 +19,7 @@ SOLVER_SETTINGS = ('gamma', 'power', 'policy')
 def read_request(words):
     """(folder, dict for run.json, GPU's ID or None) of a training command; SystemExit if it cannot
     be run."""
+    # Said once, where the functions are: net.train_val and net.solver.
     default = {name: parameter.default for function in (net.train_val, net.solver)
                for name, parameter in inspect.signature(function).parameters.items()}
     tunable = [*net.SETTINGS, *SOLVER_SETTINGS, 'balance']
@@ -52,6 +53,7 @@ def read_request(words):
                       numpy=np.__version__),
         crop=network.ALIGNMENT, code=commit())
 
+    # Last, since it reads the whole fold.
     run.update(fold_data.fingerprint(run['dataset'], run['fold']))
     if run['settings'].get('pixel_scale') == 'relative':
         root = fold_data.fold_path(run['dataset'], run['fold'])
@@ -70,6 +72,7 @@ def check_weights(paths, network):
     """SystemExit where a weights file is missing, damaged, or of another net than the text
     `network`."""
     try:
+        # The files first: making the network takes longer.
         models = [(path, snapshots.parse(path, caffe_pb2.NetParameter())) for path in paths]
         shapes = caffe_process.blob_shapes(network)
         for path, model in models:

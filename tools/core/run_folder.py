@@ -27,6 +27,8 @@ def read_settings(folder):
         raise SystemExit(f'{file} cannot be read ({error}): {again}.') from None
     if not isinstance(settings, dict):
         raise SystemExit(f'{file} holds no settings: {again}.')
+
+    # Somebody may have edited it, or an older program made it: said here, for all who read it.
     for name, kind in {**NEEDED, **OTHERS}.items():
         if not is_of(settings.get(name), kind) and (name in NEEDED or name in settings):
             what = f'list of {name}' if isinstance(kind, list) else f'{WORDS[kind]} `{name}`'

@@ -53,6 +53,7 @@ def check_whole(snapshot):
     }
     if not learned or len(state.history) != len(learned) or state.iter != iteration:
         raise ValueError(f'{caffemodel} and its solverstate do not fit together or are cut short')
+    # A sum is not finite where one number is not.
     if not all(math.isfinite(sum(blob.data)) for layer in model.layer for blob in layer.blobs):
         raise ValueError(f'{caffemodel} holds weights that are not finite')
 
@@ -81,6 +82,7 @@ def check_fit(path, model, shapes):
     shapes: {layer: [shape of each blob, a list]}. Caffe loads by layer name, and layers may be
     missing on either side.
     """
+    # Caffe passes over what is of other layers, and aborts on a layer of another shape.
     common = [layer for layer in model.layer if layer.blobs and layer.name in shapes]
     if not common:
         raise ValueError(f'{path} is of another net: no layer with weights is in both')

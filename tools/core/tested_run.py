@@ -30,6 +30,7 @@ def present_data(dataset, fold):
     root = fold_data.fold_path(dataset, fold).resolve()
     files = sorted(path for path in [root.parent / 'classes.txt', *root.rglob('*')]
                    if path.is_file())
+    # Pictures are read anew only where a file has changed: a report asks for every run of a fold.
     stamps = tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
     return read_once(dataset, fold, stamps)
 

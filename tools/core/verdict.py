@@ -23,6 +23,7 @@ def read_verdict(path, dataset):
     differences = {name: row for (table, name), row in values.items() if table == DIFFERENCE}
     compared = {name: row for name, row in differences.items() if 'low' in row and 'high' in row}
     partial = [name for name, row in accuracies.items() if row.get('folds', '').endswith('*')]
+
     sentences = []
     if partial:
         folds = accuracies[partial[0]]['folds'].rstrip(' *')
@@ -37,13 +38,14 @@ def read_verdict(path, dataset):
     except ValueError as error:
         raise SystemExit(f'{path} holds a difference that is no number ({error}): run `make tables '
                          f'DATASET={dataset}` again.') from None
-    said.sort(key=lambda pair: pair[0])  # stable: in the order of the table
+    said.sort(key=lambda pair: pair[0])  # bad news first; stable, so then as in the table
     sentences += [f'On {dataset} {sentence}' for _, sentence in said]
     return sentences + limits(compared.values())
 
 
 def compare(name, row):
     """(how good the news is, a sentence) of a line of the table of differences from the CNN."""
+    # Ahead or behind is only whose interval does not hold 0.
     state = place(row['low'], row['high'])
     sentence = (f'{name} {WORDS[state]} the CNN: {points(row["difference"])} points of accuracy, '
                 f'95 % interval {points(row["low"])} to {points(row["high"])}.')
