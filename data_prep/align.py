@@ -41,8 +41,7 @@ def similarity(source, target):
 
 
 def crop(image, points):
-    """The aligned face, 66 x 66 uint8, from a grey uint8 picture and its five points in pixels
-    (5 x 2).
+    """The aligned face, 66 x 66 uint8, of a grey uint8 picture and its five points (5 x 2, pixels).
 
     ValueError where the points lie outside of the picture or are not laid out like a face.
     """

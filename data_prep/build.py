@@ -1,5 +1,4 @@
-"""Builds a data set: pairs, 66 x 66 crops, ten folds, an LMDB and a CSV for the train and test part
-of each.
+"""Builds a data set: pairs, 66 x 66 crops, ten folds, and an LMDB and a CSV for each part of them.
 
     python3 -m data_prep.build --dataset demo --raw data/raw/demo
 
@@ -197,8 +196,10 @@ def load_set(dataset, raw, frames, detected):
 
 
 def split(dataset, rows, raw, folds_file, report):
-    """({subject: fold} or None, [(train, test)], a fold each) of a set's rows; SystemExit where
-    they cannot be split."""
+    """({subject: fold} or None, [(train, test)], a fold each) of a set's rows.
+
+    SystemExit where they cannot be split.
+    """
     if not rows:
         raise SystemExit(
             f'Nothing in {raw} can be used: {report["found"]} {report["unit"]}, '
@@ -218,8 +219,7 @@ def split(dataset, rows, raw, folds_file, report):
 
 
 def protect(final, raw):
-    """SystemExit where putting a build in place would remove what is no build, the raw data above
-    all."""
+    """SystemExit where a build would replace what is no build, the raw data above all."""
     # With a slash at the end, or data/demo2 would be inside data/demo.
     inside = os.path.join(os.path.realpath(raw), '').startswith(
         os.path.join(os.path.realpath(final), ''))
@@ -231,8 +231,10 @@ def protect(final, raw):
 
 
 def recover(final, partial, earlier):
-    """Clears away what a killed build left; an earlier build caught between two renames goes
-    back."""
+    """Clears away what a killed build left.
+
+    An earlier build caught between two renames goes back.
+    """
     if os.path.isdir(earlier) and not os.path.isdir(final):
         os.rename(earlier, final)
     shutil.rmtree(earlier, ignore_errors=True)
@@ -254,8 +256,10 @@ def cropped(raw, points, folder, processes):
 
 
 def crop_into(job):
-    """Crops one picture into its place in an open file; returns None, or the reason why it could
-    not be done."""
+    """Crops one picture into its place in an open file.
+
+    Returns None, or the reason why it could not be done.
+    """
     raw, path, points, store, number = job
     try:
         crop = align.crop(pictures.read_grey(raw, path), points)
@@ -307,8 +311,7 @@ def leave_out(rows, failures):
 
 
 def usable_people(rows):
-    """(rows of people who have two pictures or more, to train and test, [(person, reason)] of the
-    others)."""
+    """(rows of people with two pictures or more, [(person, reason)] of the others)."""
     count = collections.Counter(row['subject'] for row in rows)
     alone = [(person, 'one usable picture, at least 2 needed')
              for person in count if count[person] == 1]
@@ -348,8 +351,7 @@ def sync(folder):
 
 
 def write_account(path, rows, splits, report):
-    """Writes the CSV that says of each sequence (or image) whether it was used or left out, and
-    why."""
+    """Writes the CSV that says of each sequence (or image) what became of it, and why."""
     used, apart = used_and_apart(rows, splits)
     with open(path, 'w', newline='', encoding='utf-8') as file:
         table = csv.writer(file, lineterminator='\n')
@@ -371,8 +373,7 @@ def used_and_apart(rows, splits):
 
 
 def replace(final, partial, earlier):
-    """Puts `partial` in the place of `final`; what was there is gone from `final` and may be
-    removed."""
+    """Puts `partial` in the place of `final`; what was there before goes."""
     if not os.path.isdir(final):
         os.rename(partial, final)
         return
@@ -419,8 +420,7 @@ def in_both_parts(dataset, rows):
 
 
 def tell_warnings(dataset, rows, classes):
-    """A sentence each for what makes the figures of a build mean less than they seem to; '' where
-    nothing does."""
+    """A sentence for each thing that makes the figures of a build mean less; '' for none."""
     lines = []
     if all(row['reference'] is None for row in rows):
         lines.append('no pair has a reference, so a GCNet cannot learn from one how to draw the '
@@ -457,8 +457,7 @@ def tell_names(found):
 
 
 def tell_left_out(left_out):
-    """One line a sequence (or person, or picture) left out, with the reason; beyond NAMED of them a
-    count."""
+    """A line a sequence (or person, or picture) left out, with the reason; beyond NAMED a count."""
     lines = [f'left out: {sequence}: {reason}\n' for sequence, reason in left_out[:NAMED]]
     if len(left_out) > NAMED:
         lines.append(f'left out: {len(left_out) - NAMED} more, all in account.csv\n')

@@ -1,5 +1,4 @@
-"""The data sets that can be built: their classes, in label order (alphabetical), and who reads
-them."""
+"""The data sets that can be built: their classes, in label order, and who reads them."""
 import os
 import re
 

@@ -123,8 +123,7 @@ def content_of(job):
 
 
 def search(job):
-    """(points of the faces, None) of a job (raw, path), or (None, reason) where the picture cannot
-    be read."""
+    """(points of the faces, None) of a job (raw, path), or (None, why it cannot be read)."""
     try:
         return faces(pictures.read_grey(*job)), None
     except ValueError as error:
@@ -138,8 +137,10 @@ def row_of(path, content, points, count):
 
 
 def set_earlier_aside(cache):
-    """Renames a CSV of an earlier version to <cache>.old: a picture of the same length may show
-    something else by now."""
+    """Renames a CSV of an earlier version to <cache>.old.
+
+    A picture of the same length may show something else by now.
+    """
     try:
         with open(cache, newline='', encoding='utf-8-sig') as file:
             earlier = next(csv.reader(file), None) == BY_LENGTH

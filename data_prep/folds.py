@@ -12,8 +12,10 @@ FOLDS = 10
 
 
 def ascending(subject):
-    """Sort key for IDs, so that S2 comes before S10 as well as S002 before S010; no two IDs have
-    the same."""
+    """Sort key for IDs, so that S2 comes before S10 as well as S002 before S010.
+
+    No two IDs have the same.
+    """
     key = []
     for part in filter(None, re.split('([0-9]+)', subject)):
         # Numbers and text are never compared: a text counts as -1, which no number is.
@@ -32,8 +34,7 @@ def assign(subjects):
 
 
 def split_by_person(rows, fold_of):
-    """[(train, test)] for fold 0..9: a fold tests the rows of its people, and trains on all
-    others."""
+    """[(train, test)] for fold 0..9: a fold tests its people, and trains on all others."""
     splits = []
     for fold in range(FOLDS):
         train = [row for row in rows if fold_of[row['subject']] != fold]
@@ -43,8 +44,10 @@ def split_by_person(rows, fold_of):
 
 
 def split_as_given(rows):
-    """[(train, test)], one only, by each row's own `split`; SystemExit where one of the two is
-    empty."""
+    """[(train, test)], one only, by each row's own `split`.
+
+    SystemExit where one of the two is empty.
+    """
     train = [row for row in rows if row['split'] == 'train']
     test = [row for row in rows if row['split'] == 'test']
     for part, own in (('train', train), ('test', test)):
@@ -67,10 +70,9 @@ def split_training(train, share):
 
 
 def split_within_person(rows):
-    """[(train, test)], one only: every tenth row of a person is for the test, of fewer than ten the
-    last.
+    """[(train, test)], one only: every tenth row of a person is for the test.
 
-    A person needs two rows, to be in both parts.
+    Of fewer than ten rows it is the last. A person needs two rows, to be in both parts.
     """
     rows_of = collections.defaultdict(list)
     for row in rows:
@@ -113,11 +115,10 @@ def read_columns(path, columns, what):
 
 
 def read_folds(path, subjects):
-    """{subject: fold} of the persons named, from somebody's folds.csv; other persons in it are
-    passed over.
+    """{subject: fold} of the persons named, from somebody's folds.csv.
 
-    SystemExit, with the line, unless it gives every person one fold in 0..9 and every fold a
-    person.
+    Other persons in it are passed over. SystemExit, with the line, unless it gives every person one
+    fold in 0..9 and every fold a person.
     """
     folds = {}
     for line, (subject, fold) in read_columns(path, ['subject', 'fold'], 'folds'):

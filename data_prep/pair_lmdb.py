@@ -20,8 +20,7 @@ DATA, CHECKSUM = 'data.mdb', 'data.sha256'
 
 
 def write_pairs(path, rows, classes, crop_of):
-    """Writes rows, in their order, to the LMDB `<path>_lmdb` and to `<path>.csv`; neither may
-    exist.
+    """Writes rows, in their order, to the LMDB `<path>_lmdb` and to `<path>.csv`, both new.
 
     rows as from ckplus.read_set, `reference` None where there is none (Xr is then 0); classes:
     names, label = index; crop_of: a function from the path of a picture to its crop, 66 x 66 uint8.
@@ -112,8 +111,7 @@ def count_pairs(path):
 
 
 def read_pairs(path):
-    """Yields (key, query, reference, label) of each record in key order: key str, pictures 66 x 66
-    uint8.
+    """Yields (key, query, reference, label) in key order: key str, pictures 66 x 66 uint8.
 
     SystemExit where the LMDB is missing or damaged, before the first record where its file was cut
     short.

@@ -38,8 +38,10 @@ warnings.filterwarnings('ignore', module='PIL')  # of what it then raises an err
 
 
 def read_grey(raw, path):
-    """The picture at `path` in folder raw, grey uint8, height x width; ValueError where it is
-    missing or damaged."""
+    """The picture at `path` in folder raw, grey uint8, height x width.
+
+    ValueError where it is missing or damaged.
+    """
     inside = INSIDE.fullmatch(path)
     if inside is None:
         return decode(read_bytes(os.path.join(raw, path)))
@@ -74,8 +76,10 @@ def content(raw, path):
 
 @functools.lru_cache(maxsize=8)
 def hash_of_file(path, changed):
-    """The hash of a file too large to be held as a whole. `changed`, its time of change, is there
-    for the cache alone."""
+    """The hash of a file too large to be held as a whole.
+
+    `changed`, its time of change, is there for the cache alone.
+    """
     whole = hashlib.blake2b()
     with open(path, 'rb') as file:
         for part in iter(functools.partial(file.read, 1 << 20), b''):
@@ -206,8 +210,7 @@ def grey(image):
 
 
 def orientation(data, header):
-    """The EXIF orientation, 1 to 8, that OpenCV leaves to us, which is a PNG's and a WebP's; 1 for
-    none."""
+    """The EXIF orientation, 1 to 8, that OpenCV leaves to us: a PNG's and a WebP's; 1 for none."""
     if header.format not in ('PNG', 'WEBP'):
         return 1
     exif = header.info.get('exif')

@@ -24,11 +24,11 @@ SIGNATURE = re.compile(
 
 
 def frame(path, number, turned=False):
-    """Frame `number`, from 0, of a video file: grey uint8, height x width; turned: by 90 degrees
-    clockwise.
+    """Frame `number`, from 0, of a video: grey uint8, height x width.
 
-    The last video stays open, so that ascending numbers of one video cost one pass over it.
-    ValueError where the video is missing or damaged, or ends before that frame.
+    turned: by 90 degrees clockwise. The last video stays open, so that ascending numbers of one
+    video cost one pass over it. ValueError where the video is missing or damaged, or ends before
+    that frame.
     """
     if opened(path)['next'] > number:
         opened.cache_clear()  # back to frame 0

@@ -48,8 +48,7 @@ def pool(number):
 
 
 def die_with(parent):
-    """Has this process killed when its parent ends, however that ends; Ctrl-C is the parent's
-    affair."""
+    """Has this process killed when its parent ends, however that ends; Ctrl-C is the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before

@@ -6,8 +6,7 @@ from layers import params
 
 
 class Sample(caffe.Layer):
-    """In the training phase z = mean + exp(log_variance / 2) * e, e normal at random; in the test
-    phase the mean.
+    """z = mean + exp(log_variance / 2) * e, e normal at random; in the test phase the mean.
 
     bottom[0]: mean, N x anything. bottom[1]: log_variance, the same shape. top[0]: z, the same.
 

@@ -60,8 +60,10 @@ def last_weights(folder):
 
 
 def load_net(prototxt, weights, seed=1):
-    """A training network with the weights of several caffemodels; SystemExit where they do not
-    fit."""
+    """A training network with the weights of several caffemodels.
+
+    SystemExit where they do not fit.
+    """
     request.check_weights(weights, Path(prototxt).read_text(encoding='utf-8'))
     caffe.set_mode_cpu()
     caffe.set_random_seed(seed)
@@ -72,8 +74,7 @@ def load_net(prototxt, weights, seed=1):
 
 
 def measure(net, batches, layer=LAYER):
-    """{losses: {name: (weighted value, gradient's norm)}, S: N distances, labels: N} over so many
-    batches.
+    """{losses: {name: (weighted value, gradient's norm)}, S: N distances, labels: N}.
 
     Norms are L2, of the gradient in the first blob of `layer`; mean over the batches.
     """

@@ -40,8 +40,10 @@ SEED = 1
 
 
 def hog_features(face):
-    """Histograms of oriented gradients of a face 64 x 64 in [0, 1]: 9 orientations, blocks of 2 x 2
-    cells; 1764 values."""
+    """Histograms of oriented gradients of a face 64 x 64 in [0, 1]: 1764 values.
+
+    9 orientations, blocks of 2 x 2 cells.
+    """
     return hog(face, orientations=9, pixels_per_cell=(CELL, CELL), cells_per_block=(2, 2),
                block_norm='L2-Hys')
 
@@ -61,8 +63,7 @@ FEATURES = {'hog': hog_features, 'lbp': lbp_features}
 
 
 def fit(features, labels, subjects):
-    """A linear SVM on standardised features (N x D), its C chosen by cross-validation over the
-    people named.
+    """A linear SVM on standardised features (N x D), its C chosen by cross-validation over people.
 
     Gives back a GridSearchCV, trained on everything with the best C; of equals the smallest.
     """
@@ -96,8 +97,10 @@ def read_train(run):
 
 
 def run_fold(run):
-    """Trains and tests the baseline run['variant'] on its fold; writes its folder, gives back the
-    result."""
+    """Trains and tests the baseline run['variant'] on its fold.
+
+    Writes its folder, gives back the result.
+    """
     feature = FEATURES[run['variant']]
     folder = run_folder.folder_of(run['dataset'], run['variant'], run['fold'], run['seed'])
     faces, labels, subjects = read_train(run)

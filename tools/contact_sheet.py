@@ -91,8 +91,10 @@ def table(fold):
 
 
 def pairs(fold, chosen):
-    """{place: 2 x 66 x 66 uint8, X and Xr} for {place: row of table()}, read by key: nothing else
-    is."""
+    """{place: 2 x 66 x 66 uint8, X and Xr} for {place: row of table()}.
+
+    By key: nothing else is read.
+    """
     found = {}
     for part in ('train', 'test'):
         path = fold / f'{part}_lmdb'

@@ -1,5 +1,4 @@
-"""Trains and tests every fold of every variant, several at once, and gathers all predictions in one
-CSV.
+"""Trains and tests every fold of every variant, and gathers all predictions in one CSV.
 
     python3 -m tools.cv --dataset demo --variants "cnn s1r1" --iters 360 --batch 32
 
@@ -165,8 +164,10 @@ def is_complete(job):
 
 
 def work(dataset, jobs, gpus, stopped):
-    """Makes runs, as many at once as there are `gpus` (None: CPU); returns a sentence for each
-    failure."""
+    """Makes runs, as many at once as there are `gpus` (None: CPU).
+
+    Returns a sentence for each failure.
+    """
     failed, ended, said = [], 0, time.monotonic()
     reached = {job.folder: iteration(job) for job in jobs}
     places = queue.SimpleQueue()  # lines of the screen, each with what trains there
@@ -239,8 +240,10 @@ def make(job, places, reached, stopped):
 
 
 def follow(command, output, show, stopped):
-    """Runs a command to its end, `show` now and then; passes a signal on, once; returns its exit
-    code."""
+    """Runs a command to its end, `show` now and then; returns its exit code.
+
+    Passes a signal on, once.
+    """
     # unbuffered: an error is the last line
     environment = {**caffe_process.environment(level=2), 'PYTHONUNBUFFERED': '1'}
     process = child.start_child(command, env=environment, stdout=output, stderr=output)

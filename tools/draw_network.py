@@ -13,8 +13,7 @@ COLOURS = {r'en\d.*': '#CFE3F5', r'de\d?(_.*)?': '#FBE0C3', 'loss.*': '#F3CFCF'}
 
 
 def draw(network):
-    """A pydot graph of a NetParameter: a box a part, an arrow where a blob goes from one part to
-    another."""
+    """A pydot graph of a NetParameter: a box a part, an arrow where a blob goes to another."""
     graph = pydot.Dot(graph_type='digraph', rankdir='LR', fontname='sans-serif', ranksep='0.35')
     part_of, maker, types_of = {}, {}, {}
     for layer in network.layer:

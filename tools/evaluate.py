@@ -14,10 +14,10 @@ from tools.core import arguments, files, fold_data, network, plots, run_folder, 
 
 
 def evaluate(folder):
-    """Tests the run in `folder`; writes result.json, predictions.csv and the pictures there and
-    gives back the result.
+    """Tests the run in `folder` and gives back the result.
 
-    Raises SystemExit where the run or its test data is missing or damaged.
+    Writes result.json, predictions.csv and the pictures there. Raises SystemExit where the run or
+    its test data is missing or damaged.
     """
     run = run_folder.read_settings(folder)
     tested_run.check_data(folder, run)
@@ -41,8 +41,10 @@ def evaluate(folder):
 
 
 def score(labels, probabilities, classes):
-    """n, accuracy, balanced accuracy (mean recall) and recall per class, in [0, 1]; None for a
-    class with no image."""
+    """n, accuracy, balanced accuracy (mean recall) and recall per class, in [0, 1].
+
+    None for a class with no image.
+    """
     predicted = probabilities.argmax(1)
     recall = metrics.recall_score(labels, predicted, labels=range(len(classes)), average=None,
                                   zero_division=0)
@@ -56,8 +58,7 @@ def score(labels, probabilities, classes):
 
 
 def predictions(rows, probabilities, classes):
-    """CSV text: a line a test image, its names, truth, prediction and the probability of each
-    class."""
+    """CSV text: a line a test image, its names, truth, prediction and probabilities."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator='\n')
     table.writerow(['subject', 'sequence', 'frame', 'truth', 'predicted',

@@ -76,8 +76,10 @@ def export(folder, out):
 
 
 def read_result(folder):
-    """The text of a run's result.json, and the iteration tested; SystemExit where it was not
-    tested."""
+    """The text of a run's result.json, and the iteration tested.
+
+    SystemExit where it was not tested.
+    """
     path = folder / 'result.json'
     try:
         text = path.read_text(encoding='utf-8')
@@ -93,8 +95,7 @@ def read_result(folder):
 
 
 def without_paths(run):
-    """run.json's settings without the command line, and the files that they name by their names
-    alone."""
+    """run.json's settings without the command line; the files that they name, by name alone."""
     run = {name: value for name, value in run.items() if name != 'command'}
     return {**run, 'weights': [Path(path).name for path in run.get('weights', [])]}
 

@@ -19,7 +19,9 @@ TAKEN = ('en1/', 'en2/', 'de1_r/')  # by name, as every network of the compariso
 
 def extract(folder):
     """The NetParameter with the layers TAKEN of a run's last snapshot: names, types and weights.
-    SystemExit without any."""
+
+    SystemExit without any.
+    """
     snapshot = snapshots.last_snapshot(folder)
     model = snapshots.parse(snapshot.caffemodel,
                             caffe_pb2.NetParameter()) if snapshot else caffe_pb2.NetParameter()

@@ -50,8 +50,10 @@ def main(words=None):
 
 
 def tell_time(dataset, iterations, runs):
-    """Prints how long all will take one after the other, a line a network, from iterations made
-    here and now."""
+    """Prints how long all will take one after the other, a line a network.
+
+    From iterations made here and now.
+    """
     print(f'Each network is trained for {iterations} iterations of 64 '
           '(the paper: 300000). One after the other, on this machine, that takes', flush=True)
     hours = {}
@@ -67,8 +69,7 @@ def tell_time(dataset, iterations, runs):
 
 
 def seconds_of(variant, dataset):
-    """Seconds an iteration of a network on fold 0 of a data set, by `caffe train`; the median of
-    a few."""
+    """Median seconds an iteration of a network on fold 0 of a data set, by `caffe train`."""
     with tempfile.TemporaryDirectory() as folder:
         _, run, gpu = request.read_request(['--dataset', dataset, '--variant', variant, '--fold',
                                             '0', '--iters', str(TIMED), *SETTINGS])

@@ -1,5 +1,4 @@
-"""Is the generated reference X̂r a reference? Measured on unseen people, for each tested GCNet of a
-data set.
+"""Is the generated reference X̂r a reference? Measured on unseen people, for each tested GCNet.
 
     python3 -m tools.references --dataset demo
 
@@ -56,15 +55,16 @@ Samples = collections.namedtuple('Samples',
 
 
 def comparable(queries, references):
-    """Which of N pairs have a reference (all 0: none, see layers/augment.py), and not the query
-    itself."""
+    """Which of N pairs have a reference, and not the query itself.
+
+    All 0: none, see layers/augment.py.
+    """
     axes = tuple(range(1, queries.ndim))
     return references.any(axis=axes) & (queries != references).any(axis=axes)
 
 
 def gallery(references, subjects):
-    """(faces M x pixels, people M): the different references of each person, without those that are
-    all 0."""
+    """(faces M x pixels, people M): the different references of each person, if not all 0."""
     faces = {(subject, face.tobytes()): face.ravel()
              for face, subject in zip(references, subjects) if face.any()}
     return np.array(list(faces.values())), np.array([subject for subject, _ in faces])
@@ -76,8 +76,7 @@ def distance(pictures, references):
 
 
 def same_person(pictures, subjects, faces, people):
-    """Whether the nearest of the faces (M x pixels, of people M) is the subject's, for each of N
-    pictures."""
+    """Whether the nearest of the faces (M x pixels, of people M) is the subject's; N values."""
     neighbours = NearestNeighbors(n_neighbors=1, algorithm='brute').fit(faces.astype(float))
     pixels = pictures.reshape(len(pictures), -1).astype(float)
     return people[neighbours.kneighbors(pixels, return_distance=False)[:, 0]] == subjects
@@ -90,8 +89,10 @@ def chance(subjects, people):
 
 
 def read_samples(dataset, fold):
-    """The Samples of a test fold, with the true references of all people; SystemExit where there
-    are none."""
+    """The Samples of a test fold, with the true references of all people.
+
+    SystemExit where there are none.
+    """
     rows, queries, references, labels = fold_data.read_part(dataset, fold, 'test')
     more_rows, _, more_references, _ = fold_data.read_part(dataset, fold, 'train')
     faces, people = gallery(np.concatenate([references, more_references]),
@@ -151,11 +152,10 @@ def find_tested(dataset):
 
 
 def collect(dataset, tested):
-    """({variant: rows}, sentences) of what find_tested gives: rows as in tools/core/intervals.py,
-    with MEASURES as values.
+    """({variant: rows}, sentences) of what find_tested gives.
 
-    There is a sentence for each run that is left out, because it is damaged or not of the data as
-    built here.
+    Rows are as in tools/core/intervals.py, with MEASURES as values. There is a sentence for each
+    run that is left out, because it is damaged or not of the data as built here.
     """
     classes = predictions.classes_of(dataset) or []
     neutral = classes.index(NEUTRAL) if NEUTRAL in classes else None
@@ -183,8 +183,7 @@ def collect(dataset, tested):
 
 
 def estimate(rows, name):
-    """{name: mean over the samples that have a value, name_low and name_high: its interval}, None
-    without."""
+    """{name: mean over the samples with a value, name_low and name_high: its interval}, or None."""
     line = dict.fromkeys([name, f'{name}_low', f'{name}_high'])
     own = intervals.take(rows, ~np.isnan(rows[name]))
     if len(own[name]):
@@ -268,8 +267,10 @@ def as_csv(lines):
 
 
 def write_references(dataset):
-    """Writes references.csv and references.md of a data set and prints the latter, or why there are
-    none."""
+    """Writes references.csv and references.md of a data set and prints the latter.
+
+    Or prints why there are none.
+    """
     tested = find_tested(dataset)
     if not tested:
         print(f'No references: runs/{dataset} has no tested GCNet.')

@@ -196,8 +196,7 @@ def made(folder, result):
 
 
 def find_whole(base):
-    """([folders of runs with a good result, of the data as it is now], a sentence for each of the
-    others)."""
+    """([folders of runs with a good result, of the data as now], a sentence for each other)."""
     whole, left_out = [], []
     for folder in sorted(path.parent for path in base.glob('*/fold*/result.json')):
         try:

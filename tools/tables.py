@@ -30,8 +30,10 @@ DEPTH = Path('data/raw/demo/depth.csv')  # known of the drawn faces alone
 
 
 def read_rows(dataset, frequencies=False):
-    """The rows of all runs of a data set, and its classes; SystemExit where there are no good ones.
-    frequencies: as with_frequencies predicts."""
+    """The rows of all runs of a data set, and its classes.
+
+    SystemExit where there are no good ones. frequencies: as with_frequencies predicts.
+    """
     results = predictions.read_results(Path('runs', dataset, 'results.csv'))
     check_runs(dataset, results)
     if frequencies:
@@ -128,8 +130,7 @@ def published_rows(dataset):
 
 
 def published_table(dataset, rows, unknown=None):
-    """The paper's whole table of a data set, its methods in its order, and what was measured here
-    beside its own.
+    """The paper's whole table of a data set, in its order, and what was measured here beside it.
 
     rows: with the frequencies of the classes in, since the paper's figures are accuracies; where
     that cannot be, `unknown` says why.
@@ -273,8 +274,10 @@ def depth_table(rows, variants):
 
 
 def make_tables(dataset, frequencies=False):
-    """The Tables of a data set, from its results; SystemExit where there are none. frequencies: see
-    read_rows."""
+    """The Tables of a data set, from its results.
+
+    SystemExit where there are none. frequencies: see read_rows.
+    """
     rows, classes = read_rows(dataset, frequencies)
     variants = [*TITLES, *sorted(set(rows['variant']) - set(TITLES))]
     tables = [accuracy_table(dataset, rows, variants), baseline_table(rows, variants),

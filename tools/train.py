@@ -1,5 +1,4 @@
-"""Trains one variant on one fold with `caffe train`, in a run folder of its own; the same command
-resumes.
+"""Trains a variant on a fold with `caffe train`, in a run folder; the same command resumes.
 
     python3 -m tools.train --dataset demo --variant s1r1 --fold 3
 
@@ -68,8 +67,10 @@ def main(words=None):
 
 
 def lock(folder):
-    """The open lock file of a run, beside its folder; SystemExit where another process trains
-    it."""
+    """The open lock file of a run, beside its folder.
+
+    SystemExit where another process trains it.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Beside the folder, so that it holds also while somebody removes and makes that again.
     held = open(folder.with_name(f'.{folder.name}.lock'), 'w')
@@ -82,8 +83,10 @@ def lock(folder):
 
 
 def train(task, held):
-    """Trains until run['iterations'] or a signal, returns the exit code; held: the lock, for Caffe
-    too."""
+    """Trains until run['iterations'] or a signal, returns the exit code.
+
+    held: the lock, for Caffe too.
+    """
     folder, run = task.folder, task.run
     start = resume(folder, run)
     # A run that was stopped between its last iteration and its averages lacks these alone.
@@ -136,8 +139,10 @@ def start_logged(folder, command, environment, **options):
 
 
 def finish(task):
-    """Takes batch norm's averages for the last weights and keeps their checksum, returns the exit
-    code."""
+    """Takes batch norm's averages for the last weights; returns the exit code.
+
+    Keeps the checksum of what is written.
+    """
     command = [sys.executable, '-m', 'tools.core.batchnorm_averages', task.folder]
     started = start_logged(task.folder, command + ([] if task.gpu is None else [task.gpu]),
                            caffe_process.environment(level=2))
@@ -205,8 +210,7 @@ def prototxts(folder, run):
 
 
 def intervals(iterations):
-    """After how many iterations of so many each the solver tests, shows its losses and writes a
-    snapshot."""
+    """After how many iterations the solver tests, shows its losses and writes a snapshot."""
     # Ten tests; fewer in a short run, which they would make a third longer.
     tests = min(10, max(1, iterations // 100))
     test = max(1, iterations // tests)
@@ -217,8 +221,10 @@ def intervals(iterations):
 
 
 def resume(folder, run):
-    """The snapshot to go on from, None to start; SystemExit where the run was trained with other
-    settings."""
+    """The snapshot to go on from, None to start.
+
+    SystemExit where the run was trained with other settings.
+    """
     start = snapshots.last_snapshot(folder)
     if start is None:
         return None
@@ -266,8 +272,10 @@ def course(text):
 
 
 def prepare(folder, run, texts):
-    """Writes the run's files, removes what is later than its beginning; returns the rows of
-    metrics.csv."""
+    """Writes the run's files; returns the rows of metrics.csv.
+
+    Removes what is later than its beginning.
+    """
     (folder / 'snapshots').mkdir(parents=True, exist_ok=True)
     remove_after(folder, run['begun'])
     if run['begun'] == 0:
@@ -320,8 +328,10 @@ def missed(folder, rows, end):
 
 
 def watch(task, started, rows):
-    """Follows Caffe's log to its end: progress, metrics.csv, snapshots; SystemExit if the loss is
-    nan."""
+    """Follows Caffe's log to its end: progress, metrics.csv, snapshots.
+
+    SystemExit if the loss is nan.
+    """
     folder, begun = task.folder, task.run['begun']
     before = rows[-1].get('seconds', 0) if rows else 0
     clock = time.monotonic()
@@ -355,8 +365,10 @@ def advise(folder, run, row):
 
 
 def follow(started, stopped):
-    """Yields the lines that Caffe adds to its log, until it ends; passes the first signal on to it,
-    once."""
+    """Yields the lines that Caffe adds to its log, until it ends.
+
+    Passes the first signal on to it, once.
+    """
     rest, passed = '', False
     with open(started.log, encoding='utf-8', errors='replace') as file:
         file.seek(started.offset)
@@ -378,8 +390,7 @@ def follow(started, stopped):
 
 @contextlib.contextmanager
 def progress(begun, total):
-    """Yields a function that shows a row of caffe_log: a bar on a terminal, else a line now and
-    then."""
+    """Yields a function that shows a row of caffe_log: a bar on a terminal, else lines."""
     terminal = sys.stderr.isatty()
     with open(os.devnull, 'w') as nowhere, \
             tqdm(total=total, initial=begun, unit='iteration', ascii=True,

@@ -1,5 +1,4 @@
-"""The demo data set: drawn faces on disk as CK+ lies on disk, with the known depth of each
-expression.
+"""The demo data set: drawn faces, on disk as CK+ is, with the known depth of each expression.
 
     python3 -m data_prep.drawn.demo_faces --out data/raw/demo [--people 100] [--seed 1] [--jobs N]
     [--sheet PNG]
@@ -302,8 +301,7 @@ def draw_people(folder, people, seed, jobs):
 
 
 def write_sheet(folder, file, people=8):
-    """A contact sheet (PNG) of a set: a row a person, columns neutral and the last frame of each
-    expression.
+    """A contact sheet (PNG) of a set: a row a person, columns neutral and each expression full.
 
     Shows those people whose expressions are deepest on average.
     """

@@ -50,8 +50,7 @@ def thickness(count, taper):
 
 
 def ribbon(points, width, taper=0.6):
-    """A stroke along the curve through points, `width` wide in the middle, thinner to its ends: a
-    polygon."""
+    """A stroke along the curve through points, `width` wide in the middle, thinner to its ends."""
     line = curve(points)
     x, y = (spline_weights(len(points), False, 6, 1) @ np.asarray(points, float)).T
     half = width / 2 * thickness(len(line), taper) / (np.sqrt(x * x + y * y) + 1e-9)
@@ -70,8 +69,10 @@ def camera(pose):
 
 
 def project(points, view, relief=0.0):
-    """Face coordinates (n, 2) to pixels, by `view` of camera(); `relief` lifts them off an
-    ellipsoid head."""
+    """Face coordinates (n, 2) to pixels, by `view` of camera().
+
+    `relief` lifts them off an ellipsoid head.
+    """
     points = np.asarray(points, float)
     square = (points - [0, 5]) ** 2 @ [1 / 78 ** 2, 1 / 130 ** 2]
     z = 62 * np.sqrt(np.maximum(0, 1 - square)) + (relief - 45)
@@ -178,8 +179,7 @@ def jaw_points(who, aus):
 
 
 def geometry(who, aus):
-    """All features of one face in face coordinates, as a namespace of arrays; pairs are (left,
-    right)."""
+    """All features of a face in face coordinates: a namespace of arrays, pairs (left, right)."""
     outer, inner = mouth_points(who, aus)
     bridge, base = nose_points(who, aus)
     return SimpleNamespace(jaw=jaw_points(who, aus),
@@ -230,8 +230,10 @@ def cover(page, points, sigma, relief, clip=None):
 
 
 def fill(mask, pixels, lengths):
-    """Fills antialiased polygons, sub-pixel exact, into a uint8 mask; pixels holds one after the
-    other."""
+    """Fills antialiased polygons, sub-pixel exact, into a uint8 mask.
+
+    pixels holds one after the other.
+    """
     pixels = np.rint(pixels * 16).astype(np.int32)
     ends = itertools.accumulate(lengths)
     cv2.fillPoly(mask, [pixels[end - length:end] for end, length in zip(ends, lengths)], 255,

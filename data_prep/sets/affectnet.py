@@ -144,8 +144,10 @@ def read_numbers(path):
 
 
 def read_array(path):
-    """The array in a .npy; ValueError where it cannot be read, or holds objects, which could be
-    programs."""
+    """The array in a .npy.
+
+    ValueError where it cannot be read, or holds objects, which could be programs.
+    """
     name = os.path.basename(path)
     try:
         return np.load(path, allow_pickle=False)
@@ -198,8 +200,10 @@ def read_list(path, wanted=('subDirectory_filePath', 'facial_landmarks', 'expres
 
 
 def read_expression(number, classes):
-    """The name for one of AffectNet's numbers, as text; None where it stands for none; else
-    ValueError."""
+    """The name for one of AffectNet's numbers, as text; None where it stands for none.
+
+    ValueError for any other.
+    """
     if number not in EXPRESSIONS or EXPRESSIONS[number] not in (None, *classes):
         raise ValueError(f'label outside the set: {number[:40]!r}')
     return EXPRESSIONS[number]

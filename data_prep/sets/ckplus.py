@@ -65,15 +65,13 @@ def collect(sequences, report, read_one):
 
 
 def check_layout(raw):
-    """SystemExit, saying what was expected and what is there, unless raw holds CK+'s three
-    folders."""
+    """SystemExit, with what was expected and what is there, unless raw is laid out as CK+."""
     if not all(os.path.isdir(os.path.join(raw, part)) for part in (IMAGES, LANDMARKS, EMOTION)):
         raise wrong_folder(raw, f'the folders {IMAGES}, {LANDMARKS} and {EMOTION} of CK+')
 
 
 def list_sequences(raw, part):
-    """(subject, sequence) of every S###/### in one of the three folders; anything else is passed
-    over."""
+    """(subject, sequence) of every S###/### in one of the three folders, and nothing else."""
     folder = os.path.join(raw, find_part(raw, part))
     for subject in os.listdir(folder):
         if re.fullmatch(r'S\d+', subject) and os.path.isdir(os.path.join(folder, subject)):
@@ -94,15 +92,19 @@ def list_frames(raw, part, subject, sequence):
 
 
 def find_part(raw, part):
-    """The folder, relative to raw, of one of the three: unpacking may have put it into another of
-    the same name."""
+    """The folder, relative to raw, of one of the three.
+
+    Unpacking may have put it into another of the same name.
+    """
     inner = os.path.join(part, part)
     return inner if os.path.isdir(os.path.join(raw, inner)) else part
 
 
 def read_sequence(raw, subject, sequence, labels, classes, frames):
-    """(rows, points) of one labelled sequence as in read_set(); ValueError with the reason where it
-    has none."""
+    """(rows, points) of one labelled sequence as in read_set().
+
+    ValueError with the reason where it has none.
+    """
     if len(labels) > 1:
         raise ValueError(f'several emotion files: {len(labels)}')
     (peak, label_path), = labels.items()
@@ -139,8 +141,10 @@ def read_sequence(raw, subject, sequence, labels, classes, frames):
 
 
 def read_expression(raw, path):
-    """The name of the expression in an emotion file, one number such as 3.0000000e+00; else
-    ValueError."""
+    """The name of the expression in an emotion file: one number, such as 3.0000000e+00.
+
+    ValueError for anything else.
+    """
     text = read_text(raw, path)
     try:
         number = float(text)
@@ -153,8 +157,10 @@ def read_expression(raw, path):
 
 
 def read_landmarks(raw, path):
-    """68 x 2 array of x, y in pixels; ValueError with file and line where the file holds anything
-    else."""
+    """68 x 2 array of x, y in pixels.
+
+    ValueError with file and line where the file holds anything else.
+    """
     points = []
     for line, text in enumerate(read_text(raw, path).splitlines(), 1):
         if not text.strip():

@@ -111,8 +111,10 @@ def read_pictures(raw, name_expression):
 
 
 def read_row(text, header):
-    """({column: text}, `train` or `test`) of a line; ValueError with the reason where it is not to
-    be used."""
+    """({column: text}, `train` or `test`) of a line.
+
+    ValueError with the reason where it is not to be used.
+    """
     fields = text.strip().split(',')
     if len(fields) != len(header):
         raise ValueError(f'row is damaged: {len(fields)} columns, expected {len(header)}')
@@ -166,8 +168,10 @@ def picture(path, line):
 
 
 def pixels(path, line):
-    """The numbers of a line's picture as they stand there, bytes; ValueError where there is no such
-    line."""
+    """The numbers of a line's picture as they stand there, bytes.
+
+    ValueError where there is no such line.
+    """
     try:
         start = line_starts(path, os.stat(path).st_mtime_ns)
         with open(path, 'rb') as file:

@@ -1,5 +1,4 @@
-"""What the loaders share: which files of a folder count, and the sentence for a folder that is none
-of a set."""
+"""What the loaders share: which files count, and the sentence for a folder that is no set."""
 import os
 
 # By which a picture is known in a folder of all sorts

@@ -101,8 +101,10 @@ def read_set(raw, classes, frames, detected):
 
 
 def list_sessions(raw):
-    """The names of the folders in Sessions; SystemExit, saying what was expected and what is there,
-    where there are none."""
+    """The names of the folders in Sessions.
+
+    SystemExit, saying what was expected and what is there, where there are none.
+    """
     folder = os.path.join(raw, SESSIONS)
     names = os.listdir(folder) if os.path.isdir(folder) else []
     sessions = [name for name in filter(visible, names)
@@ -168,11 +170,10 @@ def read_emotion(raw, folder):
 
 
 def frontal_video(raw, folder):
-    """The file name of the frontal video of a session; ValueError where there is none, or more than
-    one.
+    """The file name of the frontal video of a session.
 
-    A session has one video as a rule, and one view in session.xml: then the track need not name the
-    file.
+    ValueError where there is none, or more than one. A session has one video as a rule, and one
+    view in session.xml: then the track need not name the file.
     """
     tracks = list(read_xml(raw, os.path.join(folder, SESSION)).iterfind('.//{*}track[@view]'))
     videos = files(raw, folder, '.avi')
@@ -191,8 +192,10 @@ def frontal_video(raw, folder):
 
 
 def files(raw, folder, ending):
-    """The names of the files in a folder that end so, sorted; those not to be printed are passed
-    over."""
+    """The names of the files in a folder that end so, sorted.
+
+    Those that are not to be printed are passed over.
+    """
     names = filter(str.isprintable, filter(visible, os.listdir(os.path.join(raw, folder))))
     return sorted(name for name in names if name.endswith(ending))
 
@@ -235,8 +238,10 @@ def read_peaks(raw, sessions):
 
 
 def given_peak(raw, peak, length):
-    """The frame of an entry of read_peaks; SystemExit where a video of `length` frames has no such
-    frame."""
+    """The frame of an entry of read_peaks.
+
+    SystemExit where a video of `length` frames has no such frame.
+    """
     frame, line = peak
     if frame >= length:
         raise SystemExit(

@@ -1,5 +1,4 @@
-"""The people of a set in CK+'s layout, for pre-training without a set of its own: the label is the
-person."""
+"""The people of a set in CK+'s layout, for pre-training: the label is the person."""
 from data_prep.align import five_points
 from data_prep.sets import ckplus
 
@@ -22,8 +21,10 @@ def read_set(raw, classes=None, frames=None):
 
 
 def read_sequence(raw, subject, sequence):
-    """(rows, points) of a sequence as in read_set(); ValueError with the reason where it has
-    none."""
+    """(rows, points) of a sequence as in read_set().
+
+    ValueError with the reason where it has none.
+    """
     images = ckplus.list_frames(raw, ckplus.IMAGES, subject, sequence)
     landmarks = ckplus.list_frames(raw, ckplus.LANDMARKS, subject, sequence)
     rows, points = [], {}

@@ -75,8 +75,10 @@ def find_place(raw):
 
 
 def read_lines(path):
-    """[(line number, text)] of the list, without empty lines; SystemExit where it is the compound
-    set's."""
+    """[(line number, text)] of the list, without empty lines.
+
+    SystemExit where it is the compound set's.
+    """
     with open(path, encoding='utf-8-sig', errors='backslashreplace') as file:
         lines = [(number, text.strip()) for number, text in enumerate(file, 1) if text.strip()]
     if COMPOUND <= {text.split()[-1] for _, text in lines}:

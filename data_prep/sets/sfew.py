@@ -83,8 +83,7 @@ def find_place(raw):
 
 
 def with_classes(raw, pattern):
-    """The folders, relative to raw, that match the pattern and hold a folder of one of the
-    classes."""
+    """The folders, relative to raw, that match the pattern and hold a folder of a class."""
     paths = sorted(glob.glob(os.path.join(glob.escape(raw), pattern)))
     return [os.path.relpath(path, raw) for path in paths
             if any(os.path.isdir(os.path.join(path, name)) for name in EXPRESSIONS)]

@@ -47,8 +47,7 @@ LAYOUTS = ('contiguous_format', 'channels_last')  # PyTorch's, of pictures and f
 
 
 class Encoder(nn.Module):
-    """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8, and where each pooling found its
-    maxima."""
+    """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8, and the places of its maxima."""
 
     def __init__(self):
         super().__init__()
@@ -92,8 +91,7 @@ def norm(filters, **settings):
 
 
 def unpool(x, places):
-    """Values at the places of a max pooling with stride 2, added up where there are several; 0
-    elsewhere."""
+    """Values at the places of a max pooling with stride 2, added up where they meet, else 0."""
     n, channels, height, width = x.shape
     plane = x.new_zeros(n, channels, 4 * height * width)
     plane = plane.scatter_add(2, places.flatten(2), x.flatten(2))
@@ -101,8 +99,10 @@ def unpool(x, places):
 
 
 class GCNet(nn.Module):
-    """S1R1 by the names of prototxt/net.py: pictures (N x 1 x 64 x 64) to a dict of Caffe's blobs
-    by name."""
+    """S1R1 by the names of prototxt/net.py: pictures to a dict of Caffe's blobs by name.
+
+    Pictures are N x 1 x 64 x 64.
+    """
 
     def __init__(self, classes):
         super().__init__()
@@ -224,8 +224,10 @@ def check_alike(batch=16):
 
 
 def id_of(name):
-    """(layer, index of the blob) in Caffe of a parameter of GCNet: en1.conv.0.weight is
-    ('en1/conv1', 0)."""
+    """(layer, index of the blob) in Caffe of a parameter of GCNet.
+
+    en1.conv.0.weight is ('en1/conv1', 0).
+    """
     part, *inner, blob = name.split('.')
     return f'{part}/{inner[0]}{int(inner[1]) + 1}' if inner else part, int(blob == 'bias')
 

@@ -77,8 +77,10 @@ def lay_out(raw, paths, points, number, own):
 
 
 def build(out, raw, known):
-    """(seconds, MB of the largest process) of building a set whose points are known into
-    out/<name>, by the command."""
+    """(seconds, MB of the largest process) of building a set whose points are known.
+
+    By the command, into out/<name>.
+    """
     out.mkdir(exist_ok=True)
     shutil.copy(known, out / known.name)
     command = [sys.executable, '-m', 'data_prep.build',

@@ -46,8 +46,7 @@ def read_measured(out):
 
 
 def record(out, found, part, lines):
-    """Prints the lines (name, value, unit) of a part, and writes them to `out` with what was
-    `found`."""
+    """Prints the lines (name, value, unit) of a part, and writes them to `out` with `found`."""
     found[part] = dict(machine=machine(), lines=lines)
     files.write(out, json.dumps(found, indent=2) + '\n')
     for name, value, unit in lines:

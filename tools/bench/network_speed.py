@@ -49,8 +49,7 @@ def measure(batch=64, iterations=2, rounds=5, passes=20):
 
 
 def lines(batch, found):
-    """The lines of measure() from {(variant, what was measured, part): seconds, or MB of
-    memory}."""
+    """The lines of measure() from {(variant, what was measured, part): seconds, or MB}."""
     table = []
     for variant in net.VARIANTS:
         of_type = {way: part(found, variant, way) for way in WAYS}
@@ -155,8 +154,7 @@ def augmented(solver, passes):
 
 
 def front(network, path):
-    """The Data and Augment layers of a NetParameter as a caffe.Net of its own, and the name of the
-    latter.
+    """The Data and Augment layers of a NetParameter as a caffe.Net, and the name of the latter.
 
     path: of its prototxt, which is written.
     """
@@ -184,8 +182,7 @@ def trained(solver, iterations):
 
 
 def steps(log):
-    """The seconds of each iteration but the first that a log of `caffe train` with display 1
-    tells."""
+    """The seconds of each iteration but the first in a log of `caffe train` with display 1."""
     return [float(match[2]) for match in map(STEP.match, log) if match and int(match[1])]
 
 

@@ -20,8 +20,10 @@ def add_run_options(parser):
 
 
 def named_folder(options):
-    """The folder of the run that the arguments name; makes fold and seed int. SystemExit if there
-    is none."""
+    """The folder of the run that the arguments name; makes fold and seed int.
+
+    SystemExit if there is none.
+    """
     variants = net.VARIANTS + net.PRETRAINING
     if options.variant not in variants:
         raise SystemExit(
@@ -35,8 +37,10 @@ def named_folder(options):
 
 
 def fold_list(dataset, text):
-    """The folds that `text` names ("0 1 2", "0-4", "0-2,7"), all for ''; SystemExit for one not
-    built."""
+    """The folds that `text` names ("0 1 2", "0-4", "0-2,7"), all for ''.
+
+    SystemExit for one not built.
+    """
     # A set that ships its own split has fold0 alone.
     built = sorted(int(path.name[4:]) for path in Path('data', dataset).glob('fold[0-9]'))
     asked = []
@@ -74,8 +78,10 @@ def positive_number(name, text):
 
 
 def named_setting(text, tunable):
-    """(name, value) of NAME=VALUE, NAME one of `tunable`; the value is read as JSON, else it is the
-    text."""
+    """(name, value) of NAME=VALUE, NAME one of `tunable`.
+
+    The value is read as JSON, else it is the text.
+    """
     name, equals, value = text.partition('=')
     if not equals or name not in tunable:
         raise SystemExit(

@@ -32,8 +32,7 @@ def main():
 
 
 def measure(net, batches):
-    """{batch norm layer: [mean, variance, 1]}, as Caffe keeps them, of so many batches of a
-    training net."""
+    """{batch norm layer: [mean, variance, 1]}, as Caffe keeps them, of so many training batches."""
     layers = [name for name in net.params if net.layer_dict[name].type == 'BatchNorm']
     sums = {name: 0 for name in layers}
     for _ in range(batches):

@@ -1,5 +1,4 @@
-"""Reads the log that `caffe train` writes: its losses, learning rates and test outputs, and why it
-died."""
+"""Reads the log of `caffe train`: losses, learning rates, test outputs, and why it died."""
 import re
 
 STEP = re.compile(r'^I.*\] Iteration (\d+)(?: \(.*\))?, (loss|lr) = (\S+)')
@@ -10,8 +9,7 @@ RAISED = re.compile(r'^(?:\w+\.)*\w*(?:Error|Exception|Interrupt): .*')  # by a 
 
 
 def rows(lines):
-    """Yields a dict for each iteration that a log of `caffe train` shows, as soon as its lines are
-    complete.
+    """Yields a dict for each iteration that a log of `caffe train` shows, once it is complete.
 
     Keys: iteration (int), loss, lr, each train output by its top's name, each test output as
     test_<name>, as floats (nan and inf too), not weighted; only what was shown, and no outputs of
@@ -45,8 +43,7 @@ def scalars(row):
 
 
 def reason(lines):
-    """Why Caffe died: its fatal message, else the last error that a Python layer raised, or
-    None."""
+    """Why Caffe died: its fatal message, else a Python layer's last error, or None."""
     raised = None
     for line in lines:
         if FATAL.match(line):

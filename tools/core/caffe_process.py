@@ -13,11 +13,10 @@ LONGEST = 120  # seconds that a network may take
 
 
 def blob_shapes(network, batch=0):
-    """{layer: [shape of each blob]} of a network's text; SystemExit, saying why, if Caffe cannot
-    make it.
+    """{layer: [shape of each blob]} of a network's text.
 
-    batch: 0 for a training network, which is made alone; else a deploy network, through which one
-    query and then so many are sent.
+    SystemExit, saying why, if Caffe cannot make it. batch: 0 for a training network, which is made
+    alone; else a deploy network, through which one query and then so many are sent.
     """
     with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
         file.write(network)

@@ -59,8 +59,7 @@ def draw_row(sheet, face, left, y):
 
 
 def colour(face):
-    """[X] of a Face or, where it has a reference, [X, X̂r, their difference], each 64 x 64 x 4 in
-    [0, 1]."""
+    """[X] of a Face, or with a reference [X, X̂r, their difference], each 64 x 64 x 4 in [0, 1]."""
     if face.reference is None:
         return [cm.gray(face.face)]
     difference = abs(face.face - face.reference) / MOST
@@ -86,8 +85,7 @@ def to_image(colours):
 
 
 def mark(photo, faces, room):
-    """A grey photo in the size that fits `room`, with the outline of what is cut out of it for each
-    face."""
+    """A grey photo in the size that fits `room`, with the outline of each face's crop."""
     photo = Image.fromarray(photo)
     scale = min(room[0] / photo.width, room[1] / photo.height)
     size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))

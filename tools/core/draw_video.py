@@ -12,8 +12,7 @@ FALLBACK_RATE = 25  # frames a second, of a video that tells none
 
 
 def draw(path, source, curve):
-    """Writes the video `source` to path (.mp4), each frame with the outline, number and expression
-    of its Faces.
+    """Writes the video `source` to path (.mp4), with what was told of each frame's Faces.
 
     curve: {number of a frame: its Faces}; a frame that was not looked at shows those of the one
     before. SystemExit where it cannot be written whole.
@@ -49,8 +48,7 @@ def draw(path, source, curve):
 
 
 def annotate(frame, faces):
-    """A frame (H x W x 3, BGR) with its Faces marked; of even height and width, as H.264 wants
-    it."""
+    """A frame (H x W x 3, BGR) with its Faces marked; of even height and width, for H.264."""
     frame = np.pad(frame, ((0, frame.shape[0] % 2), (0, frame.shape[1] % 2), (0, 0)), 'edge')
     picture = Image.fromarray(np.ascontiguousarray(frame[..., ::-1]))
     labels = [f'{number} {face.expression} {max(face.probabilities.values()):.0%}'

@@ -78,8 +78,10 @@ def mean_change(path):
 
 
 def read_part(dataset, fold, part):
-    """The train or test part of a fold: its CSV rows, queries and references (N x 1 x 64 x 64 in
-    [0, 1]), labels (N)."""
+    """A part of a fold: its CSV rows, queries, references, and labels (N).
+
+    part: train or test. Queries and references are N x 1 x 64 x 64 in [0, 1].
+    """
     root = fold_path(dataset, fold)
     keys, queries, references, labels = zip(*pair_lmdb.read_pairs(root / f'{part}_lmdb'))
     with open(root / f'{part}.csv', newline='', encoding='utf-8') as file:

@@ -6,10 +6,10 @@ from tools.core import arguments, caffe_log, caffe_process
 
 
 def which(text):
-    """ID of the GPU that `text` asks for, None for the CPU: `none`, a number, or '' for 0 where
-    Caffe can use it.
+    """ID of the GPU that `text` asks for, None for the CPU.
 
-    SystemExit for a GPU that Caffe cannot use.
+    text: `none`, a number, or '' for 0 where Caffe can use it. SystemExit for a GPU that Caffe
+    cannot use.
     """
     if text == 'none' or not text and why_not(0):
         return None

@@ -1,5 +1,4 @@
-"""How much a number of the tables is worth: means, differences, and their intervals over folds and
-people.
+"""How much a number of the tables is worth: means, differences, and their intervals.
 
 Rows here are a dict of arrays of one length, an entry a tested image of a run: variant, fold, seed,
 iterations, subject, image (subject/sequence/frame), truth, and value, 1 or 0: whether the image
@@ -34,8 +33,10 @@ def runs_of(rows):
 
 
 def weights(rows):
-    """The weight of each row of one variant: 1 / seeds run on its fold, so that every image counts
-    once."""
+    """The weight of each row of one variant: 1 / seeds run on its fold.
+
+    So every image counts once.
+    """
     seeds = collections.Counter(fold for fold, _ in runs_of(rows))
     return np.array([1 / seeds[fold] for fold in rows['fold']])
 
@@ -56,8 +57,10 @@ def recalls(rows, classes):
 
 
 def common(rows, variant, base):
-    """The rows of two variants in the folds and seeds that both have; SystemExit if their images
-    differ."""
+    """The rows of two variants in the folds and seeds that both have.
+
+    SystemExit if their images differ.
+    """
     of_variant, of_base = (take(rows, rows['variant'] == name) for name in (variant, base))
     both = runs_of(of_variant) & runs_of(of_base)
     pair = []
@@ -131,11 +134,10 @@ def bootstrap(people, draws=DRAWS, seed=SEED):
 
 
 def signed_rank(differences):
-    """(p, people who differ) of Wilcoxon's signed-rank test, two-sided; p None with fewer than
-    LEAST of them.
+    """(p, people who differ) of Wilcoxon's signed-rank test, two-sided.
 
-    People without a difference are left out, as Wilcoxon did. Ties get mean ranks: hence the normal
-    approximation.
+    p is None with fewer than LEAST of them. People without a difference are left out, as Wilcoxon
+    did. Ties get mean ranks: hence the normal approximation.
     """
     differences = np.round(differences, 9)  # what is equal but for rounding must share a rank
     differing = np.count_nonzero(differences)
@@ -146,8 +148,7 @@ def signed_rank(differences):
 
 
 def difference(rows, variant, base):
-    """A line of a table: mean value of a variant minus another's, on the folds and seeds that both
-    have."""
+    """A line of a table: mean value of a variant minus another's, on folds and seeds of both."""
     line = dict.fromkeys(('difference', 'low', 'high', 'p', 'differing', 'people', 'folds',
                           'seeds'))
     if not {variant, base} <= set(rows['variant']):

@@ -31,8 +31,7 @@ def cell(column, value):
 
 
 def column_of(name):
-    """The column for what somebody else named: not one of those that are written in a way of their
-    own."""
+    """The column for what somebody else named: none that is written in a way of its own."""
     return f'{name} (class)' if name in (*LEFT, *SIGNED, 'p', 'as published') else name
 
 

@@ -27,8 +27,10 @@ def read_metrics(path):
 
 
 def read_columns(path):
-    """{name: (iterations, values)} of each column of a metrics.csv, of the rows that have a value
-    there. SystemExit as read_metrics."""
+    """{name: (iterations, values)} of each column of a metrics.csv, where it has a value.
+
+    SystemExit as read_metrics.
+    """
     columns = {}
     for row in read_metrics(path):
         iteration = row.pop('iteration')
@@ -38,8 +40,10 @@ def read_columns(path):
 
 
 def write_metrics(path, rows):
-    """Writes metrics.csv: iteration, seconds (of training, starts included), lr, loss, each output
-    so far."""
+    """Writes metrics.csv: iteration, seconds, lr, loss, each output so far.
+
+    seconds: of training, starts included.
+    """
     names = dict.fromkeys(['iteration', 'seconds', 'lr', 'loss'])
     for row in rows:
         names.update(dict.fromkeys(row))

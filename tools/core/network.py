@@ -15,8 +15,7 @@ ALIGNMENT = dict(size=align.SIZE, target=align.TARGET.tolist())
 
 
 def load(folder):
-    """The deploy network of a run folder (Path) with its last snapshot's weights, and that
-    snapshot's iteration.
+    """The deploy network of a run folder (Path) with its last weights, and their iteration.
 
     A folder without any solverstate, so one from which no training goes on, needs a caffemodel
     alone. Raises SystemExit where the folder has no whole snapshot, or one of another net, or a
@@ -46,8 +45,10 @@ def build(text):
 
 
 def load_weights(net, path):
-    """Loads a caffemodel into a net; ValueError, naming the file, where it is damaged or does not
-    fit."""
+    """Loads a caffemodel into a net.
+
+    ValueError, naming the file, where it is damaged or does not fit.
+    """
     model = snapshots.parse(path, caffe_pb2.NetParameter())
     shapes = {name: [list(blob.data.shape) for blob in blobs]
               for name, blobs in net.params.items()}
@@ -81,8 +82,7 @@ def keep_values(blob):
 
 
 def weights_of(model, net):
-    """Of a NetParameter, the names, types and weights of the layers that have weights in the Net
-    `net`.
+    """The names, types and weights of a NetParameter's layers that have weights in the Net `net`.
 
     What goes is the training network's description, with the paths of its data, and layers of
     training alone.
@@ -93,8 +93,10 @@ def weights_of(model, net):
 
 
 def centre(crops):
-    """The centre of 66 x 66 uint8 crops (N x 66 x 66) as the network takes it: N x 1 x 64 x 64,
-    values in [0, 1]."""
+    """The centre of crops as the network takes it: N x 1 x 64 x 64, values in [0, 1].
+
+    crops: uint8, N x 66 x 66.
+    """
     y, x = (np.array(crops.shape[1:]) - CROP) // 2
     return crops[:, None, y:y + CROP, x:x + CROP].astype(np.float32) / 255
 

@@ -13,8 +13,10 @@ INPUT = 'Input'  # what a drawing's PNG calls the hash of the path of what it sh
 
 
 def prepare_folder(out, image):
-    """Makes the folder for drawings; SystemExit where it cannot be written, would be lost, or the
-    pictures lie there."""
+    """Makes the folder for drawings.
+
+    SystemExit where it cannot be written, would be lost, or the pictures lie there.
+    """
     lost = 'it is not in the checkout, and would be lost: make that folder first'
     reason = None if is_kept(out) else lost
     try:
@@ -69,8 +71,7 @@ def name_all(paths, out):
 
 
 def is_free(place, path):
-    """Whether a drawing of `path` may be written there: nothing is there, or an older one of
-    it."""
+    """Whether a drawing of `path` may go there: nothing is there, or an older one of it."""
     if not os.path.lexists(place):
         return not os.path.lexists(place.with_suffix('.mp4'))
     try:

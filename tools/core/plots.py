@@ -64,8 +64,7 @@ def style(variant):
 
 
 def look(i):
-    """Colour, line and marker of number i of several things: from the ninth on colours come again,
-    with others."""
+    """Colour, line and marker of number i; from the ninth on colours come again."""
     turn, i = divmod(i, len(COLOURS))
     return dict(color=COLOURS[i], linestyle=STYLES[(i + turn) % len(STYLES)],
                 marker=MARKERS[(i + turn) % len(MARKERS)])
@@ -94,8 +93,7 @@ def confusion(path, labels, predicted, classes):
 
 
 def curves(path, metrics_csv):
-    """The losses over iterations, and accuracy on the test fold where it was measured, from a run's
-    metrics.csv."""
+    """The losses over iterations, and accuracy on the test fold where it was measured."""
     losses = metrics.read_columns(metrics_csv)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), constrained_layout=True)
 
@@ -124,8 +122,7 @@ def read_csv(path):
 
 
 def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):
-    """Test faces, a column each: X, the generated reference, both reconstructions, and the true
-    reference Xr.
+    """Test faces, a column each: X, the generated reference, reconstructions, and the true Xr.
 
     Pictures are N x 1 x 64 x 64 in [0, 1]; outputs are those of network.run, labels the true
     classes (N).

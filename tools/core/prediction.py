@@ -1,5 +1,4 @@
-"""What `make predict` does: pictures in, lines and drawings out. tools/predict.py is its command
-line."""
+"""What `make predict` does: pictures in, lines and drawings out (see tools/predict.py)."""
 import collections
 import contextlib
 import itertools
@@ -34,8 +33,10 @@ Picture = collections.namedtuple('Picture', 'name frame found reason')
 
 
 def run(options):
-    """Does what the command line asks and returns the exit code; SystemExit, in a sentence, where
-    it cannot."""
+    """Does what the command line asks and returns the exit code.
+
+    SystemExit, in a sentence, where it cannot.
+    """
     options.every = arguments.whole_number('EVERY', options.every, 1, 10 ** 9)
     asked = workers.usable() if options.workers is None else options.workers
     options.workers = arguments.whole_number('WORKERS', asked, 1, 1024)
@@ -78,8 +79,10 @@ def load_model(options):
 
 
 def predict(options):
-    """Predicts every picture or frame of options.image and returns 0; SystemExit where there is no
-    face."""
+    """Predicts every picture or frame of options.image and returns 0.
+
+    SystemExit where there is no face.
+    """
     image = seen_inside(options.image)
     paths, others = list_pictures(image)
     if options.draw == 'video' and paths:
@@ -256,8 +259,7 @@ def search(job):
 
 @contextlib.contextmanager
 def quiet():
-    """Keeps off standard error what C libraries print about a damaged file; sys.stderr still goes
-    there."""
+    """Keeps off standard error what C libraries print about a damaged file, but not sys.stderr."""
     # The descriptor, not sys.stderr: FFmpeg and libjpeg write past Python.
     own = os.fdopen(os.dup(2), 'w', buffering=1, errors='backslashreplace')
     with own, open(os.devnull, 'w') as nothing:
@@ -270,8 +272,10 @@ def quiet():
 
 
 def recognised(model, searched):
-    """Yields (Picture, its Faces) in order; the network takes the faces of several pictures at
-    once."""
+    """Yields (Picture, its Faces) in order.
+
+    The network takes the faces of several pictures at once.
+    """
     waiting, count = [], 0
     for picture in searched:
         waiting.append(picture)

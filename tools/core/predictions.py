@@ -71,8 +71,10 @@ def collect(dataset):
 
 
 def check_data(folder, run):
-    """SystemExit where the settings of a run say what data it was trained on, and that is not what
-    data/<dataset> holds now."""
+    """SystemExit where data/<dataset> holds other data now than those that a run was trained on.
+
+    A run that does not say what those were passes.
+    """
     if 'data' in run:
         tested_run.check_data(folder, run)
 
@@ -178,8 +180,10 @@ def whole_number(where, name, text):
 
 
 def check_scores(where, row, classes):
-    """Makes the scores of a row float; SystemExit, saying where, if they or its classes are no
-    good."""
+    """Makes the scores of a row float.
+
+    SystemExit, saying where, if they or its classes are no good.
+    """
     for name in ('truth', 'predicted'):
         if row[name] not in classes:
             raise SystemExit(f'{where}: {name} {row[name]!r} is none of {", ".join(classes)}.')

@@ -1,5 +1,4 @@
-"""From pictures to expressions: faces are found, aligned as for training, and sent through a
-network."""
+"""From pictures to expressions: faces are found, aligned as for training, and recognised."""
 import collections
 from pathlib import Path
 
@@ -45,8 +44,7 @@ class Predictor:
             class_balance.with_frequencies(self.run, np.ones((1, len(self.classes))))
 
     def check_shapes(self):
-        """SystemExit where the network does not take queries and give probabilities and pictures of
-        each."""
+        """SystemExit where the network takes no queries, or gives no probabilities of each."""
         picture, classes = (1, net.CROP, net.CROP), len(self.classes)
         query = self.net.blobs.get('query')
         if list(self.net.inputs) != ['query'] or query.data.shape[1:] != picture:
@@ -120,8 +118,10 @@ def default_folder():
 
 
 def read_settings(folder):
-    """The run.json of a run folder; SystemExit if it does not tell expressions in faces cropped as
-    now."""
+    """The run.json of a run folder.
+
+    SystemExit if it does not tell expressions in faces cropped as now.
+    """
     if not folder.is_dir():
         raise SystemExit(f'{folder} is no run folder: name one that `make train` made, such as '
                          'runs/demo/s1r1/fold3_seed1.')
@@ -159,10 +159,10 @@ def grey(image):
 
 
 def find_faces(image):
-    """[(5 x 2 points in pixels of the image, 66 x 66 uint8 crop)] of the faces in a grey uint8
-    image, the largest first.
+    """[(points, crop)] of the faces in a grey uint8 image, the largest first.
 
-    Faces whose five points do not all lie in the picture are left out.
+    Points are 5 x 2 in pixels of the image, crops 66 x 66 uint8. Faces whose five points do not all
+    lie in the picture are left out.
     """
     height, width = image.shape
     shrink = min(1, LONGEST / max(height, width))

@@ -17,8 +17,10 @@ SOLVER_SETTINGS = ('gamma', 'power', 'policy')
 
 
 def read_request(words):
-    """(folder, dict for run.json, GPU's ID or None) of a training command; SystemExit if it cannot
-    be run."""
+    """(folder, dict for run.json, GPU's ID or None) of a training command.
+
+    SystemExit if it cannot be run.
+    """
     # Said once, where the functions are: net.train_val and net.solver.
     default = {name: parameter.default for function in (net.train_val, net.solver)
                for name, parameter in inspect.signature(function).parameters.items()}
@@ -69,8 +71,7 @@ def filled(text, values):
 
 
 def check_weights(paths, network):
-    """SystemExit where a weights file is missing, damaged, or of another net than the text
-    `network`."""
+    """SystemExit where a weights file is missing, damaged, or of another net than this text."""
     try:
         # The files first: making the network takes longer.
         models = [(path, snapshots.parse(path, caffe_pb2.NetParameter())) for path in paths]

@@ -76,8 +76,7 @@ def check_sum(folder, snapshot):
 
 
 def check_fit(path, model, shapes):
-    """Raises ValueError, naming `path`, where a parsed NetParameter is not of the net with these
-    blob shapes.
+    """Raises ValueError, naming `path`, where a NetParameter is of another net.
 
     shapes: {layer: [shape of each blob, a list]}. Caffe loads by layer name, and layers may be
     missing on either side.
@@ -94,8 +93,10 @@ def check_fit(path, model, shapes):
 
 
 def parse(path, message):
-    """Reads a protobuf file of Caffe into `message` and returns it; ValueError, naming it, if it
-    cannot."""
+    """Reads a protobuf file of Caffe into `message` and returns it.
+
+    ValueError, naming it, if it cannot.
+    """
     try:
         if Path(path).exists() and not Path(path).is_file():  # a device would never end
             raise ValueError(f'{path} is no file')

@@ -22,8 +22,7 @@ Judged = collections.namedtuple('Judged', 'rows crops folds said missed known')
 
 
 def read_frames(dataset, raw, subjects):
-    """Every frame after the first, up to the peak, of some people's labelled sequences in the
-    folder raw.
+    """Every frame after the first, up to the peak, of some people's labelled sequences in raw.
 
     Returns (rows, crops, known): the loader's rows with `depth` in [0, 1]; crops N x 66 x 66 uint8;
     whether the depth is known, from raw/depth.csv. Elsewhere it is the frame's position in its
@@ -66,8 +65,7 @@ def sequence_of(row):
 
 
 def with_position(rows, length):
-    """The rows, given in the order of their frames, with `depth`: 1/n, 2/n, … 1 in a sequence of n
-    rows."""
+    """The rows of a sequence, in the order of their frames, with `depth`: 1/n, 2/n, … 1."""
     seen, placed = collections.Counter(), []
     for row in rows:
         seen[sequence_of(row)] += 1
@@ -84,8 +82,10 @@ def with_depth(rows, depths):
 
 
 def read_depths(path):
-    """{(subject, sequence, frame): depth} of a depth.csv; SystemExit, with the line, for a bad
-    row."""
+    """{(subject, sequence, frame): depth} of a depth.csv.
+
+    SystemExit, with the line, for a bad row.
+    """
     depths = {}
     for line, row in enumerate(plots.read_csv(path), 2):
         try:
@@ -108,8 +108,7 @@ def judge(net, rows, crops, classes):
 
 
 def bins(depth, missed, people, folds=None, seed=1):
-    """A dict for each bin of EDGES that has frames: depth_above, depth_to, frames, people, error,
-    low, high.
+    """A dict a bin of EDGES with frames: depth_above, depth_to, frames, people, error, low, high.
 
     depth, missed (booleans), people (IDs), folds (None: all of one): of N frames. error: % of the
     bin's frames; low, high: its 95 % interval, by bootstrap over folds and people, since one
@@ -144,8 +143,10 @@ def text(tables):
 
 
 def draw(path, tables, known, n_classes):
-    """The figure of {variant: what bins gives}, and below it the frames of each bin; known: as from
-    read."""
+    """The figure of {variant: what bins gives}, and below it the frames of each bin.
+
+    known: whether the depth is, as read_frames says.
+    """
     figure, (above, below) = plots.plt.subplots(2, 1, figsize=(6, 4.8), sharex=True,
                                                 constrained_layout=True,
                                                 gridspec_kw=dict(height_ratios=(4, 1)))

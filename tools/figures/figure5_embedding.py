@@ -9,8 +9,7 @@ from tools.core import network, plots
 
 
 def features(net, queries):
-    """Outputs of the first fully-connected layer, after its ReLU, of N x 1 x 64 x 64 queries: N x
-    384."""
+    """The first fully-connected layer, after its ReLU, of N x 1 x 64 x 64 queries: N x 384."""
     return network.run(net, queries, ['fc1'])['fc1']
 
 
@@ -34,8 +33,10 @@ def silhouette(vectors, labels):
 
 
 def draw(path, spaces, labels, classes, seed=1):
-    """A panel for each of {title: N x D vectors}, with its silhouette; labels: class indices
-    (N)."""
+    """A panel for each of {title: N x D vectors}, with its silhouette.
+
+    labels: class indices (N).
+    """
     figure, panels = plots.plt.subplots(1, len(spaces), figsize=(3.2 * len(spaces) + 1, 3.6),
                                           constrained_layout=True, squeeze=False)
     for letter, axes, (title, vectors) in zip('abcdefgh', panels[0], spaces.items()):

@@ -44,8 +44,7 @@ def tile(filters, rows=8):
 
 
 def draw(path, filters):
-    """A panel for each of {layer: filters}: mid-grey is 0, black and white are the panel's largest
-    weight."""
+    """A panel for each of {layer: filters}: mid-grey is 0, black and white its largest weight."""
     canvases = {layer: tile(weights, LAYERS[layer][1]) for layer, weights in filters.items()}
     shapes = [canvas.shape[1] / canvas.shape[0] for canvas in canvases.values()]
     figure, panels = plots.plt.subplots(1, len(filters), figsize=(2.5 * sum(shapes) + 0.5, 3.2),
