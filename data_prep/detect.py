@@ -159,8 +159,8 @@ def compare_earlier(cache, paths, points_by_path):
     person corrected them, or the picture has changed since."""
     if not os.path.exists(f'{cache}.old'):
         return
-    earlier = {path: points for (path, _), (points, _) in read_rows(f'{cache}.old',
-                                                                    BY_LENGTH).items()}
+    rows = read_rows(f'{cache}.old', BY_LENGTH)
+    earlier = {path: points for (path, _), (points, _) in rows.items()}
     other = [path for path in paths if earlier.get(path) is not None
              and not np.array_equal(earlier[path], points_by_path.get(path))]
     more = f' and {len(other) - NAMED} more' if len(other) > NAMED else ''

@@ -170,7 +170,7 @@ def body(n, variant, n_classes, settings):
 
         compare(n, code, code_r, settings)
         code = n.delta = python('distance', 'Distance', n.code, n.code_r)
-        # elements are near 1 / sqrt(p): bring them to 1, or FC hardly learns
+        # Its elements are near 1 / sqrt(p): brought to 1, or FC hardly learns.
         if settings['codes'] == 'normalized':
             code = n.delta_scaled = L.Power(n.delta, scale=CODE ** 0.5 / settings['code_length'])
     else:

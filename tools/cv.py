@@ -120,7 +120,7 @@ def parse(words):
 def plan(dataset, variants, seeds, folds, training):
     """The Jobs, each once, checked as tools.train does; SystemExit for what cannot be trained."""
     given = [word.partition('=')[0] for word in training if word.startswith('--')]
-    # argparse takes a name that is cut short
+    # argparse takes a name that is cut short, such as --gp.
     if any(own.startswith(word) for own in OWN for word in given):
         raise SystemExit('Give VARIANTS, FOLDS, SEEDS and GPUS, not VARIANT, FOLD, SEED and GPU.')
     run_of = {}  # the data of a fold are read once for all variants
@@ -222,7 +222,7 @@ def make(job, places, reached, stopped):
                 if code:
                     break
 
-        # what it said last is its result, or why it failed
+        # What it said last is its result, or why it failed.
         lines = path.read_text(encoding='utf-8', errors='replace').split('\n')
         last = next((line.strip() for line in reversed(lines) if line.strip()),
                     f'exit code {code}.')
@@ -244,7 +244,7 @@ def follow(command, output, show, stopped):
 
     Passes a signal on, once.
     """
-    # unbuffered: an error is the last line
+    # Unbuffered, so that an error is the last line, below what was printed before it.
     environment = {**caffe_process.environment(level=2), 'PYTHONUNBUFFERED': '1'}
     process = child.start_child(command, env=environment, stdout=output, stderr=output)
     passed = False

@@ -8,7 +8,7 @@ import pydot
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-# encoders, decoders, losses
+# Encoders, decoders, losses.
 COLOURS = {r'en\d.*': '#CFE3F5', r'de\d?(_.*)?': '#FBE0C3', 'loss.*': '#F3CFCF'}
 
 

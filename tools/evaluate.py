@@ -35,7 +35,7 @@ def evaluate(folder):
     plots.curves(folder / 'curves.png', folder / 'metrics.csv')
     if 'generated' in outputs:
         plots.faces(folder / 'faces.png', queries, references, outputs, labels, run['classes'])
-    # last: it says that the test is complete
+    # Last, since it says that the test is complete.
     files.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')
     return result
 

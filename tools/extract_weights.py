@@ -45,9 +45,8 @@ def main(words=None):
             name = 'identity' if model.layer[0].name.startswith('en2/') else 'generator'
             files.write(options.out / f'{name}.caffemodel', model.SerializeToString())
     except OSError as error:
-        raise SystemExit(
-            f'{options.out} cannot be written ({error}): make room, or choose another --out.'
-        ) from None
+        raise SystemExit(f'{options.out} cannot be written ({error}): make room, or choose another '
+                         '--out.') from None
 
 
 if __name__ == '__main__':

@@ -319,7 +319,7 @@ def missed(folder, rows, end):
     last, seconds = (rows[-1]['iteration'], rows[-1].get('seconds', 0)) if rows else (-1, 0.0)
     try:
         with open(folder / 'log.txt', encoding='utf-8', errors='replace') as log:
-            # of an iteration done twice, the later
+            # A resume repeats iterations: of one done twice, the later counts.
             logged = {row['iteration']: row for row in caffe_log.rows(log)}
     except FileNotFoundError:
         return []

@@ -65,13 +65,13 @@ def random_identity(rng):
     who.face_half, who.chin_y = around(66, 3.5), around(105, 4)
     who.jaw_square, who.chin_point = rng.uniform(0.62, 1.0), rng.uniform(0.85, 1.1)
     who.skull_height = around(92, 4)
-    # at rest these look a little like an expression
+    # At rest these look a little like an expression, so that the face alone does not tell it.
     who.brow_height, who.brow_tilt = resting(1, 2.0), resting(1, 2.2)
     who.brow_arch = resting(4, 1.5)
     who.lid_upper, who.lid_lower = resting(6.0, 0.8), resting(4.2, 0.5)
     who.mouth_curve, who.mouth_half = resting(0.5, 1.8), resting(24, 2.2)
     who.lip_upper, who.lip_lower = max(2, resting(5.0, 1.2)), max(3, resting(7.5, 1.5))
-    # these do not
+    # These do not.
     who.brow_gap, who.brow_length = around(1, 1.5), around(0, 2)
     who.brow_thick, who.brow_alpha = rng.uniform(3.5, 8.5), rng.uniform(0.55, 0.95)
     who.eye_apart, who.eye_width, who.eye_tilt = around(30, 1.2), around(1, 0.06), around(1, 1.3)
@@ -100,8 +100,8 @@ def random_hair(who, rng):
     style = rng.choice(['bald', 'short', 'receding', 'fringe', 'parted', 'long', 'bob', 'curly'],
                        p=[0.06, 0.22, 0.1, 0.12, 0.12, 0.18, 0.1, 0.1])
     dark = who.tone < 140
-    who.hair_grey = rng.uniform(15, 50) if dark else rng.choice([rng.uniform(20, 60),
-                                                                 rng.uniform(60, 175)])
+    who.hair_grey = (rng.uniform(15, 50) if dark else
+                     rng.choice([rng.uniform(20, 60), rng.uniform(60, 175)]))
     who.brow_grey = min(who.hair_grey, who.tone * 0.6) * 0.85
     who.hair_length, who.hair_volume, who.sideburn = 0.0, rng.uniform(2, 8), rng.uniform(-12, 8)
     high = rng.uniform(-72, -60)

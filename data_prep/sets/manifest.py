@@ -20,7 +20,7 @@ from data_prep.sets.layout import lost_link, wrong_folder
 NAME = 'manifest.csv'
 NEEDED = ['path', 'subject', 'expression']
 COLUMNS = NEEDED + ['split', 'reference']
-# bytes of subject and path together, which become part of a key: LMDB's have 511 at most
+# Bytes of subject and path together, which become part of a key: LMDB's have 511 at most.
 LONGEST = 480
 
 
@@ -153,7 +153,7 @@ def read_row(raw, where, cells, own_split, first_line):
     if not cells:
         raise ValueError(f'more or fewer cells than columns: {where}')
     path, subject, expression, split, reference = (cells.get(name, '') for name in COLUMNS)
-    # it would break a line of a file
+    # Such a name would break a line of classes.txt or of a CSV.
     if not f'{path}{subject}{expression}{split}{reference}'.isprintable():
         raise ValueError(f'the name holds characters that cannot be printed: {where}')
     if not subject:

@@ -33,11 +33,11 @@ from data_prep.folds import ascending, read_columns
 from data_prep.sets.layout import visible, wrong_folder
 
 SESSIONS, SESSION, PEAKS = 'Sessions', 'session.xml', 'peaks.csv'
-# by MMI's number, 1 to 6
+# By MMI's number, 1 to 6.
 EXPRESSIONS = ('anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
 VIEWS = {'0': 'frontal view', '1': 'profile view', '2': 'dual view'}
 ON_ITS_SIDE = 576  # height in pixels of the videos that are to be turned
-# frames of the median over time, against a bad detection, also in the first or last frame
+# Frames of a median over time, against a bad detection, also in the first or last frame.
 STEADY = 5
 
 
@@ -212,8 +212,7 @@ def read_xml(raw, path):
         raise ValueError(f'XML declares a document type: {path}')
     try:
         return ET.fromstring(data)
-    # the last two: an encoding that is not known
-    except (ET.ParseError, LookupError, ValueError) as error:
+    except (ET.ParseError, LookupError, ValueError) as error:  # also an encoding that is not known
         raise ValueError(f'XML is damaged: {path}: {error}') from None
 
 

@@ -122,8 +122,8 @@ class GCNet(nn.Module):
                      code=F.normalize(code.flatten(1)), code_r=F.normalize(code_r.flatten(1)))
         delta = (blobs['code'] - blobs['code_r']).abs() * net.CODE ** 0.5
         x = self.dropout(self.standardized(delta.view_as(code)))
-        return dict(blobs, score=self.score_delta(F.relu(self.fc1_delta(x.flatten(1)),
-                                                         inplace=True)))
+        x = F.relu(self.fc1_delta(x.flatten(1)), inplace=True)
+        return dict(blobs, score=self.score_delta(x))
 
 
 def losses(blobs, query, reference, referred, label):

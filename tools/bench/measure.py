@@ -14,9 +14,8 @@ from data_prep import workers
 from tools.bench import data_speed, network_speed, predict_speed
 from tools.core import files
 
-PARTS = {
-    'data': data_speed.measure, 'network': network_speed.measure, 'predict': predict_speed.measure
-}
+PARTS = {'data': data_speed.measure, 'network': network_speed.measure,
+         'predict': predict_speed.measure}
 OUT = Path('runs/bench.json')
 
 

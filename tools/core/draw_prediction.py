@@ -10,8 +10,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from data_prep import align
 from tools.core import output, plots, predictor
 
-# pixels: a face's side, the space between two things, the longest bar
-TILE, GAP, BAR = 192, 20, 200
+TILE, GAP, BAR = 192, 20, 200  # pixels: a face's side, the space between things, the longest bar
 MOST = 0.5  # where the scale of |X - X̂r| ends, of 1
 BLUE, ORANGE, PALE, INK = plots.COLOURS[1], plots.COLOURS[5], '#C8D3DC', '#222222'
 FONT = ImageFont.truetype(font_manager.findfont('DejaVu Sans'), 15)

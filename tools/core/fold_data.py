@@ -8,7 +8,7 @@ import numpy as np
 from data_prep import pair_lmdb, spreadsheet
 from tools.core import network
 
-# of what fingerprint gives: two builds of a fold are the same where all of these are
+# Of what fingerprint gives: two builds of a fold are the same where all of these are.
 IDENTITY = ('classes', 'n_train', 'n_test', 'data', 'pictures')
 FOLLOWING = ('counts', 'referred')  # the rest of it
 

@@ -10,7 +10,7 @@ from prototxt.net import CROP
 from tools.core import checked_net, snapshots
 
 BATCH = 64
-# of the faces; run.json keeps it as `crop`
+# How faces are cropped now: run.json keeps it as `crop`, and a run of other crops is refused.
 ALIGNMENT = dict(size=align.SIZE, target=align.TARGET.tolist())
 
 

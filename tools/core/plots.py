@@ -128,7 +128,6 @@ def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):
     classes (N).
     """
     chosen = one_of_each(labels, most, seed)
-    # a row of pictures each
     rows = [('$X$', queries), ('$\\hat{X}_r$', outputs['generated'])]
     if 'reconstructed_r' in outputs:
         rows += [('De$_{2,r}$', outputs['reconstructed_r']),
@@ -164,6 +163,6 @@ def guess(predicted, label, classes):
 def one_of_each(labels, most, seed):
     """Indices of up to `most` images, drawn at random, going round the classes."""
     order = np.random.RandomState(seed).permutation(len(labels))
-    # how often the class came before
+    # How often an image's class came before: sorted by it, each class has its turn.
     turn = [np.sum(labels[order[:i]] == labels[k]) for i, k in enumerate(order)]
     return [order[i] for i in np.lexsort((labels[order], turn))][:most]

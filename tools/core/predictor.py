@@ -9,10 +9,8 @@ from data_prep import align, detect, pictures
 from prototxt import net
 from tools.core import class_balance, network, run_folder
 
-# the model that comes with the project, an exported run (tools/export.py)
-SHIPPED = Path('prototxt/trained')
-# pixels: a longer picture is shrunk first; the smallest face that is found is 307 wide then
-LONGEST = 4096
+SHIPPED = Path('prototxt/trained')  # comes with the project, an exported run (tools/export.py)
+LONGEST = 4096  # pixels: a longer picture is shrunk first, and faces below 307 are not found in it
 
 # points: 5 x 2 as those of align.five_points, in pixels of the picture; probabilities: {class:
 # float}; face: X as the network saw it; reference: X̂r that it drew, None for a net without
@@ -94,7 +92,7 @@ class Predictor:
         if self.frequencies:
             probabilities = class_balance.with_frequencies(self.run, probabilities)
 
-        # as many as there are crops, in their order
+        # As many as there are crops, in their order: each face takes the next one.
         rows = zip(probabilities, queries[:, 0], references)
         return [[self.face(points, *next(rows)) for points, _ in faces] for faces in found]
 

@@ -12,7 +12,7 @@ from caffe.proto import caffe_pb2
 from prototxt import net
 from tools.core import arguments, caffe_process, fold_data, gpu, network, snapshots
 
-# arguments of net.solver that --set may give
+# Arguments of net.solver that --set may give; the others have options of their own, or are fixed.
 SOLVER_SETTINGS = ('gamma', 'power', 'policy')
 
 

@@ -1,7 +1,7 @@
 """What a variant is called where people read it."""
 from prototxt.net import GCNETS
 
-# in the order of the tables
+# In the order of the tables.
 TITLES = {
     'hog': 'HOG + linear SVM', 'lbp': 'LBP + linear SVM', 'cnn': 'CNN',
     'metric': 'metric-learning CNN', **{name: f'GCNet {name.upper()}' for name in GCNETS}
