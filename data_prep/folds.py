@@ -25,6 +25,7 @@ def ascending(subject):
 
 def assign(subjects):
     """{subject: fold 0..9} of the persons named; SystemExit for fewer than ten."""
+    # "sampling in ID ascending order with ten even intervals"
     persons = sorted(set(subjects), key=ascending)
     if len(persons) < FOLDS:
         raise SystemExit(
@@ -59,6 +60,7 @@ def split_as_given(rows):
 def split_training(train, share):
     """(train, validation): of the people of a training part, in ascending ID, about `share` (above
     0, at most 0.5) at even intervals, with all their rows; SystemExit where either has nobody."""
+    # Those at whose position a multiple of 1 / share is passed: even, whatever the share is.
     people = sorted({row['subject'] for row in train}, key=ascending)
     chosen = {person for position, person in enumerate(people)
               if int((position + 1) * share) > int(position * share)}
@@ -136,6 +138,7 @@ def read_folds(path, subjects):
         more = f' and {len(missing) - 8} more' if len(missing) > 8 else ''
         raise SystemExit(f'{path} has no fold for {", ".join(missing[:8])}{more}.')
 
+    # A fold whose people are all left out of the set would have nothing to test.
     folds = {subject: folds[subject] for subject in subjects}
     empty = sorted(set(range(FOLDS)) - set(folds.values()))
     if empty:

@@ -82,6 +82,8 @@ def measure(net, batches, layer=LAYER):
     weights = {name: float(net.blobs[name].diff) for name in names}  # Caffe keeps them there
     sums = {name: np.zeros(2) for name in names}
     distances, labels = [], []
+
+    # All losses are of one pass, and of the same transforms: each forward draws others.
     for _ in range(batches):
         net.forward()
         for name in names:
@@ -91,18 +93,23 @@ def measure(net, batches, layer=LAYER):
             gap = net.blobs['code'].data - net.blobs['code_r'].data
             distances.append(np.linalg.norm(gap.reshape(len(gap), -1), axis=1))
         labels.append(net.blobs['label'].data.astype(int).ravel().copy())
+
     return dict(losses={name: tuple(total / batches) for name, total in sums.items()},
                 S=np.concatenate(distances) if distances else None, labels=np.concatenate(labels))
 
 
 def gradient(net, layer, name, weights):
     """The norm of what one loss alone, with its weight, asks of the weights of a layer."""
+    # Caffe goes back from the diff of each loss, which is its weight: 0 silences a loss.
     for other, weight in weights.items():
         net.blobs[other].diff[...] = weight if other == name else 0
+
+    # The weights' gradients add up over passes until somebody clears them.
     for blobs in net.params.values():
         for blob in blobs:
             blob.diff[...] = 0
     net.backward()
+
     for other, weight in weights.items():
         net.blobs[other].diff[...] = weight
     return float(np.linalg.norm(net.params[layer][0].diff))
@@ -110,6 +117,7 @@ def gradient(net, layer, name, weights):
 
 def as_text(losses):
     """The table of {name: (value, norm)}, a line a loss."""
+    # An auto-encoder has no Cls to compare with.
     whole = losses['loss_cls'][1] if 'loss_cls' in losses else None
     lines = [f'{"loss":<14}{"value":>10}{"gradient":>10}{"% of Cls":>10}']
     for name, (value, norm) in losses.items():

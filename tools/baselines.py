@@ -51,9 +51,10 @@ def hog_features(face):
 def lbp_features(face):
     """Uniform local binary patterns of a face 64 x 64 in [0, 1]: their share in each of 8 x 8
     cells, row by row; 3776 values."""
-    # whole numbers: equal neighbours must compare as equal
+    # Whole numbers, since equal neighbours must compare as equal.
     pixels = np.rint(255 * face).astype(np.uint8)
     codes = local_binary_pattern(pixels, 8, 2, 'nri_uniform').astype(int)
+    # 64 x 64 into 8 x 8 cells, each as one row
     n = len(codes) // CELL
     cells = codes.reshape(n, CELL, n, CELL).swapaxes(1, 2).reshape(n * n, -1)
     return np.concatenate([np.bincount(cell, minlength=PATTERNS) for cell in cells]) / CELL ** 2
@@ -67,6 +68,7 @@ def fit(features, labels, subjects):
 
     Gives back a GridSearchCV, trained on everything with the best C; of equals the smallest.
     """
+    # The scaler is within, so that the people left out of a fold have no part in it either.
     model = make_pipeline(StandardScaler(), LinearSVC(random_state=SEED))
     search = GridSearchCV(model, {'linearsvc__C': COSTS}, cv=GroupKFold(INNER))
     return search.fit(features, labels, groups=subjects)

@@ -22,9 +22,11 @@ def evaluate(folder):
     run = run_folder.read_settings(folder)
     tested_run.check_data(folder, run)
     trained, iteration = network.load(folder)
+    # One number a run: never of a snapshot on the way, nor with batch norm's running averages.
     if iteration < run['iterations'] or run.get('averaged_at', iteration) != iteration:
         raise SystemExit(f'{folder} stopped at iteration {iteration} of {run["iterations"]}: '
                          'give its `make train` again to go on, then test it.')
+
     rows, queries, references, labels = fold_data.read_part(run['dataset'], run['fold'], 'test')
     outputs = network.run(trained, queries)
     named = {name: run[name] for name in ('dataset', 'variant', 'fold', 'seed')}
@@ -48,6 +50,7 @@ def score(labels, probabilities, classes):
     predicted = probabilities.argmax(1)
     recall = metrics.recall_score(labels, predicted, labels=range(len(classes)), average=None,
                                   zero_division=0)
+    # A small fold may have no image of a class: its recall is unknown, not 0.
     present = np.isin(np.arange(len(classes)), labels)
     return {
         'n': len(labels), 'accuracy': float(metrics.accuracy_score(labels, predicted)),

@@ -97,11 +97,13 @@ def read_samples(dataset, fold):
     more_rows, _, more_references, _ = fold_data.read_part(dataset, fold, 'train')
     faces, people = gallery(np.concatenate([references, more_references]),
                             [row['subject'] for row in [*rows, *more_rows]])
+
     chosen = comparable(queries, references)
     if not chosen.any():
         raise SystemExit(
             f'{fold_data.fold_path(dataset, fold)}/test_lmdb has no sample with a reference but '
             'its own query.')
+
     subjects = np.array([row['subject'] for row in rows])
     images = np.array([f'{row["subject"]}/{row["sequence"]}/{row["frame"]}' for row in rows])
     return Samples(*(array[chosen] for array in (subjects, images, queries, references, labels)),
@@ -126,6 +128,7 @@ def measure(net, samples, neutral):
     values['distance_generated'], values['distance_query'] = of_generated, of_query
     values['generated_nearer'] = np.less(of_generated, of_query).astype(float)
 
+    # A neutral query says nothing: what is drawn of it is neutral anyway.
     if neutral is not None:
         chosen = samples.labels != neutral
         probabilities = {
@@ -159,6 +162,7 @@ def collect(dataset, tested):
     """
     classes = predictions.classes_of(dataset) or []
     neutral = classes.index(NEUTRAL) if NEUTRAL in classes else None
+    # find_tested gives run after run of one fold, so one fold in memory is enough.
     read_fold = functools.lru_cache(maxsize=1)(functools.partial(read_samples, dataset))
     parts, left_out = collections.defaultdict(list), []
     for folder, run in tqdm(tested, 'references', unit='net', ascii=True):

@@ -111,6 +111,7 @@ def accuracy_line(own, classes, folds):
     if not len(own['value']):
         return {**line, 'accuracy': NOT_RUN}
 
+    # Every fold with every seed, or the mean is of easier or harder people than the others'.
     each, seeds = by_fold(own), np.unique(own['seed'])
     whole = len(intervals.runs_of(own)) == folds * len(seeds)
     present = [recall for recall in recalls(own, classes) if recall is not None]
@@ -244,6 +245,8 @@ def depth_table(rows, variants):
     if unknown:
         raise SystemExit(
             f'{DEPTH} has no depth of {unknown[0]}: the results are of other drawn faces.')
+
+    # Of the images, each once, not of the rows: a variant with more seeds has no more weight.
     third = np.quantile([depth_of[image] for image in set(rows['image'])], 1 / 3)
     weak = np.array([depth_of[image] <= third for image in rows['image']])
 

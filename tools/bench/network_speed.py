@@ -166,7 +166,7 @@ def front(network, path):
 
 def clock(call, passes):
     """Seconds of a call, the median of several after one that does not count."""
-    call()
+    call()  # the first fills caches and makes buffers
     times = []
     for _ in range(passes):
         begun = time.perf_counter()
@@ -199,6 +199,7 @@ def finish(started):
     """(lines that a process printed, MB of its memory at most); SystemExit where it failed."""
     process, printed = started
     memory = 0
+    # Looked at while it runs: when it has ended, nothing tells its own maximum (see high_water).
     try:
         while process.poll() is None:
             memory = max(memory, high_water(process.pid))

@@ -97,6 +97,7 @@ def outline(picture, faces, labels, scale=1):
     """Draws the outline of what is cut out for each face, and a label at it, on an RGB picture
     `scale` times the size of the one that was searched."""
     pen = ImageDraw.Draw(picture)
+    # The edges of the crop's pixels, whose centres are at whole numbers: hence the halves.
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]) * align.SIZE - 0.5
     for label, face in zip(labels, faces):
         matrix = align.similarity(align.TARGET, face.points)
@@ -120,6 +121,7 @@ def draw_curve(path, source, curve, classes):
     """The probabilities of the largest face over the frames of the video `source`; curve: {frame:
     {class: probability}}, empty where there is no face."""
     figure, axes = plt.subplots(figsize=(10, 4), constrained_layout=True)
+    # nan where there is no face, so that the curve has a gap there
     for i, name in enumerate(classes):
         axes.plot(list(curve), [100 * values.get(name, np.nan) for values in curve.values()],
                   label=plots.literal(name), **{**plots.look(i), 'marker': None})

@@ -29,6 +29,9 @@ class Lines:
         print_line = dict(text=text_line, json=json_line, csv=csv_line)[self.style]
         for number, face in enumerate(faces, 1):
             print_line(picture, number, face)
+
+        # That there is no face is a result where people read; JSON and CSV hold faces alone, and of
+        # a video's frames most may have none.
         if picture.reason or not faces and (self.style == 'text' or picture.frame is None):
             write(f'{where(picture)}: {picture.reason or "no face found"}',
                   file=sys.stdout if self.style == 'text' and not picture.reason else sys.stderr)

@@ -45,6 +45,7 @@ def markdown(table):
     columns = list(table.rows[0])
     head = [escape(name) for name in columns]
     body = [[escape(cell(name, row[name])) for name in columns] for row in table.rows]
+    # A column of Markdown needs three dashes at least.
     widths = [max(3, *map(len, column)) for column in zip(head, *body)]
     rule = ['-' * width if name in LEFT else '-' * (width - 1) + ':'
             for name, width in zip(columns, widths)]
@@ -89,7 +90,7 @@ def run_rows(head, rows):
 
 def split_row(line):
     """The cells of a line of a Markdown table, as they were before `escape`."""
-    # a bar that a backslash stands before is text
+    # A bar that a backslash stands before is text.
     found = re.findall(r'((?:\\.|[^\\|])*)\|', line.strip()[1:])
     return [ESCAPED.sub(r'\1', text.strip()) for text in found]
 

@@ -57,6 +57,7 @@ def mount_points():
 def name_all(paths, out):
     """{path: where its drawing goes}: named after it, with its ending where two differ by that
     alone, and with a number where that is taken by another's."""
+    # Not only files that are there: two of these pictures may want one name, as in a.jpg and a.png.
     count, places = collections.Counter(path.stem for path in paths), {}
     taken = set()
     for path in paths:
