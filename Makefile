@@ -33,7 +33,7 @@ fast = GCNET_CAFFE="$${GCNET_CAFFE:-fast}" $(python)
 .DEFAULT_GOAL = help
 commands = demo recipe paper data contact-sheet train pretrain evaluate cv balance-of-losses \
 	baselines tables figures report predict serve export bench prototxt drawing shell test lint
-.PHONY: help clean $(commands)
+.PHONY: help doctor clean $(commands)
 
 # The way in is chosen once a command, when its first program starts, and told to all that follow.
 asked := $(value GCNET_WAY)
@@ -44,6 +44,9 @@ $(commands): export GCNET_WAY = $(way)
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+doctor:  ## what this machine can do, what is made, built and trained here, and what to do next
+	@docker/doctor
 
 demo: data  ## all on the drawn faces: data, a short training of S1R1 and the CNN, test, report
 	$(python) tools.recipe compare $(dataset) --folds=3 --last=160 $(call option,seeds,SEEDS) \

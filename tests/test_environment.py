@@ -637,3 +637,103 @@ def test_a_command_in_the_root_file_system(host, tmp_path):
     assert (host.checkout / 'made').stat().st_uid == 1234
     assert os.listdir(raw) == os.listdir(shared) == ['there'] and not Path('/outside').exists()
     assert Path('/proc/self/mounts').read_text() == before
+
+
+# --- make doctor, the outer half ---
+
+IMAGES = '''#!/bin/sh
+# An engine with images, by the arguments of `image ls`.
+case "$*" in
+    info) exit 0 ;;
+    "image inspect "*) exit 0 ;;
+    "image ls --format {{.Size}}, {{.CreatedSince}} $FAKE_IMAGE") echo "1.2GB, 3 hours ago" ;;
+    "image ls gcnet-caffe --format {{.Repository}}:{{.Tag}} "*)
+        echo "$FAKE_IMAGE 1.2GB, 3 hours ago"
+        echo "gcnet-caffe:old 1.1GB, 3 weeks ago" ;;
+    run*) printf '%s\\n' "$0" "$@" >"$FAKE_OUT"; echo inner; exit 23 ;;
+esac
+'''
+
+
+def doctor(host, **variables):
+    """-> (exit status, {title: lines}) of docker/doctor on a made-up machine."""
+    done = subprocess.run([str(host.checkout / 'docker/doctor')], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, env={**host.environment, **variables})
+    assert 'docker/doctor: line' not in done.stderr, done.stderr
+    parts = [part.splitlines() for part in done.stdout.strip('\n').split('\n\n')]
+    return done.returncode, {part[0]: part[1:] for part in parts}
+
+
+def row(lines, name):
+    """The texts of the rows of a name."""
+    return [line.strip()[len(name):].strip() for line in lines if line.split()[:1] == [name]]
+
+
+def test_doctor_on_a_machine_where_nothing_is_made(host):
+    host.add('nvidia-smi', '#!/bin/sh\necho "NVIDIA H100, 81559 MiB, 535.54"\n')
+    status, said = doctor(host, FAKE_UID='0')
+    assert status == 0 and not host.cache.exists()
+    assert row(said['This machine'], 'GPU') == ['NVIDIA H100, 81559 MiB, 535.54 (driver)']
+    flags = next(line for line in Path('/proc/cpuinfo').read_text().splitlines()
+                 if line.startswith('flags')).split()
+    vectors = row(said['This machine'], 'processor')[0].split('vectors:')[1].split()
+    assert ('avx2' in vectors) == ('avx2' in flags)
+    free = int(row(said['This machine'], 'disk')[0].split()[0])
+    assert abs(free - shutil.disk_usage(host.checkout).free / 1e6) < 1000
+    ways = said['The ways in']
+    assert row(ways, 'docker')[0].startswith('does not answer')
+    assert row(ways, 'rootfs') == ['can be entered'] and row(ways, 'taken') == ['rootfs']
+    made = said['Environments']
+    assert row(made, 'debian') == ['not made: make shell makes it (about 2 minutes, 2 GB while it '
+                                   'is made)']
+    assert row(made, 'native')[0].startswith('not made: GCNET_CAFFE=native make shell makes it')
+    assert not row(made, 'earlier')
+    assert said['What to do next'][0].startswith('  make demo') and 'Data sets' not in said
+
+
+def test_doctor_where_no_way_leads_in(host):
+    status, said = doctor(host)
+    assert status == 1
+    assert row(said['The ways in'], 'rootfs') == ['for root alone: sudo make doctor']
+    taken = row(said['The ways in'], 'taken')[0]
+    assert taken.startswith('none: no Docker or Podman engine answers') and 'sudo' in taken
+    assert doctor(host, FAKE_UID='0', FAKE_MAY_MOUNT='1')[0] == 1
+
+
+def test_doctor_lists_root_file_systems_and_looks_into_the_present_one(host):
+    old = host.cache / 'rootfs-0123456789ab-native'
+    for name in host.root, old, 'rootfs-5.partial', 'rootfs-5.partial.tmp':
+        (host.cache / name).mkdir(parents=True)
+    (old / 'large').write_bytes(b'x' * 3_000_000)
+    long_ago = time.time() - 5 * 86400 - 60
+    os.utime(old, (long_ago, long_ago))
+    (host.root / 'a').write_bytes(b'x' * 7_000_000)
+    status, said = doctor(host, FAKE_UID='0')
+    made = said['Environments']
+    assert row(made, 'debian') == [f'made: {host.root}, 8 MB, 0 minutes old']
+    assert row(made, 'earlier') == [f'{old}, 4 MB, 5 days old']
+    assert 'sudo rm -r --one-file-system FOLDER' in '\n'.join(made)
+    assert status == 24 and host.arguments()[-3:] == ['python3', '-m', 'tools.doctor']
+    assert 'What to do next' not in said  # the inner half says that
+    # Another kind is asked for, which is not made
+    host.out.unlink()
+    assert doctor(host, FAKE_UID='0', GCNET_CAFFE='native')[0] == 0 and not host.out.exists()
+
+
+def test_doctor_lists_images(host):
+    host.add('docker', IMAGES)
+    status, said = doctor(host, FAKE_IMAGE=host.image)
+    assert row(said['The ways in'], 'docker') == ['answers']
+    assert row(said['The ways in'], 'taken') == ['docker']
+    made = said['Environments']
+    assert row(made, 'debian') == [f'made: docker image {host.image}, 1.2GB, 3 hours ago']
+    assert row(made, 'earlier') == ['gcnet-caffe:old, 1.1GB, 3 weeks ago; remove it: docker image '
+                                    'rm gcnet-caffe:old']
+    assert status == 23 and host.arguments()[-3:] == ['python3', '-m', 'tools.doctor']
+
+
+def test_the_names_of_an_environment_are_told_without_asking_an_engine(host):
+    host.add('docker', '#!/bin/sh\ntouch "$FAKE_OUT"\n')
+    assert host.enter('--names') == (0, f'{host.image} {host.root}\n', '')
+    assert host.enter('--names', GCNET_CAFFE='cuda')[1] == f'{host.image}-cuda {host.root}-cuda\n'
+    assert not host.out.exists()
