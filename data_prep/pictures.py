@@ -229,6 +229,7 @@ def orientation(data, header):
 
 def upright(image, orientation):
     """An image turned and mirrored as its EXIF orientation asks."""
+    # EXIF's eight are these three steps, in this order.
     if orientation in (5, 6, 7, 8):
         image = image.T
     if orientation in (3, 4, 7, 8):
@@ -246,7 +247,7 @@ def is_video(path):
     """
     with open(path, 'rb') as file:
         head = file.read(4096)
-    if head.startswith(b'GIF8'):
+    if head.startswith(b'GIF8'):  # only the whole file tells how many frames it has
         with open(path, 'rb') as file:
             try:
                 return is_animated(read_header(file.read()))

@@ -60,11 +60,13 @@ def cells(folder, most):
     people = [subjects[position * len(subjects) // count] for position in range(count)]
     rows = [row for row in table(fold) if row['subject'] in people]
     rows.sort(key=lambda row: (ascending(row['sequence']), int(row['frame'])))
+
+    # A column a class, unless there are too many, or the classes are the people.
     chosen = {}
     if len(classes) <= MOST_CLASSES and any(row['expression'] != row['subject'] for row in rows):
         columns = classes
         for row in rows:
-            chosen[row['subject'], row['expression']] = row  # the last one stays
+            chosen[row['subject'], row['expression']] = row  # the last stays, nearest to the peak
     else:
         columns = [str(number) for number in range(1, PICTURES + 1)]
         for person in people:
@@ -107,8 +109,8 @@ def pairs(fold, chosen):
                     datum = caffe_pb2.Datum.FromString(txn.get(row['key'].encode(), b''))
                     found[place] = np.frombuffer(datum.data, np.uint8).reshape(2, SIZE, SIZE)
                 except (lmdb.Error, DecodeError, ValueError):
-                    raise SystemExit(pair_lmdb.damaged(path,
-                                                       f'no pair under {row["key"]}')) from None
+                    reason = f'no pair under {row["key"]}'
+                    raise SystemExit(pair_lmdb.damaged(path, reason)) from None
     return found
 
 
@@ -133,6 +135,8 @@ def draw(path, people, columns, found, dataset):
     figure = plt.figure(figsize=size / 150)  # plots.save has 150 dots an inch
     axes = figure.add_axes([left / size[0], 0, width / size[0], height / size[1]])
     axes.imshow(sheet, cmap='gray', vmin=0, vmax=255, interpolation='nearest')
+
+    # A name in the middle of its two pictures, and of its row
     axes.set_xticks(sheet.shape[1] / len(columns) * np.arange(len(columns)) + SIZE)
     axes.set_xticklabels([shown(name) for name in columns])
     axes.set_yticks(sheet.shape[0] / len(people) * np.arange(len(people)) + SIZE / 2)

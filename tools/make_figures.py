@@ -92,7 +92,7 @@ def make_figures(options):
     rivals, pair = lacking(pooled, 'cnn', rival), ('cnn', gcnet)
     data = dict(dataset=dataset, classes=classes)
 
-    # name: (commands without which there is none, what draws it to a path)
+    # Name: (commands without which there is none, what draws it to a path).
     figures_of = {
         'figure4_depth': (rivals, functools.partial(draw_depth, judged=judged, classes=classes)),
         'figure4_faces': (rivals, functools.partial(draw_missed, judged=judged, rival=rival,
@@ -180,6 +180,7 @@ def judge_frames(dataset, raw, tested, folds, classes):
     if partly:
         print(f'Not in figure4_depth, since not trained on each of its folds: {", ".join(partly)}.')
 
+    # A person is tested in one fold, by the networks that never saw that face.
     fold_of = {row['subject']: fold for fold in folds
                for row in plots.read_csv(Path('data', dataset, f'fold{fold}', 'test.csv'))}
     rows, crops, known = figure4_depth.read_frames(dataset, raw, fold_of)

@@ -86,6 +86,7 @@ def page(folders):
         'iteration.</p>'
     ]
 
+    # What there is: a page can be made before any table or figure.
     parts += [markdown.as_html((base / name).read_text(encoding='utf-8'))
               for name in TEXTS if (base / name).exists()]
     drawn = sorted((base / 'figures').glob('*.png'), key=figure_order)
@@ -94,6 +95,7 @@ def page(folders):
 
     parts += ['<h2>Each run</h2>', table_of(results),
               '<p class="notes">Below the name of a class stands its recall.</p>']
+    # Within the page, so that it is one file: of many runs it would be too large to open.
     if len(folders) <= SHOWN:
         for folder, result in zip(folders, results):
             shown = [figure(folder / name, caption) for name, caption in PICTURES.items()

@@ -41,6 +41,7 @@ def read_set(raw, classes=None, frames=None):
     table = read_table(raw)
     rows, first_line, neutral, sequences, spellings = [], {}, {}, set(), {}
     report = {'unit': 'images', 'found': len(table), 'unlabelled': [], 'left_out': []}
+    # One line with a split makes it a set with a split: then each line needs one.
     own_split = any(cells.get('split') for _, cells in table)
     for line, cells in table:
         name = cells.get('path') or f'line {line}'
@@ -60,6 +61,7 @@ def read_set(raw, classes=None, frames=None):
             neutral.setdefault(row['subject'], row['path'])
         rows.append(row)
 
+    # After all rows are read: a person's neutral picture may stand below the others.
     for row in rows:
         row['reference'] = row['reference'] or neutral.get(row['subject'])
     if len(spellings) < 2:

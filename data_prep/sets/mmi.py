@@ -179,9 +179,11 @@ def frontal_video(raw, folder):
     videos = files(raw, folder, '.avi')
     if not videos:
         raise ValueError('no video')
+
     view_of = {track.get('filename'): track.get('view') for track in tracks}
     if len(videos) == len(set(view_of.values())) == 1:
         view_of = {videos[0]: tracks[0].get('view')}
+
     views = {VIEWS.get(view_of.get(name), 'view is not known') for name in videos}
     frontal = [name for name in videos if view_of.get(name) == '0']
     if not frontal:
@@ -258,6 +260,7 @@ def peak_of(paths, points, failures):
     paths: of every frame; points, failures: {path: 5 x 2 points} and {path: reason}. Frames without
     a face are passed over; ValueError where the first has none, or all others.
     """
+    # Aligned first: a head that moves or comes nearer is no expression.
     numbers, aligned = [], []
     for number, path in enumerate(paths):
         try:
@@ -270,9 +273,10 @@ def peak_of(paths, points, failures):
         aligned.append(points[path] @ matrix[:, :2].T + matrix[:, 2])
     if len(numbers) < 2:
         raise ValueError('no face found: in no frame after the first')
+
     steady = ndimage.median_filter(aligned, size=(STEADY, 1, 1), mode='mirror')
     distance = ((steady - steady[0]) ** 2).sum((1, 2))
-    far = distance[1:].max() * (1 - 1e-9)
+    far = distance[1:].max() * (1 - 1e-9)  # what differs by rounding alone is as far
     farthest = [number for number, own in zip(numbers[1:], distance[1:]) if own >= far]
     return farthest[len(farthest) // 2]
 

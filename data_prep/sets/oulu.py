@@ -82,9 +82,11 @@ def read_sequence(raw, place, subject, folder, classes, frames):
     for expected, number in enumerate(sorted(names)):
         if number != expected:
             raise ValueError(f'frame is missing: {expected:03d}')
-    needed = (1 if frames is None else frames) + 1
+
+    needed = (1 if frames is None else frames) + 1  # the queries, and the reference
     if len(names) < needed:
         raise ValueError(f'too few frames: {len(names)}, at least {needed} needed')
+
     first, *paths = [os.path.join(own, names[number]) for number in sorted(names)]
     queries = list(enumerate(paths, 1))[-(frames or len(paths)):]
     return [{'subject': subject, 'sequence': expression, 'frame': number, 'expression': expression,
