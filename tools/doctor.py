@@ -54,8 +54,7 @@ def describe_engine():
 
 
 def describe_sets():
-    """[(name, text)] of the data sets in data/, and what to do for those that are not as they were
-    built."""
+    """[(name, text)] of the data sets in data/, and what to do for those not as they were built."""
     rows, again = [], []
     for place in sorted(Path('data').glob('*/classes.txt')):
         name, folds = place.parent.name, sorted(place.parent.glob('fold[0-9]'))
@@ -77,8 +76,7 @@ def describe_sets():
 
 
 def describe_runs():
-    """[(name, text)] of the runs, one a data set and variant, and the commands by which those that
-    stopped go on."""
+    """[(name, text)] of the runs, one a data set and variant, and commands to go on with."""
     groups, rows, go_on = collections.defaultdict(list), [], []
     for settings in sorted(Path('runs').glob('*/*/fold*_seed*/run.json')):
         groups[settings.parents[2].name, settings.parents[1].name].append(settings.parent)
@@ -101,16 +99,19 @@ def state_of(folder):
         run = run_folder.read_settings(folder)
     except SystemExit as error:
         return f'damaged ({error})', None
+
     named = (f'DATASET={run["dataset"]} VARIANT={run["variant"]} FOLD={run["fold"]} '
              f'SEED={run["seed"]}')
     there = snapshots.find_snapshots(folder)
     reached = there[-1].iteration if there else 0
+    # A run in training is short of its iterations too, and is not one to go on with.
     if is_locked(folder):
         return f'in training, past {reached} of {run["iterations"]}', None
     if reached < run['iterations'] or run.get('averaged_at', reached) != reached:
         command = run.get('command', '')
         return (f'stopped at {reached} of {run["iterations"]}',
                 f'docker/enter {command}' if command else f'make train {named} …')
+
     if run['variant'] not in net.VARIANTS:
         return 'trained', None
     if tested_at(folder) != reached:

@@ -1,5 +1,4 @@
-"""The networks: seconds an iteration by part, variant and layer type; memory; augmented pairs a
-second.
+"""The networks: seconds by part, variant and layer type; memory; pairs augmented a second.
 
 One BLAS thread. Forward and backward by `caffe time`, layer by layer; the update by the solver
 alone; `caffe train` itself as a check on their sum. What is compared takes turns.

@@ -1,5 +1,4 @@
-"""The deploy network of a model folder, which may come from anybody: read, and known to be harmless
-before Caffe sees it.
+"""The deploy network of a model folder from anybody: known to be harmless before Caffe sees it.
 
 What a prototxt describes, Caffe does: a Python layer runs any module, an HDF5Output layer writes
 any file, and a size that does not fit aborts the whole process. So a network passes that is the

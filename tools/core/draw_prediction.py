@@ -1,5 +1,4 @@
-"""Pictures of what was predicted: each face, the reference drawn of it, where the two differ, and
-the probabilities."""
+"""Pictures of what was predicted: face, reference, where the two differ, and probabilities."""
 import os
 
 import matplotlib.pyplot as plt

@@ -1,5 +1,4 @@
-"""Figure 4 of the paper: error against the depth of the expression, on all frames of the test
-sequences."""
+"""Figure 4 of the paper: error against the depth of the expression, on all frames tested."""
 import collections
 import csv
 import functools
