@@ -42,6 +42,16 @@ def test_the_packaged_caffe_needs_no_build(build_caffe):
     assert build_caffe('debian') == (0, '')
 
 
+# --- in an environment made for this processor ---
+
+@pytest.mark.skipif(not BUILD.endswith('+native'),
+                    reason='Caffe is not compiled for this processor here')
+def test_caffes_own_tests_of_the_patched_layers_pass():
+    done = subprocess.run(['caffe-gtest'], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          text=True)
+    assert done.returncode == 0 and re.search(r'PASSED  . \d{3} tests', done.stdout), done.stdout
+
+
 # --- in an environment made with CUDA ---
 
 @with_cuda

@@ -13,6 +13,7 @@ from caffe import params as P
 from scipy import signal
 
 from prototxt.net import python
+from tools.core import caffe_process
 
 RANDOM = np.random.RandomState(0)
 
@@ -264,3 +265,10 @@ def test_results_are_the_same_to_the_last_bit_whatever_the_threads(tmp_path):
     for other in found[1:]:
         for name in found[0].files:
             np.testing.assert_array_equal(other[name], found[0][name])
+
+
+def test_a_run_alone_may_use_all_cores_and_is_told_how_many(monkeypatch):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    assert caffe_process.environment()['OMP_NUM_THREADS'] == str(len(os.sched_getaffinity(0)))
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    assert caffe_process.environment()['OMP_NUM_THREADS'] == '3'
