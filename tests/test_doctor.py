@@ -1,6 +1,7 @@
 """The inner half of `make doctor`: data sets and runs as they are, and what comes next."""
 import fcntl
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -68,6 +69,13 @@ def test_a_set_as_built_and_a_tested_run(told, place):
     assert 'version      1.0.0' in engine and '(OpenBLAS)' in engine
 
 
+def test_a_set_without_runs_is_trained_next_unless_it_holds_no_expressions(told, place):
+    for name in 'own', 'webface':
+        shutil.copytree('data/demo', f'data/{name}')
+    assert commands(told()['What to do next']) == [
+        'make report DATASET=demo', 'make recipe DATASET=own', 'make serve']
+
+
 def test_a_file_that_changed_is_found(told, place):
     data = Path('data/demo/fold0/test_lmdb/data.mdb')
     content = bytearray(data.read_bytes())
@@ -89,27 +97,24 @@ def test_a_list_that_changed_is_found_by_the_run(told, place):
 
 
 def test_where_runs_stopped_and_how_they_go_on(told, place):
-    def run(name, variant='s1r1', **values):
-        folder = Path('runs/demo', variant, name)
-        make_run(folder, variant) if variant == 'cnn' else place_copy(folder)
+    def run(name, **values):
+        folder = RUN.with_name(name)
+        shutil.copytree(RUN, folder)
         rewrite(folder, **values)
         return folder
-
-    def place_copy(folder):
-        subprocess.run(['cp', '-r', str(RUN), str(folder)], check=True)
 
     run('fold1_seed1', fold=1, iterations=9, command="python3 -m tools.train --set 'a b'")
     run('fold2_seed1', fold=2, iterations=9)
     training = run('fold3_seed1', fold=3, iterations=9)
     (run('fold4_seed1', fold=4) / 'result.json').unlink()
     (run('fold5_seed1', fold=5) / 'run.json').write_text('{')
-    run('fold0_seed1', variant='cnn', averaged_at=3)
+    run('fold0_seed2', seed=2, averaged_at=3)  # its averages are still those of iteration 3
     with open(training.with_name(f'.{training.name}.lock'), 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         said = told()
-    cnn, ours = said['Runs']
-    assert cnn == 'demo cnn     1 stopped at 5 of 5 (fold0_seed1)'
-    for part in ('2 stopped at 5 of 9', '1 in training, past 5 of 9 (fold3_seed1)',
+    (ours,) = said['Runs']
+    for part in ('1 stopped at 5 of 5 (fold0_seed2)', '2 stopped at 5 of 9',
+                 '1 in training, past 5 of 9 (fold3_seed1)',
                  '1 trained, not tested (fold4_seed1)', '1 tested (fold0_seed1)',
                  '1 damaged (runs/demo/s1r1/fold5_seed1/run.json cannot be read'):
         assert part in ours

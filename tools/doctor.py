@@ -14,6 +14,7 @@ from pathlib import Path
 
 import caffe
 
+from data_prep import datasets
 from prototxt import net
 from tools.core import fold_data, gpu, predictor, run_folder, snapshots, tested_run
 
@@ -35,8 +36,9 @@ def main():
 def show(title, rows):
     """Prints rows (name, text) under a title."""
     print(f'\n{title}')
+    width = max(12, *(len(name) for name, _ in rows))
     for name, text in rows:
-        print(f'  {name:12} {text}', flush=True)
+        print(f'  {name:{width}} {text}', flush=True)
 
 
 def describe_engine():
@@ -145,7 +147,8 @@ def tested_at(folder):
 
 def advise(sets, runs):
     """The commands that come next."""
-    sound = [name for name, text in sets if text.endswith(', as built')]
+    sound = [name for name, text in sets
+             if text.endswith(', as built') and not datasets.of_people(name)]
     trained = {name.split()[0] for name, _ in runs}
     tested = {name.split()[0] for name, text in runs if re.search(r'(^|; )\d+ tested( |$)', text)}
     lines = [f'make report DATASET={name}  tables and figures of what was tested'
