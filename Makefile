@@ -26,7 +26,8 @@ workers = $(call option,workers,WORKERS)
 frequencies = $(if $(filter-out 0,$(FREQUENCIES)),--frequencies)
 
 enter = docker/enter
-python = $(enter) env GLOG_minloglevel=2 python3 -m
+# Ctrl-C waits until the program can end in a word (data_prep/__init__.py).
+python = $(enter) env --block-signal=INT GLOG_minloglevel=2 python3 -m
 # Where hours are spent: the Caffe compiled for this processor, if it has been made (docker/enter).
 fast = GCNET_CAFFE="$${GCNET_CAFFE:-fast}" $(python)
 
@@ -145,7 +146,7 @@ bench: data  ## how fast things are on this machine [PART="data network predict"
 	$(python) tools.bench.measure $$PART
 
 prototxt:  ## write prototxt/*.prototxt again, after a change of prototxt/net.py
-	$(python) prototxt.net
+	$(enter) python3 -m prototxt.net
 
 drawing:  ## draw S1R1's data flow again (prototxt/gcnet_s1r1.png)
 	$(python) tools.draw_network

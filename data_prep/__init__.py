@@ -1,11 +1,18 @@
 """From a database's pictures to pairs, crops and folds."""
+import os
+import signal
 import sys
+
+told = []  # Ctrl-C, where end_quietly has said it
 
 
 def end_quietly(kind, error, trace):
     """In the place of sys.excepthook: Ctrl-C that no command has caught is a word, no traceback."""
     if issubclass(kind, KeyboardInterrupt):
         print('Interrupted.', file=sys.stderr)
+        told.append(kind)
+    elif told:  # OpenCV, being loaded, shows it by this hook and raises an ImportError of its own
+        os._exit(130)
     else:
         sys.__excepthook__(kind, error, trace)
 
@@ -19,3 +26,5 @@ def interrupted(what):
 
 if sys.argv[0] == '-m':  # so Python calls itself while it looks for the command that it was given
     sys.excepthook = end_quietly
+    # The Makefile holds Ctrl-C back until here: Python's own start would end in a traceback.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])

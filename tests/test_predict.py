@@ -390,6 +390,18 @@ def test_what_would_be_lost_with_the_environment_is_not_written(place, program, 
     assert lines == [] and not Path(out, 'two.png').exists()
 
 
+@pytest.mark.parametrize('source', ['two.png', 'clip.avi'])
+def test_a_full_disk_is_named_and_nothing_is_half_written(place, program, source):
+    write_video(Path('clip.avi'), [image('faces/p1.png')] * 2)
+    with places.small_disk(Path('drawings'), 1 << 20):
+        Path('drawings/filler').write_bytes(bytes(shutil.disk_usage('drawings').free - 4096))
+        code, out, err = program(source, '--out', 'drawings')
+        name = Path(source).with_suffix('.png')
+        assert f'drawings/{name} cannot be written' in str(code) and 'make room' in code
+        assert not any(line.startswith('drawn: ') for line in out) and 'Traceback' not in err
+        assert os.listdir('drawings') == ['filler']
+
+
 def test_a_folder_of_the_host_that_was_laid_in_is_kept(tmp_path, monkeypatch):
     (tmp_path / 'checkout').mkdir()
     (tmp_path / 'mine').mkdir()

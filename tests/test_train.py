@@ -314,6 +314,16 @@ def test_a_damaged_snapshot_is_passed_over(harm, capsys):
     assert np.array_equal(weights(snapshots.last_snapshot(FOLDER).caffemodel), whole)
 
 
+def test_ctrl_c_while_python_starts_is_a_word():
+    """Held back, as the Makefile does, until our first line."""
+    command = 'kill -INT $$; exec "$0" -m tools.train'
+    ran = subprocess.run(['env', '--block-signal=INT', 'sh', '-c', command, sys.executable],
+                         stderr=subprocess.PIPE, encoding='utf-8', timeout=60)
+    assert (ran.returncode, ran.stderr) == (-signal.SIGINT, 'Interrupted.\n')
+    makefile = (Path(__file__).parents[1] / 'Makefile').read_text()
+    assert '\npython = $(enter) env --block-signal=INT ' in makefile
+
+
 @pytest.mark.parametrize('command', ['tools.train', 'tools.evaluate', 'tools.cv',
                                      'data_prep.build'])
 @pytest.mark.parametrize('loaded', ['numpy', 'caffe.pycaffe'])

@@ -46,8 +46,20 @@ def draw(path, name, faces):
     info = PngImagePlugin.PngInfo()
     info.add_text(output.INPUT, output.hash_of(name))
     partial = path.with_name(f'.{os.getpid()}.partial')
-    sheet.save(partial, 'PNG', compress_level=1, pnginfo=info)  # four times as fast as the default
-    partial.replace(path)
+    try:
+        # four times as fast as the default
+        sheet.save(partial, 'PNG', compress_level=1, pnginfo=info)
+        partial.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def cannot_write(path, error):
+    """The SystemExit to raise where an OSError keeps a drawing from its path."""
+    return SystemExit(f'{path} cannot be written ({error.strerror or error}): make room, or choose '
+                      'another OUT.')
 
 
 def draw_row(sheet, face, left, y):
@@ -127,4 +139,7 @@ def draw_curve(path, source, curve, classes):
     axes.set(xlabel='frame', ylabel='probability, %', ylim=(0, 100),
              title='The largest face of each frame')
     axes.legend(loc='center left', bbox_to_anchor=(1, 0.5))
-    plots.save(figure, path, **{output.INPUT: output.hash_of(source)})
+    try:
+        plots.save(figure, path, **{output.INPUT: output.hash_of(source)})
+    except OSError as error:
+        raise cannot_write(path, error) from None
