@@ -85,7 +85,7 @@ def test_nothing_but_the_latent_code_goes_into_the_picture(tmp_path):
     path, start = tmp_path / 'train.prototxt', tmp_path / 'start.caffemodel'
     path.write_text(net.train_val('generator', 2, source, source, batch_size=3, generator='vae',
                                   latent=5))
-    trained = balance_of_losses.load(path, [])
+    trained = balance_of_losses.load_net(path, [])
     trained.forward()
     trained.backward()
     assert trained.blobs['latent'].data.shape == (3, 5) and float(trained.blobs['loss_kl'].data) > 0

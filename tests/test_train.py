@@ -173,6 +173,13 @@ def test_run_folder(capsys):
     assert '120/120' in error and error.count('\n') < 10 and '\r' not in error
 
 
+def test_set_takes_several_settings_in_one_word_or_in_several():
+    one, two = (request.read_request([*COMMAND, *words])[1]['settings'] for words in (
+        ['--set', 'gamma=0.02 balance=1  codes=raw'],
+        ['--set', 'gamma=0.02', '--set', 'balance=1', '--set', 'codes=raw']))
+    assert one == two == {'gamma': 0.02, 'balance': 1, 'codes': 'raw'}
+
+
 @pytest.mark.parametrize('policy, same', [('inv', True), ('poly', False)])
 def test_a_longer_course_is_another_where_the_rate_follows_it(policy, same):
     texts = [net.solver('net.prototxt', 'x', max_iter=length, policy=policy) for length in (9, 10)]

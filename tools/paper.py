@@ -12,6 +12,7 @@ Where the paper says what it does, this does so; docs/decisions.md has what it l
 docs/training.md where the recipe does otherwise.
 """
 import argparse
+import json
 import statistics
 import sys
 import tempfile
@@ -20,14 +21,16 @@ from pathlib import Path
 from prototxt import net
 from tools import balance_of_losses, cv, extract_weights, train
 from tools.bench import network_speed
-from tools.core import arguments, request
+from tools.core import arguments, request, run_folder
 
 PEOPLE = 'webface'
 PRETRAINED = ('autoencoder', 'identity')
 COMPARED = ('cnn', *net.GCNETS)
 # Of tools.train: Table 1's decoders, FC on the bare distance of bare codes. All else is the default
 # of net.solver and net.SETTINGS, which are the paper's: 300,000 iterations of 64.
-SETTINGS = ['--set', 'picture=normalized', '--set', 'codes=raw', '--set', 'standardize=false']
+ASKED = dict(picture='normalized', codes='raw', standardize=False)
+SETTINGS = [word for name, value in ASKED.items()
+            for word in ('--set', f'{name}={json.dumps(value)}')]
 TIMED = 3  # iterations, of which the first does not count
 BATCHES = 8  # training batches for the first S
 
@@ -41,12 +44,24 @@ def main(words=None):
         parser.add_argument(f'--{name}', default='', help='as in tools.cv')
     options = parser.parse_args(words)
     iterations = arguments.whole_number('ITERS', options.iters, 1, 2**31 - 1)
+    check_runs(options.dataset)
     folds = len(arguments.fold_list(options.dataset, options.folds))
     runs = folds * len(options.seeds.split() or ['1'])
     tell_time(options.dataset, iterations, runs)
 
     code = pretrain(iterations) or compare(options)
     return code
+
+
+def check_runs(dataset):
+    """SystemExit where the data set has runs of another experiment, such as the recipe's: the
+    tables would count them together with the paper's."""
+    for variant in COMPARED:
+        for path in sorted(Path('runs', dataset, variant).glob('fold*_seed*/run.json')):
+            settings = run_folder.read_settings(path.parent)['settings']
+            if any(settings.get(name) != value for name, value in ASKED.items()):
+                raise SystemExit(f'{path.parent} is of another experiment: move runs/{dataset} '
+                                 'away, then give this again.')
 
 
 def tell_time(dataset, iterations, runs):

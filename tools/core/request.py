@@ -36,7 +36,8 @@ def read_request(words):
     parser.add_argument('--gpu', default='',
                         help='ID of the GPU, or none (default: 0 where Caffe can use it)')
     parser.add_argument('--set', action='append', default=[], metavar='NAME=VALUE',
-                        help=f'of the network or the solver: {", ".join(tunable)}')
+                        help='of the network or the solver, several with spaces between: '
+                        f'{", ".join(tunable)}')
     options = parser.parse_args(words)
 
     folder = arguments.named_folder(options)
@@ -49,7 +50,8 @@ def read_request(words):
         batch=arguments.whole_number('BATCH', options.batch, 1, 2 ** 20),
         device='CPU' if gpu_id is None else 'GPU',
         weights=[filled(path, place) for path in options.weights.split(',') if path],
-        settings=dict(arguments.named_setting(text, tunable) for text in options.set),
+        settings=dict(arguments.named_setting(word, tunable)
+                      for text in options.set for word in text.split()),
         command=shlex.join(['python3', '-m', 'tools.train', *words]),
         versions=dict(caffe=caffe.__version__, python=platform.python_version(),
                       numpy=np.__version__),
