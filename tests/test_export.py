@@ -19,7 +19,8 @@ from tools import export, predict
 from tools.core import network, predictor
 
 OUT = Path('model')
-FILES = ['deploy.prototxt', 'result.json', 'run.json', 'snapshots/s1r1_iter_5.caffemodel']
+FILES = ['deploy.prototxt', 'model.json', 'model.onnx', 'predict.py', 'result.json', 'run.json',
+         'snapshots/s1r1_iter_5.caffemodel']
 SHIPPED = ROOT / predictor.SHIPPED
 WILD = ROOT.parent / 'shared/data/wild/images/p0000_000.jpg'
 shipped = pytest.mark.skipif(not (SHIPPED / 'run.json').exists(),

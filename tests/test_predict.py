@@ -42,10 +42,10 @@ FOLDER = Path('runs/demo/s1r1/fold3_seed1')
 SNAPSHOT = FOLDER / 'snapshots/s1r1_iter_5.caffemodel'
 
 
-def make_run(folder, variant, seed=0):
+def make_run(folder, variant, seed=0, **settings):
     """A run folder with random weights, without solverstate."""
     (folder / 'snapshots').mkdir(parents=True)
-    (folder / 'deploy.prototxt').write_text(net.deploy(variant, len(CLASSES)))
+    (folder / 'deploy.prototxt').write_text(net.deploy(variant, len(CLASSES), **settings))
     caffe.set_random_seed(seed)
     made = caffe.Net(str(folder / 'deploy.prototxt'), caffe.TEST)
     for name, blobs in made.params.items():
@@ -55,7 +55,7 @@ def make_run(folder, variant, seed=0):
                 blob.data[...] = value
     made.save(str(folder / f'snapshots/{variant}_iter_5.caffemodel'))
     run = dict(dataset='demo', variant=variant, fold=3, seed=1, iterations=5, classes=CLASSES,
-               crop=network.ALIGNMENT)
+               crop=network.ALIGNMENT, settings=settings)
     (folder / 'run.json').write_text(json.dumps(run))
 
 

@@ -5,6 +5,10 @@
 writes the folder model/: run.json without paths, deploy.prototxt, the last caffemodel with the
 layers of that network alone, in snapshots/, and result.json. It is a run folder for `make predict
 RUN=model` and for tools.predictor; no training goes on from it.
+
+For use without Caffe the same network is in model.onnx (query to probabilities and pictures), what
+it takes and gives in model.json and in its metadata, and predict.py shows how. These are left out,
+with a word why, where a layer has no form in ONNX here, as a network of somebody else's may have.
 """
 import argparse
 import json
@@ -15,8 +19,10 @@ from pathlib import Path
 
 from caffe.proto import caffe_pb2
 
-from data_prep import pair_lmdb
-from tools.core import network, output, predictor, snapshots
+from data_prep import align, detect, pair_lmdb
+from tools.core import checked_net, network, output, predictor, snapshots
+
+EXAMPLE = Path(__file__).parent / 'example/predict.py'
 
 
 def main():
@@ -44,9 +50,9 @@ def export(folder, out):
     if not output.is_kept(out):
         raise SystemExit(
             f'{out} is not in the checkout: choose an OUT in it, and move it afterwards.')
-    run = predictor.read_settings(folder)
+    trained = predictor.Predictor(folder)
+    run, net, iteration = trained.run, trained.net, trained.iteration
     result, reached = read_result(folder)
-    net, iteration = network.load(folder)
     if not iteration == reached == run.get('iterations'):
         raise SystemExit(
             f'{folder} is at iteration {iteration} of {run.get("iterations")}, tested at '
@@ -55,6 +61,8 @@ def export(folder, out):
                for snapshot in snapshots.find_snapshots(folder)}[iteration]
     model = network.weights_of(snapshots.parse(weights, caffe_pb2.NetParameter()), net)
     settings = without_paths(run)
+    about = describe(run, iteration, net)
+    onnx = convert(folder, net, about)
 
     # Under a name of its own until it is whole
     partial = out.with_name(out.name + '.partial')
@@ -67,12 +75,42 @@ def export(folder, out):
             settings['sha256'] = pair_lmdb.checksum(partial / 'snapshots' / weights.name)
         (partial / 'run.json').write_text(json.dumps(settings, indent=2) + '\n', encoding='utf-8')
         (partial / 'result.json').write_text(result, encoding='utf-8')
+        if onnx:
+            (partial / 'model.onnx').write_bytes(onnx)
+            (partial / 'model.json').write_text(json.dumps(about, indent=2) + '\n',
+                                                encoding='utf-8')
+            shutil.copyfile(EXAMPLE, partial / EXAMPLE.name)
         partial.rename(out)
     except OSError as error:
         raise SystemExit(
             f'{out} cannot be written ({error}): make room, or choose another OUT.') from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def describe(run, iteration, net):
+    """What a program needs to know of the model in model.onnx: a dict for JSON."""
+    pictures = dict(generated='the same face without its expression, 0 or more',
+                    reconstructed_r='the generated face, drawn again from its code, 0 or more',
+                    reconstructed_i='the query, drawn again from its code, 0 or more')
+    return dict(
+        variant=run['variant'], iteration=iteration, classes=run['classes'],
+        inputs=dict(query=f'N x 1 x {network.CROP} x {network.CROP}, float32: the centre of grey '
+                    'crops, divided by 255'),
+        outputs=dict(prob='N x classes: the probability of each',
+                     **{name: pictures[name] for name in network.pictures(net)}),
+        crop=align.SIZE, centre=network.CROP, points=detect.PARTS, target=align.TARGET.tolist())
+
+
+def convert(folder, net, about):
+    """A run's network in ONNX, as bytes; None, and why is said, where it has no form there."""
+    from tools.core import onnx_model  # a large library that no other command needs
+    try:
+        layers = checked_net.parse(folder / 'deploy.prototxt').layer
+        return onnx_model.convert(layers, net, about)
+    except ValueError as error:
+        print(f'Without model.onnx: in {folder}/deploy.prototxt {error}.', file=sys.stderr)
+        return None
 
 
 def read_result(folder):
