@@ -213,6 +213,11 @@ def test_networks_that_do_not_work(place, capfd, change, sentence):
     (lambda: [DEPLOY.unlink(), DEPLOY.symlink_to('/dev/zero')], 'is missing, or no file'),
     (lambda: [SNAPSHOT.unlink(), SNAPSHOT.symlink_to('/dev/zero')], 'is no file'),
     (lambda: [SNAPSHOT.unlink(), SNAPSHOT.mkdir()], 'is no file'),
+    (lambda: [rewrite(averaged_at=5, sha256='0' * 64), SNAPSHOT.unlink(),
+              SNAPSHOT.symlink_to('/dev/zero')], 'is no file'),
+    (lambda: link('run.json', '/dev/zero'), 'run.json cannot be read (it is no file)'),
+    (lambda: [(FOLDER / 'run.json').unlink(), os.mkfifo(FOLDER / 'run.json')], 'it is no file'),
+    (lambda: rewrite(more='x' * 10 ** 7), 'run.json cannot be read (it has more than 10,000,000'),
     (lambda: (FOLDER / 'run.json').write_text('[' * 100000), 'run.json cannot be read ('),
     (lambda: rewrite(classes=['a\x1b[2J', 'b', 'c']), 'twice in it, empty or not printable'),
     (lambda: rewrite(classes=['a', 'b', 'a']), 'twice in it, empty or not printable'),
@@ -222,6 +227,11 @@ def test_networks_that_do_not_work(place, capfd, change, sentence):
 def test_folders_that_are_not_what_they_should_be(place, damage, sentence):
     damage()
     assert sentence in refusal()
+
+
+def link(name, target):
+    (FOLDER / name).unlink()
+    (FOLDER / name).symlink_to(target)
 
 
 def rewrite(**changes):

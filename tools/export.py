@@ -20,7 +20,7 @@ from pathlib import Path
 from caffe.proto import caffe_pb2
 
 from data_prep import align, detect, pair_lmdb
-from tools.core import checked_net, network, output, predictor, snapshots
+from tools.core import checked_net, files, network, output, predictor, snapshots
 
 EXAMPLE = Path(__file__).parent / 'example/predict.py'
 
@@ -120,7 +120,7 @@ def read_result(folder):
     """
     path = folder / 'result.json'
     try:
-        text = path.read_text(encoding='utf-8')
+        text = files.read_text(path)
         iterations = json.loads(text)['iterations']
         if not isinstance(iterations, int):
             raise ValueError

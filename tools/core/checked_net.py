@@ -16,7 +16,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from prototxt import net
-from tools.core import caffe_process
+from tools.core import caffe_process, files
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 10 ** 6  # bytes of a deploy.prototxt; ours are near 20,000
@@ -53,11 +53,7 @@ def parse(path):
     if not path.is_file():
         raise ValueError(f'{path} is missing, or no file')
     try:
-        with open(path, 'rb') as file:
-            text = file.read(LONGEST + 1)
-        if len(text) > LONGEST:
-            raise ValueError(f'it has more than {LONGEST:,} bytes')
-        return text_format.Parse(text.decode('utf-8'), caffe_pb2.NetParameter())
+        return text_format.Parse(files.read_text(path, LONGEST), caffe_pb2.NetParameter())
     except UnicodeDecodeError as error:
         reason = f'it is not UTF-8: byte {error.start}'
     except (OSError, ValueError, RecursionError, text_format.ParseError) as error:
@@ -68,7 +64,7 @@ def parse(path):
 def rebuild(folder):
     """The NetParameter that prototxt/net.py makes of a run's settings; None where it cannot."""
     try:
-        run = json.loads((folder / 'run.json').read_text(encoding='utf-8'))
+        run = json.loads(files.read_text(folder / 'run.json'))
         settings = run.get('settings', {})
         settings = {name: settings[name] for name in settings if name in net.SETTINGS}
         if len(run['classes']) > MOST_CLASSES:  # so large a net is to be tried before it is loaded

@@ -1,5 +1,21 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and texts that may be anybody's."""
 from pathlib import Path
+
+LONGEST = 10 ** 7  # bytes of a text; a run.json that names 10,000 people has 300,000
+
+
+def read_text(path, longest=LONGEST):
+    """The text of a file in UTF-8 that somebody gave us, and that may be a link to a device, which
+    has no end, or a pipe, which waits; ValueError where it is no file or too long, OSError where
+    it cannot be read."""
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError('it is no file')
+    with open(path, 'rb') as file:
+        data = file.read(longest + 1)
+    if len(data) > longest:
+        raise ValueError(f'it has more than {longest:,} bytes')
+    return data.decode('utf-8')
 
 
 def write(path, content):

@@ -83,7 +83,7 @@ def complete(folder):
     """run.json of a run folder, as a dict, where it was tested at its last iteration, else None."""
     try:
         run = run_folder.read_settings(folder)
-        result = json.loads((folder / 'result.json').read_text(encoding='utf-8'))
+        result = json.loads(files.read_text(folder / 'result.json'))
         named = (run[name] for name in ('dataset', 'variant', 'fold', 'seed'))
         place = run_folder.folder_of(*named)
         tested = result['iterations'] == run['iterations']

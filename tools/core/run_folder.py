@@ -2,6 +2,8 @@
 import json
 from pathlib import Path
 
+from tools.core import files
+
 # What every run.json has; the other settings are checked where they are there.
 NEEDED = dict(dataset=str, variant=str, fold=int, seed=int, iterations=int, classes=[str])
 OTHERS = dict(batch=int, base_lr=float, n_train=int, n_test=int, begun=int, data=str, pictures=str,
@@ -20,7 +22,7 @@ def read_settings(folder):
     where it is missing or damaged, or a setting is not of its type in NEEDED and OTHERS."""
     file, again = Path(folder, 'run.json'), f'remove {folder} and train again'
     try:
-        settings = json.loads(file.read_text(encoding='utf-8'))
+        settings = json.loads(files.read_text(file))
     except FileNotFoundError:
         raise SystemExit(f'{file} is missing: train this run first (`make train`).') from None
     except (OSError, ValueError, RecursionError) as error:

@@ -67,6 +67,8 @@ def check_sum(folder, snapshot):
         return
     if run.get('averaged_at') != snapshot.iteration or 'sha256' not in run:
         return
+    if not snapshot.caffemodel.is_file():  # a link to a device would be read without end
+        raise ValueError(f'{snapshot.caffemodel} is no file')
     try:
         kept = pair_lmdb.checksum(snapshot.caffemodel) == run['sha256']
     except OSError as error:
