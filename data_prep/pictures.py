@@ -89,6 +89,8 @@ def hash_of_file(path, changed):
 
 def read_bytes(path):
     """The content of a picture file; ValueError where it cannot be read."""
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise ValueError('image is no file')
     try:
         with open(path, 'rb') as file:
             return file.read()

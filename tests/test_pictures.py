@@ -1,4 +1,5 @@
 import io
+import os
 import resource
 import struct
 import time
@@ -149,6 +150,15 @@ def test_palettes_grey_with_alpha_and_16_bits():
     assert np.array_equal(pictures.decode(encoded(with_alpha, 'PNG')), grey)
     deep = cv2.imencode('.png', grey.astype(np.uint16) * 257)[1].tobytes()
     assert np.array_equal(pictures.decode(deep), grey)
+
+
+def test_a_pipe_or_a_device_is_no_picture(tmp_path):
+    os.mkfifo(tmp_path / 'p.jpg')
+    (tmp_path / 'z.jpg').symlink_to('/dev/zero')
+    for name in 'p.jpg', 'z.jpg':
+        assert pictures.content(str(tmp_path), name) is None
+        with pytest.raises(ValueError, match='image is no file'):
+            pictures.read_grey(str(tmp_path), name)
 
 
 @pytest.mark.skipif(not LONDON.is_dir(), reason='the photographs are not here')
