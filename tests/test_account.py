@@ -179,6 +179,14 @@ def test_a_person_behind_a_link_that_leads_nowhere_is_not_lost(tmp_path, built):
     layout.check_links(str(raw))
 
 
+def test_a_link_that_leads_back_to_itself_is_no_lost_target(tmp_path, built):
+    raw = Path(ckplus_tree.make(tmp_path / 'raw'))
+    os.symlink('b', raw / 'a')
+    os.symlink('a', raw / 'b')
+    said, _ = built(raw, dataset='ckplus7')
+    assert 'is a link that leads back to itself' in said and 'GCNET_MOUNTS' not in said
+
+
 def test_links_in_a_manifest(make, built, tmp_path, monkeypatch):
     rows = two_each()
     raw = make(rows)

@@ -72,6 +72,13 @@ def test_a_reference_of_another_person_is_told(raw):
     assert 'note' not in report
 
 
+def test_a_link_that_leads_back_to_itself(raw):
+    os.symlink('e.jpg', raw / 'e.jpg')
+    _, report = read(raw, ['a.jpg,1,happy', 'b.jpg,1,neutral', 'e.jpg,1,fear'])
+    assert report['left_out'] == [('e.jpg', 'image is behind a link that leads back to itself: '
+                                   'manifest.csv, line 4: e.jpg')]
+
+
 def test_references(raw):
     """The row's own; else the first neutral picture in the file that can be used; else none."""
     rows, _ = read(raw, [

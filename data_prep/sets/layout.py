@@ -29,6 +29,9 @@ def check_links(raw):
             for entry in entries:
                 if entry.is_symlink() and visible(entry.name) and not os.path.exists(entry.path):
                     target = os.path.realpath(entry.path)
+                    if os.path.islink(target):
+                        raise SystemExit(f'{ascii(entry.path)[1:-1]} is a link that leads back to '
+                                         'itself: remove it, or put the files themselves there.')
                     raise SystemExit(
                         f'{ascii(entry.path)[1:-1]} is a link to {ascii(target)[1:-1]}, which '
                         'cannot be seen from here: name that target by the variable GCNET_MOUNTS, '

@@ -194,6 +194,8 @@ def inside(raw, where, path, what):
     if os.path.isabs(path) or normal.startswith('../'):
         raise ValueError(f'{name} leaves the folder: {where}: {path}')
     target = lost_link(file)
+    if target and os.path.islink(target):
+        raise ValueError(f'{what} is behind a link that leads back to itself: {where}: {path}')
     if target:
         raise ValueError(f'{what} is behind a link to what cannot be seen: {where}: {path}: '
                          f'{target} can be named by the variable GCNET_MOUNTS')
