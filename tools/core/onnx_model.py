@@ -68,8 +68,7 @@ class Graph:
         return self.constant(np.float32(numbers if len(numbers) > 1 else numbers[0]))
 
     def node(self, operator, *inputs, outputs=1, **attributes):
-        """Adds an operator; the name of its output, or of its outputs, a list, where it has
-        several."""
+        """Adds an operator; the name of its output, or a list of those of several."""
         name = f'{self.layer}/{operator}_{len(self.nodes)}'
         names = [f'{name}/{i}' for i in range(outputs)]
         self.nodes.append(helper.make_node(operator, inputs, names, name, **attributes))
@@ -277,7 +276,7 @@ FORMS = {
     'Convolution': (write_convolution, 'convolution_param', CONVOLUTION),
     'Deconvolution': (write_convolution, 'convolution_param', CONVOLUTION),
     'Pooling': (write_pooling, 'pooling_param', (*WINDOW, 'pool', 'global_pooling')),
-    'BatchNorm': (write_batch_norm, 'batch_norm_param', 
+    'BatchNorm': (write_batch_norm, 'batch_norm_param',
                   ('moving_average_fraction', 'eps', 'use_global_stats')),
     'Scale': (write_scale, 'scale_param', (*FILLERS, 'axis', 'num_axes')),
     'ReLU': (write_relu, 'relu_param', ('negative_slope', 'engine')),
