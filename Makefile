@@ -139,7 +139,7 @@ serve:  ## the same in a browser on this machine, photo or webcam: a page at POR
 
 export: export GCNET_READ = RUN
 export: export GCNET_WRITE = OUT
-export:  ## what is needed to use the tested RUN=folder elsewhere, also as ONNX, into the new OUT=folder
+export:  ## what using the tested RUN=folder elsewhere needs, also as ONNX, into the new OUT=folder
 	@$(python) tools.export $(call option,run,RUN) $(call option,out,OUT)
 
 bench: data  ## how fast things are on this machine [PART="data network predict"]

@@ -184,9 +184,9 @@ def body(n, variant, n_classes, settings):
     n.dropout = L.Dropout(code, dropout_ratio=0.5)
 
     # Weights are taken by name. People are not expressions, and what tells codes apart need not
-    # tell their distances apart: a fine-tuned net takes the encoder of an identification CNN, and a
-    # GCNet that of a CNN, but not these two; unless X̂r is so far from X that delta is much like the
-    # code.
+    # tell their distances apart: a fine-tuned net takes the encoder of an identification CNN, and
+    # a GCNet that of a CNN, but not these two; unless X̂r is so far from X that delta is much like
+    # the code.
     apart = variant in GCNETS and settings['classifier'] == 'delta'
     kind = '_identity' if variant == 'identity' else '_delta' if apart else ''
     fc1, score = f'fc1{kind}', f'score{kind}'
@@ -198,9 +198,12 @@ def body(n, variant, n_classes, settings):
 
 
 def generator(n, settings):
-    """X̂r, drawn from n.query by En1 and De1,r. "X := Xr + epsilon" (equation 1): De1,r draws Xr, as
-    in equation 8, or the change from X to it, or (the paper's later revision) it is the decoder of
-    a variational auto-encoder. Trained on neutral faces alone, that draws the nearest of them."""
+    """X̂r, drawn from n.query by En1 and De1,r.
+
+    "X := Xr + epsilon" (equation 1): De1,r draws Xr, as in equation 8, or the change from X to it,
+    or (the paper's later revision) it is the decoder of a variational auto-encoder. Trained on
+    neutral faces alone, that draws the nearest of them.
+    """
     kind = settings['generator']
     if kind != 'vae':
         encoder(n, 'en1', n.query, switches=used_switches(settings))

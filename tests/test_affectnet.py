@@ -213,7 +213,7 @@ def test_annotations_that_cannot_be_used(tmp_path):
     folder = tmp_path / 'train_set' / 'annotations'
     (folder / '1_exp.npy').unlink()
     (folder / '2_exp.npy').write_bytes(b'')
-    np.save(folder / '3_exp.npy', np.array([{'a': 1}], object), allow_pickle=True)
+    np.save(folder / '3_exp.npy', np.array([{'a': 1}], object))
     np.save(folder / '4_exp.npy', np.array('11'))
     np.save(folder / '5_lnd.npy', np.arange(4.0))
     np.save(folder / '6_exp.npy', np.array('happy'))

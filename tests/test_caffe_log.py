@@ -9,11 +9,16 @@ I1122 01:50:13.790771 13895 caffe.cpp:239] Starting Optimization
 I1122 01:50:13.791002 13895 solver.cpp:347] Iteration 0, Testing net (#0)
 I1122 01:50:13.796464 13898 data_layer.cpp:73] Restarting data prefetching from start.
 I1122 01:50:13.796872 13895 solver.cpp:414]     Test net output #0: accuracy = 0.25
-I1122 01:50:13.796896 13895 solver.cpp:414]     Test net output #1: loss_cls = 1.93349 (* 1 = 1.93349 loss)
-I1122 01:50:13.796901 13895 solver.cpp:414]     Test net output #2: loss_l2 = 0.5 (* 0.25 = 0.125 loss)
-I1122 01:50:13.799286 13895 solver.cpp:239] Iteration 0 (-2.03611e-32 iter/s, 0.008s/5 iters), loss = 1.98181
-I1122 01:50:13.799319 13895 solver.cpp:258]     Train net output #0: loss_cls = 1.85681 (* 1 = 1.85681 loss)
-I1122 01:50:13.799324 13895 solver.cpp:258]     Train net output #1: loss_l2 = 0.5 (* 0.25 = 0.125 loss)
+I1122 01:50:13.796896 13895 solver.cpp:414]     Test net output #1: loss_cls = 1.93349 (* 1 = \
+1.93349 loss)
+I1122 01:50:13.796901 13895 solver.cpp:414]     Test net output #2: loss_l2 = 0.5 (* 0.25 = 0.125 \
+loss)
+I1122 01:50:13.799286 13895 solver.cpp:239] Iteration 0 (-2.03611e-32 iter/s, 0.008s/5 iters), \
+loss = 1.98181
+I1122 01:50:13.799319 13895 solver.cpp:258]     Train net output #0: loss_cls = 1.85681 (* 1 = \
+1.85681 loss)
+I1122 01:50:13.799324 13895 solver.cpp:258]     Train net output #1: loss_l2 = 0.5 (* 0.25 = \
+0.125 loss)
 I1122 01:50:13.799341 13895 sgd_solver.cpp:112] Iteration 0, lr = 0.01
 I1122 01:50:13.804791 13895 solver.cpp:239] Iteration 5 (1000 iter/s, 0.005s/5 iters), loss = -nan
 I1122 01:50:13.804836 13895 solver.cpp:258]     Train net output #0: loss_cls = inf (* 1 = inf loss)
@@ -21,15 +26,17 @@ I1122 01:50:13.804836 13895 solver.cpp:258]     Train net output #1: recall = 0.
 I1122 01:50:13.804836 13895 solver.cpp:258]     Train net output #2: recall = 0.2
 I1122 01:50:13.804836 13895 solver.cpp:258]     Train net output #3: recall = 0.3
 I1122 01:50:13.804845 13895 sgd_solver.cpp:112] Iteration 5, lr = 9.99625e-05
-I1122 01:50:13.851523 13895 solver.cpp:464] Snapshotting to binary proto file snap/solver_iter_8.caffemodel
-I1122 01:50:13.851955 13895 sgd_solver.cpp:284] Snapshotting solver state to binary proto file x_8.solverstate
+I1122 01:50:13.851523 13895 solver.cpp:464] Snapshotting to binary proto file \
+snap/solver_iter_8.caffemodel
+I1122 01:50:13.851955 13895 sgd_solver.cpp:284] Snapshotting solver state to binary proto file \
+x_8.solverstate
 I1122 01:50:13.820186 13895 solver.cpp:347] Iteration 8, Testing net (#0)
 I1122 01:50:13.820785 13895 solver.cpp:414]     Test net output #0: accuracy = 1
 I1122 01:50:13.852702 13895 solver.cpp:327] Iteration 10, loss = 0.000393052
 I1122 01:50:13.852702 13895 solver.cpp:347] Iteration 10, Testing net (#0)
 I1122 01:50:13.852702 13895 solver.cpp:414]     Test net output #0: accuracy = 0.75
 I1122 01:50:13.852721 13895 solver.cpp:332] Optimization Done.
-'''.splitlines()  # noqa: E501  (Caffe's own lines)
+'''.splitlines()
 
 
 def test_rows_of_a_log():

@@ -389,19 +389,19 @@ def test_an_image_that_is_missing_is_built_once(host, tmp_path):
 
 
 @pytest.mark.parametrize('output, expected', [
-    ('Error response from daemon: Get "https://registry-1.docker.io/v2/": dial tcp: lookup '
-     'registry-1.docker.io: no such host', 'no network from the engine to its registry'),
-    ('Get "https://registry-1.docker.io/v2/": net/http: request canceled while waiting for '
+    ('Error response from daemon: Get "https://registry.example/v2/": dial tcp: lookup '
+     'registry.example: no such host', 'no network from the engine to its registry'),
+    ('Get "https://registry.example/v2/": net/http: request canceled while waiting for '
      'connection (Client.Timeout exceeded while awaiting headers)', 'from the engine to its reg'),
     ('toomanyrequests: You have reached your pull rate limit.', 'too many requests'),
     ('pull access denied for nosuch, repository does not exist or may require docker login',
      'access to the base image was denied'),
     ('Got permission denied while trying to connect to the Docker daemon socket at '
      'unix:///var/run/docker.sock', "may not use the engine's socket"),
-    ('Get "https://registry-1.docker.io/v2/": x509: certificate signed by unknown authority',
+    ('Get "https://registry.example/v2/": x509: certificate signed by unknown authority',
      "does not accept its registry's certificate"),
     ('ERROR: failed to solve: Canceled: context canceled', 'interrupted'),
-    ('Err:1 http://deb.debian.org bullseye\n  Could not connect to deb.debian.org:80', 'PyPI')])
+    ('Err:1 http://mirror.example bullseye\n  Could not connect to mirror.example:80', 'PyPI')])
 def test_a_failed_image_says_why_and_names_the_other_way(host, tmp_path, output, expected):
     host.add('docker', ENGINE)
     status, _, err = host.enter('true', FAKE_INSPECT_STATUS='1', FAKE_BUILD_STATUS='1',

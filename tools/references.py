@@ -226,8 +226,8 @@ def distance_table(lines):
         **{name: line[name] for name in ('people', 'images', 'folds', 'seeds', 'iterations')}
     } for line in lines]
     return Table('Distance from the true reference', rows, [
-        'generated, query: L2 distance of the generated reference X̂r, and of the query X, from the '
-        'true reference Xr, over 64 x 64 pixels in [0, 1], mean.',
+        'generated, query: L2 distance of the generated reference X̂r, and of the query X, from '
+        'the true reference Xr, over 64 x 64 pixels in [0, 1], mean.',
         'generated nearer: share of the images whose X̂r is nearer to Xr than X is. A network that '
         'copies X has 0.',
         'In brackets, here and below: 95 % percentile interval of '

@@ -2,8 +2,8 @@
 
     EmoLabel/list_patition_label.txt          15,339 lines as train_00001.jpg 5 (the spelling is
                                               the makers')
-    Image/aligned/train_00001_aligned.jpg     12,271 train_…, 3,068 test_…; 100 x 100, aligned by
-                                              the makers
+    Image/aligned/train_00001_aligned.jpg     12,271 train_…, 3,068 test_…; 100 x 100,
+                                              aligned by the makers
 
 Numbers: Li, Deng, Du, Reliable crowdsourcing and deep locality-preserving learning for expression
 recognition in the wild, CVPR 2017. Folders and the order of labels: rafdb.py of
