@@ -2,7 +2,7 @@
 import caffe
 import numpy as np
 
-from layers import params
+from layers import params, shapes
 
 
 class ContrastiveLoss(caffe.Layer):
@@ -24,9 +24,7 @@ class ContrastiveLoss(caffe.Layer):
             raise ValueError(f'ContrastiveLoss: margin must be above 0, not {self.margin}')
 
     def reshape(self, bottom, top):
-        if bottom[0].data.shape != bottom[1].data.shape:
-            raise ValueError(f'ContrastiveLoss: codes {bottom[0].data.shape} and '
-                             f'{bottom[1].data.shape} differ in shape')
+        shapes.check_alike(self, bottom, 'codes')
         if bottom[2].count != bottom[0].num:
             raise ValueError(f'ContrastiveLoss: {bottom[0].num} codes but {bottom[2].count} labels')
         if len(bottom) > 3 and bottom[3].count != bottom[0].num:

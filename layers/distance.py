@@ -2,7 +2,7 @@
 import caffe
 import numpy as np
 
-from layers import params
+from layers import params, shapes
 
 
 class Distance(caffe.Layer):
@@ -16,9 +16,7 @@ class Distance(caffe.Layer):
         params.read_params(self)
 
     def reshape(self, bottom, top):
-        if bottom[0].data.shape != bottom[1].data.shape:
-            raise ValueError(f'Distance: codes {bottom[0].data.shape} and '
-                             f'{bottom[1].data.shape} differ in shape')
+        shapes.check_alike(self, bottom, 'codes')
         top[0].reshape(*bottom[0].data.shape)
 
     def forward(self, bottom, top):

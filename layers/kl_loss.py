@@ -2,7 +2,7 @@
 import caffe
 import numpy as np
 
-from layers import params
+from layers import params, shapes
 
 
 class KLLoss(caffe.Layer):
@@ -17,9 +17,7 @@ class KLLoss(caffe.Layer):
         params.read_params(self)
 
     def reshape(self, bottom, top):
-        if bottom[0].data.shape != bottom[1].data.shape:
-            raise ValueError(f'KLLoss: means {bottom[0].data.shape} and log variances '
-                             f'{bottom[1].data.shape} differ in shape')
+        shapes.check_alike(self, bottom, 'means', 'log variances')
         top[0].reshape()
 
     def forward(self, bottom, top):

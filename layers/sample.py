@@ -2,7 +2,7 @@
 import caffe
 import numpy as np
 
-from layers import params
+from layers import params, shapes
 
 
 class Sample(caffe.Layer):
@@ -17,9 +17,7 @@ class Sample(caffe.Layer):
         self.random = np.random.RandomState(params.read_params(self, seed=1)['seed'])
 
     def reshape(self, bottom, top):
-        if bottom[0].data.shape != bottom[1].data.shape:
-            raise ValueError(f'Sample: means {bottom[0].data.shape} and log variances '
-                             f'{bottom[1].data.shape} differ in shape')
+        shapes.check_alike(self, bottom, 'means', 'log variances')
         top[0].reshape(*bottom[0].data.shape)
 
     def forward(self, bottom, top):

@@ -2,7 +2,7 @@
 import caffe
 import numpy as np
 
-from layers import params
+from layers import params, shapes
 
 
 class Unpool(caffe.Layer):
@@ -22,9 +22,7 @@ class Unpool(caffe.Layer):
         self.stride = params.read_params(self, stride=2)['stride']
 
     def reshape(self, bottom, top):
-        if bottom[0].data.shape != bottom[1].data.shape:
-            raise ValueError(f'Unpool: values {bottom[0].data.shape} and switches '
-                             f'{bottom[1].data.shape} differ in shape')
+        shapes.check_alike(self, bottom, 'values', 'switches')
         n, c, h, w = bottom[0].data.shape
         top[0].reshape(n, c, h * self.stride, w * self.stride)
 
