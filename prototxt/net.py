@@ -149,8 +149,8 @@ def body(n, variant, n_classes, settings):
     """
     # What pre-trains a part ends where the part does.
     if variant == 'autoencoder':
-        encoder(n, 'en1', n.query, switches=used_switches(settings))
-        n.reconstructed_i = decoder(n, 'de', 'en1', settings)
+        code = encoder(n, 'en1', n.query, switches=used_switches(settings))
+        n.reconstructed_i = decoder(n, 'de', code, settings, 'en1')
         return
 
     if variant == 'generator' or variant in GCNETS:
@@ -165,8 +165,8 @@ def body(n, variant, n_classes, settings):
         code = encoder(n, 'en2', n.query, switches=used)
         code_r = encoder(n, 'en2_r', n.generated, twin='en2', switches=used)
         if reconstruct:
-            n.reconstructed_r = decoder(n, 'de2_r', 'en2_r', settings)
-            n.reconstructed_i = decoder(n, 'de2_i', 'en2', settings)
+            n.reconstructed_r = decoder(n, 'de2_r', code_r, settings, 'en2_r')
+            n.reconstructed_i = decoder(n, 'de2_i', code, settings, 'en2')
 
         compare(n, code, code_r, settings)
         code = n.delta = python('distance', 'Distance', n.code, n.code_r)
@@ -206,8 +206,8 @@ def generator(n, settings):
     """
     kind = settings['generator']
     if kind != 'vae':
-        encoder(n, 'en1', n.query, switches=used_switches(settings))
-        return decoder(n, 'de1_r', 'en1', settings, changed=n.query if kind == 'change' else None)
+        code = encoder(n, 'en1', n.query, switches=used_switches(settings))
+        return decoder(n, 'de1_r', code, settings, 'en1', n.query if kind == 'change' else None)
 
     # Nothing but the latent code goes past this neck, so no switches.
     code, small = encoder(n, 'en1', n.query), dict(type='gaussian', std=0.001)
@@ -224,7 +224,7 @@ def generator(n, settings):
                                    param=WEIGHT_AND_BIAS)
     n['de1_r/fc_relu'] = L.ReLU(n['de1_r/fc'], in_place=True)
     n['de1_r/code'] = L.Reshape(n['de1_r/fc_relu'], shape=dict(dim=[0, 96, 8, 8]))
-    return decoder(n, 'de1_r', None, settings, code=n['de1_r/code'])
+    return decoder(n, 'de1_r', n['de1_r/code'], settings)
 
 
 def compare(n, code, code_r, settings):
@@ -266,21 +266,22 @@ def encoder(n, name, image, twin=None, switches=()):
     return x
 
 
-def decoder(n, name, encoder_name, settings, changed=None, code=None):
-    """Table 1, decoder: N x 96 x 8 x 8 to a picture N x 1 x 64 x 64.
+def decoder(n, name, code, settings, encoder_name=None, changed=None):
+    """Table 1, decoder: a code N x 96 x 8 x 8 to a picture N x 1 x 64 x 64.
 
-    With `code` it begins there and not at an encoder's end, and so without switches.
-    settings['decoder'] 'listed': the table's 32, 64, 1 filters; the encoder's switches fit the
-    first unpooling only, the others repeat each value. 'switches': all unpooled by the encoder's
-    switches, so with its 64, 32, 1 filters. changed: see picture().
+    settings['decoder'] 'listed': the table's 32, 64, 1 filters; the switches of the encoder of
+    that name fit the first unpooling only, the others repeat each value. 'switches': all unpooled
+    by the encoder's switches, so with its 64, 32, 1 filters. Without an encoder there are none.
+    changed: see picture().
     """
     listed = settings['decoder'] == 'listed'
     first, second = (32, 64) if listed else (64, 32)
     # The decoder's first unpooling undoes the encoder's last pooling.
-    switch = {i: None if code or listed and i > 1 else n[f'{encoder_name}/switch{4 - i}']
+    fitting = {1} if listed else {1, 2, 3}
+    switch = {i: n[f'{encoder_name}/switch{4 - i}'] if encoder_name and i in fitting else None
               for i in (1, 2, 3)}
 
-    x = unpool(n, f'{name}/unpool1', code or n[f'{encoder_name}/pool3'], switch[1])
+    x = unpool(n, f'{name}/unpool1', code, switch[1])
     x = deconvolution(n, f'{name}/deconv1', x, 3, first)
     norm(n, name, 1, x, rate=DECODER_RATE)
     x = n[f'{name}/relu1'] = L.ReLU(n[f'{name}/scale1'], in_place=True)
