@@ -42,6 +42,8 @@ POLL = 0.5  # seconds between two looks at a run
 QUIET = 60  # seconds between two lines of progress where there is no terminal
 # Of run.json: a run is the one asked for whatever these say.
 ANY = ('command', 'versions', 'code', 'device')
+# Which runs, and where: what programs that call this one take and hand on.
+WHICH = ('folds', 'seeds', 'jobs', 'gpus')
 # Of tools.train: this program gives them.
 OWN = ('--dataset', '--variant', '--fold', '--seed', '--gpu')
 
@@ -78,6 +80,18 @@ def main(words=None):
             f'{len(failed)} of {len(jobs)} runs failed: the same command tries them again.')
     print(f'All {len(jobs)} runs are complete: runs/{options.dataset}/results.csv.')
     return 0
+
+
+def add_which(parser):
+    """Adds the options of WHICH to an argparse parser of such a program; for words_of."""
+    for name in WHICH:
+        parser.add_argument(f'--{name}', default='', help='as in tools.cv')
+
+
+def words_of(options):
+    """The words of a command line of this program for the options of WHICH that were given."""
+    return [word for name in WHICH if getattr(options, name)
+            for word in (f'--{name}', getattr(options, name))]
 
 
 def parse(words):

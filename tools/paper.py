@@ -13,7 +13,6 @@ docs/training.md where the recipe does otherwise.
 """
 import argparse
 import json
-import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -29,8 +28,7 @@ COMPARED = ('cnn', *net.GCNETS)
 # Of tools.train: Table 1's decoders, FC on the bare distance of bare codes. All else is the default
 # of net.solver and net.SETTINGS, which are the paper's: 300,000 iterations of 64.
 ASKED = dict(picture='normalized', codes='raw', standardize=False)
-SETTINGS = [word for name, value in ASKED.items()
-            for word in ('--set', f'{name}={json.dumps(value)}')]
+SETTINGS = ['--set', ' '.join(f'{name}={json.dumps(value)}' for name, value in ASKED.items())]
 TIMED = 3  # iterations, of which the first does not count
 BATCHES = 8  # training batches for the first S
 
@@ -40,17 +38,15 @@ def main(words=None):
                                      description=__doc__.split('\n')[0])
     parser.add_argument('--dataset', default='demo', help='what `make data` built (default: demo)')
     parser.add_argument('--iters', default='300000', help="of every network (default: the paper's)")
-    for name in 'folds', 'seeds', 'jobs', 'gpus':
-        parser.add_argument(f'--{name}', default='', help='as in tools.cv')
+    cv.add_which(parser)
     options = parser.parse_args(words)
-    iterations = arguments.whole_number('ITERS', options.iters, 1, 2**31 - 1)
+    iterations = arguments.whole_number('ITERS', options.iters, 1, 2 ** 31 - 1)
     check_runs(options.dataset)
     folds = len(arguments.fold_list(options.dataset, options.folds))
     runs = folds * len(options.seeds.split() or ['1'])
     tell_time(options.dataset, iterations, runs)
 
-    code = pretrain(iterations) or compare(options)
-    return code
+    return pretrain(iterations) or compare(options)
 
 
 def check_runs(dataset):
@@ -92,10 +88,8 @@ def seconds_of(variant, dataset):
         for name, text in texts.items():
             Path(folder, name).write_text(text, encoding='utf-8')
         Path(folder, 'snapshots').mkdir()
-        command = ['caffe', 'train', '-solver', Path(folder, 'solver.prototxt')]
-        log, _ = network_speed.finish(
-            network_speed.start(command + ([] if gpu is None else ['-gpu', gpu])))
-    return statistics.median(network_speed.steps(log))
+        seconds, _ = network_speed.train(Path(folder, 'solver.prototxt'), gpu)
+    return seconds
 
 
 def pretrain(iterations):
@@ -116,9 +110,8 @@ def compare(options):
     margin = first_distance(options.dataset, weights)
     print(f'The margin of Contr is {margin}, the mean distance S of the codes at the start.',
           flush=True)
-    words = ['--dataset', options.dataset, '--iters', options.iters, *SETTINGS]
-    for name in 'folds', 'seeds', 'jobs', 'gpus':
-        words += [f'--{name}', getattr(options, name)] if getattr(options, name) else []
+    words = ['--dataset', options.dataset, '--iters', options.iters, *SETTINGS,
+             *cv.words_of(options)]
     code = cv.main([*words, '--variants', 'cnn', '--weights', weights[1]])
     return code or cv.main([*words, '--variants', ' '.join(net.GCNETS), '--weights',
                             ','.join(weights), '--set', f'margin={margin}'])

@@ -43,8 +43,7 @@ def main(words=None):
                       help='folder of tools.extract_weights (default: %(default)s)')
     part.add_argument('--last', default='420',
                       help='iterations of the last stage (default: %(default)s)')
-    for name in 'folds', 'seeds', 'jobs', 'gpus':
-        part.add_argument(f'--{name}', default='', help='as in tools.cv')
+    cv.add_which(part)
     part.set_defaults(make=compare)
 
     part = parts.add_parser('pretrain', help='trains what the networks begin with')
@@ -65,9 +64,7 @@ def compare(options):
     if unknown or not variants:
         raise SystemExit(f'VARIANTS must be of {" ".join(net.VARIANTS)}, '
                          f'not {" ".join(unknown or variants)!r}.')
-    common = ['--dataset', options.dataset]
-    for name in 'folds', 'seeds', 'jobs', 'gpus':
-        common += [f'--{name}', getattr(options, name)] if getattr(options, name) else []
+    common = ['--dataset', options.dataset, *cv.words_of(options)]
 
     # tools.train puts the numbers in.
     expression = (f'runs/{options.dataset}/expression/fold{{fold}}_seed{{seed}}/snapshots/'

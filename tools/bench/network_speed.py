@@ -176,8 +176,16 @@ def clock(call, passes):
 
 def trained(solver, iterations):
     """Seconds an iteration of `caffe train`, and MB of its memory at most."""
-    log, memory = finish(start(['caffe', 'train', '-solver', solver]))
-    return {('seconds', 'train'): statistics.median(steps(log)), ('memory', 'train'): memory}
+    seconds, memory = train(solver)
+    return {('seconds', 'train'): seconds, ('memory', 'train'): memory}
+
+
+def train(solver, gpu=None):
+    """(median seconds of an iteration but the first, MB of memory at most) of `caffe train` with
+    a solver that shows each iteration. gpu: its ID, None for the CPU."""
+    command = ['caffe', 'train', '-solver', solver]
+    log, memory = finish(start(command + ([] if gpu is None else ['-gpu', gpu])))
+    return statistics.median(steps(log)), memory
 
 
 def steps(log):
