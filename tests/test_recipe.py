@@ -1,0 +1,66 @@
+"""The recipe: which trainings it asks for, in which order, and from which weights."""
+import pytest
+
+from tools import cv, extract_weights, recipe, train
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """The command lines that tools.cv, train and extract_weights are given, in their order."""
+    monkeypatch.chdir(tmp_path)
+    lines = []
+    for name, program in (('cv', cv), ('train', train), ('extract', extract_weights)):
+        monkeypatch.setattr(program, 'main', lambda words, name=name: lines.append([name, *words]))
+    return lines
+
+
+def after(words, name):
+    return words[words.index(name) + 1]
+
+
+def test_expressions_first_then_each_network_from_there(asked):
+    assert recipe.main(['compare', '--dataset', 'mine', '--variants', 'cnn s1r1 s0r0', '--folds',
+                        '3 4', '--seeds', '2', '--last', '160']) == 0
+    assert [after(words, '--variants') for words in asked] == ['expression', 's1r1 s0r0', 'cnn']
+    assert [after(words, '--iters') for words in asked] == ['360', '160', '160']
+    for words in asked:
+        assert words[:3] == ['cv', '--dataset', 'mine']
+        assert (after(words, '--folds'), after(words, '--seeds')) == ('3 4', '2')
+        assert '--jobs' not in words and '--gpus' not in words  # not given: tools.cv's own
+
+    expression = ('runs/mine/expression/fold{fold}_seed{seed}/snapshots/'
+                  'expression_iter_360.caffemodel')
+    assert '--weights' not in asked[0]
+    assert after(asked[1], '--weights') == f'prototxt/pretrained/generator.caffemodel,{expression}'
+    assert after(asked[2], '--weights') == expression
+
+
+def test_an_identification_network_is_where_the_expressions_start(asked, tmp_path):
+    (tmp_path / 'identity.caffemodel').touch()
+    recipe.main(['compare', '--variants', 'cnn', '--pretrained', str(tmp_path)])
+    assert after(asked[0], '--weights') == f'{tmp_path}/identity.caffemodel'
+
+
+def test_a_stage_that_was_stopped_is_the_last(asked, monkeypatch):
+    monkeypatch.setattr(cv, 'main', lambda words: asked.append(words) or 130)
+    assert recipe.main(['compare', '--variants', 'cnn s1r1']) == 130 and len(asked) == 1
+
+
+@pytest.mark.parametrize('variants', ['', 'cnn s2r1', 'expression'])
+def test_variants_that_are_none_are_refused(asked, variants):
+    with pytest.raises(SystemExit, match='VARIANTS must be of cnn metric s0r0'):
+        recipe.main(['compare', '--variants', variants])
+    assert not asked
+
+
+@pytest.mark.parametrize('raw, dataset, networks', [
+    ([], 'demo_people', ['generator']), (['--raw'], 'webface', ['autoencoder', 'identity'])])
+def test_pretraining_then_its_weights(asked, raw, dataset, networks):
+    assert recipe.main(['pretrain', *raw, '--iters', '9', '--seed', '4']) == 0
+    *trained, extracted = asked
+    assert [after(words, '--variant') for words in trained] == networks
+    for words in trained:
+        assert (after(words, '--dataset'), after(words, '--iters'), after(words, '--seed')) == (
+            dataset, '9', '4')
+    assert extracted == ['extract', *(f'runs/{dataset}/{name}/fold0_seed4' for name in networks),
+                         '--out', f'runs/{dataset}/pretrained']
