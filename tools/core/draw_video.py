@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from data_prep import video
 from tools.core import draw_prediction
 
 CODEC = 'avc1'  # H.264, which browsers and telephones play
@@ -39,7 +40,11 @@ def draw(path, source, curve):
         if writer is not None:
             writer.release()  # closes the file, which only then is whole
         # OpenCV says nothing where the disk is full.
-        if count_frames(partial) != written:
+        try:
+            whole = video.count(str(partial)) == written
+        except ValueError:  # nothing of it can be read
+            whole = False
+        if not whole:
             raise SystemExit(f'{path} cannot be written whole: make room, or choose another OUT.')
         partial.replace(path)
     finally:
@@ -55,11 +60,3 @@ def annotate(frame, faces):
               for number, face in enumerate(faces, 1)]
     draw_prediction.outline(picture, faces, labels)
     return np.ascontiguousarray(np.asarray(picture)[..., ::-1])
-
-
-def count_frames(path):
-    """How many frames can be read of a video."""
-    capture, number = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), 0
-    while capture.grab():
-        number += 1
-    return number

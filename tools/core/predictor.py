@@ -153,7 +153,7 @@ def grey(image):
     if image.dtype != np.uint8 or not image.size or image.ndim != 2 and image.shape[2:] != (3,):
         raise ValueError('an image must be uint8 of shape H x W (grey) or H x W x 3 (BGR), '
                          f'not {image.dtype} of shape {image.shape}')
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return pictures.grey(image)
 
 
 def find_faces(image):
