@@ -3,10 +3,9 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from tools.core import caffe_log
+from tools.core import caffe_log, files
 
 ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 120  # seconds that a network may take
@@ -18,11 +17,8 @@ def blob_shapes(network, batch=0):
     SystemExit, saying why, if Caffe cannot make it. batch: 0 for a training network, which is made
     alone; else a deploy network, through which one query and then so many are sent.
     """
-    with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
-        file.write(network)
-        file.flush()
-
-        command = [sys.executable, '-m', 'tools.core.blob_shapes', file.name]
+    with files.temporary(network, '.prototxt') as path:
+        command = [sys.executable, '-m', 'tools.core.blob_shapes', path]
         # Of a network that may be anybody's no working directory is on the module path.
         place = dict(cwd=ROOT, timeout=LONGEST) if batch else {}
         try:

@@ -17,8 +17,8 @@ from google.protobuf import text_format
 
 from prototxt import net
 from tools.core import caffe_process, files
+from tools.core.caffe_process import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LONGEST = 10 ** 6  # bytes of a deploy.prototxt; ours are near 20,000
 MOST_CLASSES = 20_000  # of an identification net
 

@@ -1,4 +1,6 @@
 """Files that are whole or not there, and texts that may be anybody's."""
+import contextlib
+import tempfile
 from pathlib import Path
 
 LONGEST = 10 ** 7  # bytes of a text; a run.json that names 10,000 people has 300,000
@@ -25,9 +27,23 @@ def write(path, content):
     # In the same folder, since a rename is at once within one file system only.
     partial = path.with_name(path.name + '.partial')
     try:
-        partial.write_bytes(content if isinstance(content, bytes) else content.encode('utf-8'))
+        partial.write_bytes(as_bytes(content))
         partial.replace(path)
     except OSError:
         if partial.is_file():
             partial.unlink()
         raise
+
+
+@contextlib.contextmanager
+def temporary(content, ending):
+    """The path of a file that holds text or bytes as long as the context lasts, for Caffe, which
+    reads files alone."""
+    with tempfile.NamedTemporaryFile(suffix=ending) as file:
+        file.write(as_bytes(content))
+        file.flush()
+        yield file.name
+
+
+def as_bytes(content):
+    return content if isinstance(content, bytes) else content.encode('utf-8')

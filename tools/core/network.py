@@ -1,13 +1,11 @@
 """A trained network: loading it and sending faces through."""
-import tempfile
-
 import caffe
 import numpy as np
 from caffe.proto import caffe_pb2
 
 from data_prep import align
 from prototxt.net import CROP
-from tools.core import checked_net, snapshots
+from tools.core import checked_net, files, snapshots
 
 BATCH = 64
 # How faces are cropped now: run.json keeps it as `crop`, and a run of other crops is refused.
@@ -22,14 +20,15 @@ def load(folder):
     network that must not or cannot run (see checked_net).
     """
     found = snapshots.find_snapshots(folder)
-    weights_only = not any(snapshot.solverstate.exists() for snapshot in found)
-    snapshot = found[-1] if found and weights_only else snapshots.last_snapshot(folder)
+    weights_only = found and not any(snapshot.solverstate.exists() for snapshot in found)
+    snapshot = found[-1] if weights_only else snapshots.last_snapshot(folder)
     if snapshot is None:
         raise SystemExit(f'{folder} has no snapshot: run `make train` first.')
     caffe.set_mode_cpu()
     try:  # Caffe itself would abort
         net = build(checked_net.read_network(folder, BATCH))
-        snapshots.check_sum(folder, snapshot)
+        if weights_only:  # last_snapshot has looked at its own
+            snapshots.check_sum(folder, snapshot)
         load_weights(net, snapshot.caffemodel)
     except (OSError, ValueError) as error:
         raise SystemExit(f'{error}: remove {folder} and train again.') from None
@@ -38,10 +37,8 @@ def load(folder):
 
 def build(text):
     """The caffe.Net, for use, that a prototxt describes."""
-    with tempfile.NamedTemporaryFile('w', suffix='.prototxt') as file:
-        file.write(text)
-        file.flush()
-        return caffe.Net(file.name, caffe.TEST)
+    with files.temporary(text, '.prototxt') as path:
+        return caffe.Net(path, caffe.TEST)
 
 
 def load_weights(net, path):
@@ -65,10 +62,8 @@ def load_weights(net, path):
             if len(blob.data) != np.prod(blob.shape.dim):
                 raise ValueError(f'{path} is damaged: layer {layer.name} has too few or too many '
                                  'numbers')
-    with tempfile.NamedTemporaryFile(suffix='.caffemodel') as file:
-        file.write(model.SerializeToString())
-        file.flush()
-        net.copy_from(file.name)
+    with files.temporary(model.SerializeToString(), '.caffemodel') as path:
+        net.copy_from(path)
 
     if not all(np.isfinite(blob.data).all() for blobs in net.params.values() for blob in blobs):
         raise ValueError(f'{path} holds weights that are not finite')
