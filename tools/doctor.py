@@ -16,7 +16,7 @@ import caffe
 
 from data_prep import datasets
 from prototxt import net
-from tools.core import fold_data, gpu, predictor, run_folder, snapshots, tested_run
+from tools.core import fold_data, gpu, predictor, run_folder, snapshots
 
 MOST = 6  # lines of what to do next, and of each trouble
 
@@ -63,7 +63,7 @@ def describe_sets():
         sizes, troubles = set(), []
         for fold in folds:
             try:
-                now = tested_run.present_data(name, int(fold.name[4:]))
+                now = fold_data.fingerprint(name, int(fold.name[4:]))
                 sizes.add(now['n_train'] + now['n_test'])
             except SystemExit as error:
                 troubles.append(str(error))
@@ -119,7 +119,7 @@ def state_of(folder):
     if tested_at(folder) != reached:
         return 'trained, not tested', f'make evaluate {named}'
     try:
-        changed = fold_data.differences(run, tested_run.present_data(run['dataset'], run['fold']))
+        changed = fold_data.differences(run, fold_data.fingerprint(run['dataset'], run['fold']))
     except SystemExit:
         changed = True
     return 'tested, on other data than is built now' if changed else 'tested', None
@@ -128,7 +128,7 @@ def state_of(folder):
 def is_locked(folder):
     """Whether a process trains a run now; see tools.train.lock."""
     try:
-        with open(folder.with_name(f'.{folder.name}.lock')) as file:
+        with open(run_folder.lock_of(folder)) as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

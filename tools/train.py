@@ -72,8 +72,7 @@ def lock(folder):
     SystemExit where another process trains it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the folder, so that it holds also while somebody removes and makes that again.
-    held = open(folder.with_name(f'.{folder.name}.lock'), 'w')
+    held = open(run_folder.lock_of(folder), 'w')
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

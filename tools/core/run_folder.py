@@ -17,6 +17,12 @@ def folder_of(dataset, variant, fold, seed):
     return Path('runs', dataset, variant, f'fold{fold}_seed{seed}')
 
 
+def lock_of(folder):
+    """The file that a process which trains the run holds a lock on: beside the folder, so that it
+    holds also while somebody removes and makes that again."""
+    return folder.with_name(f'.{folder.name}.lock')
+
+
 def read_settings(folder):
     """The settings of a run as a dict: its run.json. SystemExit, with the name of the setting,
     where it is missing or damaged, or a setting is not of its type in NEEDED and OTHERS."""
