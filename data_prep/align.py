@@ -40,14 +40,20 @@ def similarity(source, target):
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
+def placement(shape, points):
+    """The 2 x 3 matrix that brings five points (5 x 2, pixels) of a picture of that shape (height,
+    width) onto TARGET; ValueError where they lie outside of it or are not laid out like a face."""
+    if (points < 0).any() or (points > [shape[1] - 1, shape[0] - 1]).any():
+        raise ValueError('the five points of the face lie outside of the picture')
+    return similarity(points, TARGET)
+
+
 def crop(image, points):
     """The aligned face, 66 x 66 uint8, of a grey uint8 picture and its five points (5 x 2, pixels).
 
-    ValueError where the points lie outside of the picture or are not laid out like a face.
+    ValueError as placement().
     """
-    if (points < 0).any() or (points > [image.shape[1] - 1, image.shape[0] - 1]).any():
-        raise ValueError('the five points of the face lie outside of the picture')
-    matrix = similarity(points, TARGET)
+    matrix = placement(image.shape, points)
 
     # Anti-aliasing. warpAffine looks at four source pixels for each of its own, so that shrinking,
     # here often to a quarter, would skip most of them. Hence the face is first warped at a whole

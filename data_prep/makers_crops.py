@@ -48,7 +48,7 @@ def inspect(job):
     if points is None:
         return image.shape, 'no face found'
     try:
-        align.crop(image, points)
+        align.placement(image.shape, points)
     except ValueError as error:
         return image.shape, str(error)
     return image.shape, None

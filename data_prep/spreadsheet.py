@@ -4,6 +4,8 @@ A spreadsheet takes a cell that begins with =, +, - or @ for a formula, which ca
 the CSV files that we write such a text gets an apostrophe in front, and so does one that begins
 with an apostrophe: what is read back is exactly what was written. Numbers stay numbers.
 """
+import csv
+
 FIRST = tuple("=+-@\t\r'")
 
 
@@ -22,6 +24,16 @@ def unquote(cell):
 def unquote_row(row):
     """A row of a csv.DictReader, each cell as it was before `quote`."""
     return {name: unquote(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
+
+
+def read_csv(path):
+    """The rows of a CSV file of ours as dicts, each cell as it was before it was quoted for
+    spreadsheets; SystemExit where it cannot be read."""
+    try:
+        with open(path, newline='', encoding='utf-8') as file:
+            return [unquote_row(row) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SystemExit(f'{path} cannot be read ({error}): make it again.') from None
 
 
 def is_number(text):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from data_prep import build, datasets
+from data_prep import build, datasets, spreadsheet
 from prototxt import net as networks
 from tools import evaluate, make_figures
 from tools.core import fold_data, metrics, network, plots, run_folder, tested_run
@@ -320,7 +320,7 @@ def test_every_figure_of_a_cnn_and_a_gcnet(place, monkeypatch, capsys):
     # the last three frames were tested as well, one by one
     for variant in ('cnn', 's1r1'):
         folder = run_folder.folder_of('demo', variant, 0, 1)
-        rows = plots.read_csv(folder / 'predictions.csv')
+        rows = spreadsheet.read_csv(folder / 'predictions.csv')
         assert len({row['predicted'] for row in rows}) > 1
         for frame, depth_to in (('3', '0.5'), ('4', '0.8'), ('5', '1')):
             missed = [row['truth'] != row['predicted'] for row in rows if row['frame'] == frame]

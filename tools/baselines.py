@@ -125,12 +125,9 @@ def run_fold(run):
 
 def done(run):
     """Whether the folder of this run has a result on the same data."""
-    folder = run_folder.folder_of(run['dataset'], run['variant'], run['fold'], run['seed'])
-    try:
-        result = json.loads((folder / 'result.json').read_text(encoding='utf-8'))
-        return not fold_data.differences({**run_folder.read_settings(folder), **result}, run)
-    except (SystemExit, OSError, ValueError, TypeError):
-        return False
+    named = (run[name] for name in ('dataset', 'variant', 'fold', 'seed'))
+    earlier = predictions.complete(run_folder.folder_of(*named))
+    return earlier is not None and not fold_data.differences(earlier, run)
 
 
 def main(words=None):

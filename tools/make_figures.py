@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import datasets, interrupted
+from data_prep import datasets, interrupted, spreadsheet
 from data_prep.folds import FOLDS
 from prototxt.net import GCNETS
 from tools.core import (
@@ -182,7 +182,7 @@ def judge_frames(dataset, raw, tested, folds, classes):
 
     # A person is tested in one fold, by the networks that never saw that face.
     fold_of = {row['subject']: fold for fold in folds
-               for row in plots.read_csv(Path('data', dataset, f'fold{fold}', 'test.csv'))}
+               for row in spreadsheet.read_csv(Path('data', dataset, f'fold{fold}', 'test.csv'))}
     rows, crops, known = figure4_depth.read_frames(dataset, raw, fold_of)
     fold = np.array([fold_of[row['subject']] for row in rows])
     said = {variant: np.zeros(len(rows), int) for variant in variants}

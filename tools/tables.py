@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep import spreadsheet
 from data_prep.folds import FOLDS
 from prototxt.net import GCNETS
-from tools.core import class_balance, files, intervals, plots, predictions, run_folder, verdict
+from tools.core import class_balance, files, intervals, predictions, run_folder, verdict
 from tools.core.intervals import NOT_RUN, by_fold, listed, mean, recalls, take
 from tools.core.markdown import Table, as_csv, column_of, escape, markdown
 from tools.core.titles import TITLES, title
@@ -127,7 +128,7 @@ def accuracy_line(own, classes, folds):
 
 def published_rows(dataset):
     """The rows of paper.csv of a data set, none for one that the paper does not have."""
-    return [row for row in plots.read_csv(PAPER) if row['dataset'] == dataset]
+    return [row for row in spreadsheet.read_csv(PAPER) if row['dataset'] == dataset]
 
 
 def published_table(dataset, rows, unknown=None):

@@ -1,5 +1,4 @@
 """The data of a fold, as `make data` built it."""
-import csv
 import functools
 import hashlib
 from pathlib import Path
@@ -96,8 +95,7 @@ def read_part(dataset, fold, part):
     """
     root = fold_path(dataset, fold)
     keys, queries, references, labels = zip(*pair_lmdb.read_pairs(root / f'{part}_lmdb'))
-    with open(root / f'{part}.csv', newline='', encoding='utf-8') as file:
-        rows = [spreadsheet.unquote_row(row) for row in csv.DictReader(file)]
+    rows = spreadsheet.read_csv(root / f'{part}.csv')
     if [row['key'] for row in rows] != list(keys):
         raise SystemExit(
             f'{root}/{part}.csv and {part}_lmdb hold different rows: run `make data` again.')

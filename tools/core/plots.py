@@ -1,6 +1,4 @@
 """Pictures of a tested run, and what all figures share: how they look and how they are written."""
-import csv
-
 import matplotlib
 
 matplotlib.use('Agg')
@@ -8,7 +6,6 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 from sklearn.metrics import confusion_matrix  # noqa: E402
 
-from data_prep import spreadsheet  # noqa: E402
 from prototxt import net  # noqa: E402
 from tools.core import metrics, titles  # noqa: E402
 
@@ -109,16 +106,6 @@ def curves(path, metrics_csv):
     right.set(xlabel='iteration', ylabel='accuracy, %', ylim=(0, 100),
               title='Accuracy on unseen people (for the eye only)')
     save(figure, path)
-
-
-def read_csv(path):
-    """The rows of a CSV file of ours as dicts, each cell as it was before it was quoted for
-    spreadsheets; SystemExit where it cannot be read."""
-    try:
-        with open(path, newline='', encoding='utf-8') as file:
-            return [spreadsheet.unquote_row(row) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SystemExit(f'{path} cannot be read ({error}): make it again.') from None
 
 
 def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):

@@ -1,5 +1,6 @@
 """What the tables of a data set say, in sentences: the bad news first."""
-from tools.core import markdown, plots
+from data_prep import spreadsheet
+from tools.core import markdown
 from tools.core.titles import TITLES
 
 ACCURACY = 'Accuracy on people never seen in training, %'
@@ -12,7 +13,7 @@ def read_verdict(path, dataset):
     behind the CNN, level with it, ahead of it, and what the intervals do not hold. SystemExit where
     it cannot be read."""
     values = {}
-    for line, row in enumerate(plots.read_csv(path), 2):
+    for line, row in enumerate(spreadsheet.read_csv(path), 2):
         try:
             values.setdefault((row['table'], row['row']), {})[row['column']] = row['value']
         except KeyError:

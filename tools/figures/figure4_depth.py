@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep import build, datasets, detect, workers
+from data_prep import build, datasets, detect, spreadsheet, workers
 from tools.core import intervals, network, plots
 
 EDGES = np.arange(11) / 10  # of the bins of depth; a bin holds its upper edge
@@ -86,7 +86,7 @@ def read_depths(path):
     SystemExit, with the line, for a bad row.
     """
     depths = {}
-    for line, row in enumerate(plots.read_csv(path), 2):
+    for line, row in enumerate(spreadsheet.read_csv(path), 2):
         try:
             depth = float(row['depth'])
             if not 0 <= depth <= 1:
