@@ -8,8 +8,8 @@ PORT = 8000
 # What a command may be given, NAME=value. Each value goes as it is through the environment into one
 # word of a program's: neither Make nor a shell reads anything in it.
 values = DATASET VARIANT VARIANTS FOLD FOLDS SEED SEEDS ITERS LR BATCH WEIGHTS SET GPU GPUS JOBS \
-	PRETRAINED LAST RAW WEBFACE SPLIT VALIDATE FRAMES WORKERS IMAGE WEBCAM RUN OUT DRAW FORMAT \
-	EVERY FREQUENCIES PART START LAYER PORT
+	PRETRAINED LAST RAW WEBFACE SPLIT VALIDATE REFERRED FRAMES WORKERS IMAGE WEBCAM RUN OUT DRAW \
+	FORMAT EVERY FREQUENCIES PART START LAYER PORT
 $(foreach name,$(values),$(eval override $(name) := $$(value $(name))))
 export $(values)
 
@@ -71,12 +71,13 @@ endif
 	@$(MAKE) --no-print-directory report
 
 data: export GCNET_READ = RAW SPLIT FOLDS
-data:  ## pairs, crops, folds of DATASET from RAW=folder [SPLIT=file.csv VALIDATE=0.1 FRAMES= ...]
+data:  ## pairs, crops, folds of DATASET from RAW=folder [SPLIT=file.csv VALIDATE=0.1 REFERRED=1 ...]
 ifeq ($(DATASET)$(RAW),demo)
 	$(python) data_prep.drawn.demo_faces --out data/raw/demo
 endif
 	$(python) data_prep.build $(dataset) $(call option,raw,RAW) $(call option,split,SPLIT) $(folds) \
-		$(call option,frames,FRAMES) $(workers) $(call option,validate,VALIDATE)
+		$(call option,frames,FRAMES) $(workers) $(call option,validate,VALIDATE) \
+		$(if $(filter-out 0,$(REFERRED)),--referred)
 	@$(enter) mkdir -p runs  # for what a cluster's tasks say, see tools/cv.sbatch
 
 contact-sheet:  ## one picture of what was built for DATASET: X and Xr by person and class

@@ -15,6 +15,9 @@ fold trains on, one in ten takes its place, and the other nine are trained on. W
 (lengths, rates, weights of losses) is chosen there, and the real test part is looked at once, at
 the end. That build has a name of its own, data/<dataset>_validation, so that neither is taken for
 the other: `make train DATASET=fer2013_validation`.
+
+With --referred only the pairs that have a reference are built, into data/<dataset>_referred: all
+that a generator learns from.
 """
 import argparse
 import collections
@@ -64,6 +67,9 @@ def main():
     parser.add_argument('--validate', type=float, metavar='SHARE',
                         help='of the training people, tested in the place of the test part, which '
                         f'is not built; in OUT/DATASET{datasets.VALIDATION}')
+    parser.add_argument('--referred', action='store_true',
+                        help='only the pairs that have a reference, for a generator; in '
+                        f'OUT/DATASET{datasets.REFERRED}')
     parser.add_argument('--frames', type=int, default=3,
                         help='queries a sequence, from its end (default: 3)')
     parser.add_argument('--seed', type=int, default=1,
@@ -81,14 +87,15 @@ def main():
     datasets.get(args.dataset, raw)
     check_options(args)
 
-    apart = '' if args.validate is None else datasets.VALIDATION
-    final = os.path.join(args.out, args.dataset + apart)
+    kind = datasets.REFERRED if args.referred else ''
+    kind += datasets.VALIDATION if args.validate is not None else ''
+    final = os.path.join(args.out, args.dataset + kind)
     try:
         os.makedirs(args.out, exist_ok=True)
         with open(os.path.join(args.out, f'.{args.dataset}.lock'), 'w') as lock:
             wait_for(lock)
             account = build(final, args.dataset, raw, args.split, args.frames, args.seed,
-                            args.workers, args.validate)
+                            args.workers, args.validate, args.referred)
     except (OSError, lmdb.Error) as error:
         raise SystemExit(f'{final} was not built: {error}.') from None
     except KeyboardInterrupt:
@@ -105,9 +112,10 @@ def check_options(args):
     for name, value in (('SPLIT', args.split), ('VALIDATE', args.validate is not None)):
         if value and datasets.of_people(args.dataset):
             raise SystemExit(f'{args.dataset} is split within each person: {name} is not for it.')
-    if args.dataset.endswith(datasets.VALIDATION):
-        raise SystemExit(f'{args.dataset} is the name of a build for validation: name the data set '
-                         'by DATASET and the share of its training people by VALIDATE.')
+    if datasets.built_from(args.dataset) != args.dataset:
+        raise SystemExit(f'{args.dataset} is the name of a build for validation, or of pairs with a '
+                         'reference alone: name the data set by DATASET, the share of its training '
+                         'people by VALIDATE, and pairs with a reference by REFERRED=1.')
     if args.validate is not None and not 0 < args.validate <= 0.5:
         raise SystemExit(f'VALIDATE is {args.validate:g}: a share above 0, and 0.5 at the most, is '
                          'needed.')
@@ -122,9 +130,11 @@ def wait_for(lock):
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, validate=None):
+def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, validate=None,
+          referred=False):
     """Builds folder `final` from `raw` and returns the account to print; SystemExit where it cannot
-    be done. validate: the share of the training people that is tested instead, None for none.
+    be done. validate: the share of the training people that is tested instead, None for none;
+    referred: only the pairs that have a reference.
 
     An earlier build in `final` is replaced at the very end, or stays as it is.
     """
@@ -138,9 +148,9 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
     protect(place, raw)
     recover(place, partial, earlier)
 
-    # One file of points for both builds of a set, with its validation part and with its test part.
+    # One file of points for all builds of a set.
     detected = functools.partial(detect.points_of, raw, workers=processes,
-                                 cache=f'{place.removesuffix(datasets.VALIDATION)}.points.csv')
+                                 cache=f'{datasets.built_from(place)}.points.csv')
     rows, points, report = load_set(dataset, raw, frames, detected)
 
     paths = sorted({path for row in rows for path in (row['reference'], row['path'])} - {None})
@@ -167,6 +177,11 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
             if validate is not None:
                 fold_of = None
                 splits = [folds.split_training(train, validate) for train, _ in splits]
+            if referred:  # after the split: it is the other builds' too
+                splits = [tuple(map(with_reference, parts)) for parts in splits]
+                left_out += [(f'{row["subject"]}/{row["sequence"]}', 'no reference')
+                             for row in rows if not row['reference']]
+                rows = with_reference(rows)
         except SystemExit as error:  # why so few are left is in what was left out
             raise SystemExit(f'{tell_left_out(left_out)}{error}') from None
 
@@ -216,6 +231,15 @@ def split(dataset, rows, raw, folds_file, report):
         return None, folds.split_within_person(rows)
     fold_of = folds.read_folds(folds_file, subjects) if folds_file else folds.assign(subjects)
     return fold_of, folds.split_by_person(rows, fold_of)
+
+
+def with_reference(rows):
+    """Those of the rows that have a reference; SystemExit where none has."""
+    kept = [row for row in rows if row['reference']]
+    if not kept:
+        raise SystemExit(f'None of {len(rows)} pictures of a part has a reference: there is '
+                         'nothing that a generator could learn from.')
+    return kept
 
 
 def protect(final, raw):

@@ -61,12 +61,19 @@ MAKERS_CROPS = {'fer2013': '.csv#', 'ferplus': '.csv#', 'rafdb': 'aligned',
 PUBLISHED = {'ckplus7': (327, 118), 'ckplus8': (327, 118), 'mmi': (205, 30), 'oulu': (480, 80)}
 # Ending of the name of a build whose test part is a part of the training people, see build.py.
 VALIDATION = '_validation'
+# And of one of the pairs with a reference alone.
+REFERRED = '_referred'
+
+
+def built_from(name):
+    """The name of a data set, without what a build of a part of it has at the end."""
+    return name.removesuffix(VALIDATION).removesuffix(REFERRED)
 
 
 def get(name, raw):
     """(classes, loader) of a data set. Any other name is a manifest's, where folder `raw` holds
     one; else SystemExit, listing those that exist."""
-    name = name.removesuffix(VALIDATION)
+    name = built_from(name)
     if name in DATASETS:
         return DATASETS[name]
     if re.fullmatch(r'\w[\w.-]*', name) and os.path.isfile(os.path.join(raw, 'manifest.csv')):
@@ -84,7 +91,7 @@ def of_people(name):
 
 def knows_people(name):
     """Whether a data set says who is on its pictures."""
-    return name.removesuffix(VALIDATION) not in OF_STRANGERS
+    return built_from(name) not in OF_STRANGERS
 
 
 def ships_crops(name, paths):
@@ -96,4 +103,9 @@ def load(name, raw, frames, detected):
     """What the loader of a data set returns. detected(paths): ({path: points}, {path: reason},
     number with several faces), of pictures that only mmi needs to look at, to find the peak."""
     classes, loader = get(name, raw)
-    return loader(raw, classes, frames, *([detected] if name == 'mmi' else []))
+    rows, points, report = loader(raw, classes, frames, *([detected] if name == 'mmi' else []))
+    # Each picture of these is of another person, whose first neutral picture is this one or none.
+    if name in OF_STRANGERS:
+        rows = [{**row, 'reference': row['path']} if row['expression'] == 'neutral' else row
+                for row in rows]
+    return rows, points, report

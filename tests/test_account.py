@@ -264,6 +264,29 @@ def test_a_validation_part_is_no_name_of_a_set(make, built, tmp_path):
     assert said == 'webface is split within each person: VALIDATE is not for it.'
 
 
+# --- only what has a reference ---
+
+
+def test_pairs_with_a_reference_alone(make, built, tmp_path):
+    raw = make([*two_each(people=12), *(f'{n}n.png,q{n},sad' for n in range(12, 18))])
+    assert built(raw)[0] is None
+    said, out = built(raw, '--referred')
+    assert said is None and ' left out 6 no reference 6 ' in words(out)
+    assert ' pairs 24 ' in words(out) and 'without a reference' not in out
+    for fold in range(10):  # the other build's folds, but for those without a reference
+        for part in 'train', 'test':
+            whole, kept = (table(tmp_path / 'out' / name / f'fold{fold}' / f'{part}.csv')
+                           for name in ('own', 'own_referred'))
+            assert ({row['path'] for row in kept}
+                    == {row['path'] for row in whole if row['subject'][0] == 'p'})
+
+
+def test_nothing_with_a_reference(make, built, tmp_path):
+    said, _ = built(make(two_each(neutral='sad')), '--referred')
+    assert 'has a reference: there is nothing that a generator could learn from' in said
+    assert not (tmp_path / 'out' / 'own_referred').exists()
+
+
 # --- the makers' crops ---
 
 
