@@ -1,4 +1,5 @@
 """From a database's pictures to pairs, crops and folds."""
+import contextlib
 import os
 import signal
 import sys
@@ -15,6 +16,19 @@ def end_quietly(kind, error, trace):
         os._exit(130)
     else:
         sys.__excepthook__(kind, error, trace)
+
+
+@contextlib.contextmanager
+def ended_by_ctrl_c():
+    """Ctrl-C in it ends the process, without a word: for the loading of Caffe and OpenCV, half a
+    second and more, in which Python's own way would end in a traceback through them."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:  # from here on there is something to end well
+        signal.signal(signal.SIGINT, before)
 
 
 def interrupted(what):

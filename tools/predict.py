@@ -17,9 +17,10 @@ The exit code is 0 where at least one face was found. A picture in a folder that
 named on standard error and passed over.
 """
 import argparse
-import signal
 import sys
 from pathlib import Path
+
+from data_prep import ended_by_ctrl_c
 
 
 def read_arguments():
@@ -54,14 +55,8 @@ def read_arguments():
 
 def main():
     options = read_arguments()
-
-    # Loading Caffe and OpenCV takes half a second and more, in which Ctrl-C would end in a
-    # traceback through them. Python's own way comes back when there is something to end well.
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from tools.core import prediction
-    signal.signal(signal.SIGINT, before)
+    with ended_by_ctrl_c():
+        from tools.core import prediction
     return prediction.run(options)
 
 

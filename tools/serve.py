@@ -21,10 +21,11 @@ import io
 import json
 import os
 import re
-import signal
 import sys
 import threading
 from pathlib import Path
+
+from data_prep import ended_by_ctrl_c
 
 MOST_BYTES = 64 * 2 ** 20  # of a picture; what is longer is refused
 IGNORED = 2 ** 30  # bytes of such a one that are still read, so that the answer arrives
@@ -53,16 +54,12 @@ def main():
                         'the project)')
     options = parser.parse_args()
 
-    # While Caffe and OpenCV are loaded, Ctrl-C would end in a traceback through them.
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from tools.core import arguments, prediction, predictor
-    port = arguments.whole_number('PORT', options.port, 1, 65535)
-    with prediction.quiet():
-        model = predictor.Predictor(options.run and prediction.seen_inside(Path(options.run)))
-    server = start(model, port)
-    signal.signal(signal.SIGINT, before)
+    with ended_by_ctrl_c():
+        from tools.core import arguments, prediction, predictor
+        port = arguments.whole_number('PORT', options.port, 1, 65535)
+        with prediction.quiet():
+            model = predictor.Predictor(options.run and prediction.seen_inside(Path(options.run)))
+        server = start(model, port)
 
     print(f'Model: {model.folder}, iteration {model.iteration}.\n'
           f'Open http://127.0.0.1:{port} in a browser on this machine; Ctrl-C ends it. '
