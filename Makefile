@@ -8,8 +8,8 @@ PORT = 8000
 # What a command may be given, NAME=value. Each value goes as it is through the environment into one
 # word of a program's: neither Make nor a shell reads anything in it.
 values = DATASET VARIANT VARIANTS FOLD FOLDS SEED SEEDS ITERS LR BATCH WEIGHTS SET GPU GPUS JOBS \
-	PRETRAINED LAST RAW WEBFACE SPLIT VALIDATE REFERRED FRAMES WORKERS IMAGE WEBCAM RUN OUT DRAW \
-	FORMAT EVERY FREQUENCIES PART START LAYER PORT
+	PRETRAINED LAST RAW WEBFACE FACES SPLIT VALIDATE REFERRED JOIN FRAMES WORKERS IMAGE WEBCAM RUN OUT \
+	DRAW FORMAT EVERY FREQUENCIES PART START LAYER PORT
 $(foreach name,$(values),$(eval override $(name) := $$(value $(name))))
 export $(values)
 
@@ -71,13 +71,17 @@ endif
 	@$(MAKE) --no-print-directory report
 
 data: export GCNET_READ = RAW SPLIT FOLDS
-data:  ## pairs, crops, folds of DATASET from RAW=folder [SPLIT=file.csv VALIDATE=0.1 REFERRED=1 ...]
+data:  ## pairs, crops, folds of DATASET from RAW=folder [SPLIT=file.csv VALIDATE=0.1 REFERRED=1 JOIN= ...]
+ifdef JOIN
+	$(python) data_prep.join $(dataset) -- $$JOIN
+else
 ifeq ($(DATASET)$(RAW),demo)
 	$(python) data_prep.drawn.demo_faces --out data/raw/demo
 endif
 	$(python) data_prep.build $(dataset) $(call option,raw,RAW) $(call option,split,SPLIT) $(folds) \
 		$(call option,frames,FRAMES) $(workers) $(call option,validate,VALIDATE) \
 		$(if $(filter-out 0,$(REFERRED)),--referred)
+endif
 	@$(enter) mkdir -p runs  # for what a cluster's tasks say, see tools/cv.sbatch
 
 contact-sheet:  ## one picture of what was built for DATASET: X and Xr by person and class
@@ -89,15 +93,17 @@ train:  ## VARIANT on FOLD, then the test; it resumes [ITERS= LR= BATCH= SEED= G
 	$(python) tools.evaluate $(run)
 
 pretrain: export GCNET_READ = RAW
-pretrain:  ## what make recipe begins with, on drawn people, or on RAW=folder with a folder a person
-ifdef RAW
+pretrain:  ## what make recipe begins with: on drawn people, on RAW=people, on FACES=a built data set
+ifdef FACES
+else ifdef RAW
 	$(python) data_prep.build --dataset webface --raw="$$RAW" $(workers)
 else
 	$(python) data_prep.drawn.demo_faces --out data/raw/people --people 500 --seed 3
 	$(python) data_prep.build --dataset demo_people --raw data/raw/people $(workers)
 endif
-	$(fast) tools.recipe pretrain $(if $(RAW),--raw) $(call option,seed,SEED) \
-		$(call option,iters,ITERS) $(call option,batch,BATCH) $(call option,lr,LR) $(call option,set,SET)
+	$(fast) tools.recipe pretrain $(if $(FACES),,$(if $(RAW),--raw)) $(call option,faces,FACES) \
+		$(call option,seed,SEED) $(call option,iters,ITERS) $(call option,batch,BATCH) \
+		$(call option,lr,LR) $(call option,set,SET)
 
 evaluate:  ## test of a trained run on its test fold
 	$(python) tools.evaluate $(run)

@@ -87,9 +87,8 @@ def main():
     datasets.get(args.dataset, raw)
     check_options(args)
 
-    kind = datasets.REFERRED if args.referred else ''
-    kind += datasets.VALIDATION if args.validate is not None else ''
-    final = os.path.join(args.out, args.dataset + kind)
+    name = args.dataset + ('' if args.validate is None else datasets.VALIDATION)
+    final = os.path.join(args.out, datasets.referred(name) if args.referred else name)
     try:
         os.makedirs(args.out, exist_ok=True)
         with open(os.path.join(args.out, f'.{args.dataset}.lock'), 'w') as lock:
@@ -113,9 +112,9 @@ def check_options(args):
         if value and datasets.of_people(args.dataset):
             raise SystemExit(f'{args.dataset} is split within each person: {name} is not for it.')
     if datasets.built_from(args.dataset) != args.dataset:
-        raise SystemExit(f'{args.dataset} is the name of a build for validation, or of pairs with a '
-                         'reference alone: name the data set by DATASET, the share of its training '
-                         'people by VALIDATE, and pairs with a reference by REFERRED=1.')
+        raise SystemExit(f'{args.dataset} is the name of a build for validation, or of pairs with '
+                         'a reference alone: name the data set by DATASET, the share of its '
+                         'training people by VALIDATE, and pairs with a reference by REFERRED=1.')
     if args.validate is not None and not 0 < args.validate <= 0.5:
         raise SystemExit(f'VALIDATE is {args.validate:g}: a share above 0, and 0.5 at the most, is '
                          'needed.')

@@ -70,6 +70,12 @@ def built_from(name):
     return name.removesuffix(VALIDATION).removesuffix(REFERRED)
 
 
+def referred(name):
+    """The name of the build of a data set's pairs with a reference; name: as it was built."""
+    ending = VALIDATION if name.endswith(VALIDATION) else ''
+    return name.removesuffix(ending) + REFERRED + ending
+
+
 def get(name, raw):
     """(classes, loader) of a data set. Any other name is a manifest's, where folder `raw` holds
     one; else SystemExit, listing those that exist."""

@@ -64,3 +64,27 @@ def test_pretraining_then_its_weights(asked, raw, dataset, networks):
             dataset, '9', '4')
     assert extracted == ['extract', *(f'runs/{dataset}/{name}/fold0_seed4' for name in networks),
                          '--out', f'runs/{dataset}/pretrained']
+
+
+def test_pretraining_on_faces(asked):
+    recipe.main(['pretrain', '--faces', 'fer2013_validation', '--iters', '9'])
+    cnn, generator, extracted = asked
+    assert (after(cnn, '--dataset'), after(cnn, '--variant')) == ('fer2013_validation', 'cnn')
+    assert (after(generator, '--dataset'), after(generator, '--variant')) == (
+        'fer2013_referred_validation', 'generator')
+    assert 'generator=vae' in after(generator, '--set')
+    assert extracted == ['extract', 'runs/fer2013_validation/cnn/fold0_seed1',
+                         'runs/fer2013_referred_validation/generator/fold0_seed1',
+                         '--out', 'runs/fer2013_validation/pretrained']
+
+
+def test_from_faces_every_network_starts_at_once(asked, tmp_path):
+    (tmp_path / 'expression.caffemodel').touch()
+    recipe.main(['compare', '--variants', 'cnn s1r1', '--pretrained', str(tmp_path)])
+    s1r1, cnn = asked
+    assert (after(s1r1, '--variants'), after(cnn, '--variants')) == ('s1r1', 'cnn')
+    assert after(s1r1, '--weights') == (f'{tmp_path}/generator.caffemodel,'
+                                        f'{tmp_path}/expression.caffemodel')
+    assert after(cnn, '--weights') == f'{tmp_path}/expression.caffemodel'
+    assert after(s1r1, '--set') == after(cnn, '--set')
+    assert 'classifier=code' in after(cnn, '--set')  # FC's names are the pre-trained CNN's

@@ -1,18 +1,22 @@
 """The recipe of docs/results.md, for a CPU: `make recipe`; what it begins with: `make pretrain`.
 
     python3 -m tools.recipe compare --dataset demo --variants "cnn s1r1" --folds 3 --last 160
-    python3 -m tools.recipe pretrain [--raw]
+    python3 -m tools.recipe pretrain [--raw | --faces fer2013]
 
 It is the paper's solver with a larger learning rate that falls sooner, in three stages. En1 and
 De1,r come from pre-training, once for all data sets (and En2, where people were told apart). Then
 En2 and FC learn the expressions of a fold, alone. From there each network of the comparison goes
 on, as long as any other. Every stage is made by tools.train, so the same command goes on where an
 earlier one was stopped.
+
+For photographs the pre-training is on real faces: En2 and FC have learned expressions in it, so the
+second stage falls away, and En1 and De1,r draw the nearest neutral face (generator=vae).
 """
 import argparse
 import sys
 from pathlib import Path
 
+from data_prep import datasets
 from prototxt import net
 from tools import cv, extract_weights, train
 
@@ -29,6 +33,14 @@ DRAWN = {'generator': dict(iters=8000, batch=16, lr=0.015,
                            set='gamma=0.002 generator=change decoder=switches')}
 PHOTOGRAPHED = {'autoencoder': DRAWN['generator'],
                 'identity': dict(iters=4000, batch=32, lr=0.01, set='gamma=0.004')}
+
+# Of strangers whose expressions are known, for photographs (docs/recipe_search.md). A
+# pre-training's rate may fall by Caffe's policy `poly`; the comparison keeps the paper's.
+VAE = 'generator=vae pixel_scale=0.02'
+FACES = {'cnn': dict(iters=8000, batch=64, lr=0.02, set='policy=poly power=1'),
+         'generator': dict(iters=4000, batch=64, lr=0.005, set=f'policy=poly power=1 {VAE}')}
+COMPARED_FACES = ['--batch', '64', '--base-lr', '0.01', '--set',
+                  f'gamma=0.04 balance=1 decoder=switches classifier=code {VAE}']
 
 
 def main(words=None):
@@ -47,8 +59,11 @@ def main(words=None):
     part.set_defaults(make=compare)
 
     part = parts.add_parser('pretrain', help='trains what the networks begin with')
-    part.add_argument('--raw', action='store_true',
-                      help='on the data set `webface`, not on the drawn `demo_people`')
+    on = part.add_mutually_exclusive_group()
+    on.add_argument('--raw', action='store_true',
+                    help='on the data set `webface`, not on the drawn `demo_people`')
+    on.add_argument('--faces', metavar='DATASET', help='on the expressions of this data set, and '
+                    f'on the neutral faces of DATASET{datasets.REFERRED}')
     for name in 'iters', 'batch', 'lr', 'set', 'seed':
         part.add_argument(f'--{name}', default='', help='as in tools.train, of every network')
     part.set_defaults(make=pretrain)
@@ -57,8 +72,9 @@ def main(words=None):
 
 
 def compare(options):
-    """Trains and tests the variants in two stages, those of a stage on all folds; returns the first
-    exit code that is not 0, else 0. SystemExit for what cannot be trained."""
+    """Trains and tests the variants in two stages, or in one where the pre-training knows
+    expressions; those of a stage on all folds. Returns the first exit code that is not 0, else 0.
+    SystemExit for what cannot be trained."""
     variants = options.variants.split()
     unknown = [name for name in variants if name not in net.VARIANTS]
     if unknown or not variants:
@@ -66,17 +82,22 @@ def compare(options):
                          f'not {" ".join(unknown or variants)!r}.')
     common = ['--dataset', options.dataset, *cv.words_of(options)]
 
-    # tools.train puts the numbers in.
-    expression = (f'runs/{options.dataset}/expression/fold{{fold}}_seed{{seed}}/snapshots/'
-                  f'expression_iter_{START}.caffemodel')
-    generator, identity = (f'{options.pretrained}/{name}.caffemodel'
-                           for name in ('generator', 'identity'))
-    begin = [identity] if Path(identity).is_file() else []
-    compared = [*COMPARED, '--iters', options.last]
-    stages = [
-        (['expression'], EXPRESSION, begin),
-        ([name for name in variants if name in net.GCNETS], compared, [generator, expression]),
-        ([name for name in variants if name not in net.GCNETS], compared, [expression])]
+    generator, identity, faces = (f'{options.pretrained}/{name}.caffemodel'
+                                  for name in ('generator', 'identity', 'expression'))
+    gcnets = [name for name in variants if name in net.GCNETS]
+    others = [name for name in variants if name not in net.GCNETS]
+
+    if Path(faces).is_file():
+        compared, expression, first = COMPARED_FACES, faces, []
+    else:
+        # tools.train puts the numbers in.
+        compared, expression = COMPARED, (
+            f'runs/{options.dataset}/expression/fold{{fold}}_seed{{seed}}/snapshots/'
+            f'expression_iter_{START}.caffemodel')
+        begin = [identity] if Path(identity).is_file() else []
+        first = [(['expression'], EXPRESSION, begin)]
+    compared = [*compared, '--iters', options.last]
+    stages = [*first, (gcnets, compared, [generator, expression]), (others, compared, [expression])]
 
     for names, settings, weights in stages:
         given = ['--weights', ','.join(weights)] if weights else []
@@ -87,21 +108,25 @@ def compare(options):
 
 
 def pretrain(options):
-    """Trains the networks of DRAWN or PHOTOGRAPHED on fold 0, and takes their weights out; returns
-    the first exit code that is not 0, else 0."""
-    dataset, networks = ('webface', PHOTOGRAPHED) if options.raw else ('demo_people', DRAWN)
-    seed = options.seed or '1'
+    """Trains the networks of DRAWN, PHOTOGRAPHED or FACES on fold 0, and takes their weights out;
+    returns the first exit code that is not 0, else 0."""
+    dataset, networks = ('demo_people', DRAWN)
+    if options.raw or options.faces:
+        dataset, networks = (options.faces, FACES) if options.faces else ('webface', PHOTOGRAPHED)
+    seed, runs = options.seed or '1', []
     for variant, default in networks.items():
+        # A generator learns from what has a reference, and FACES are strangers' for the most part.
+        own = datasets.referred(dataset) if variant == 'generator' and options.faces else dataset
         given = {name: getattr(options, name) or str(value) for name, value in default.items()}
-        words = ['--dataset', dataset, '--variant', variant, '--fold', '0', '--seed', seed,
+        words = ['--dataset', own, '--variant', variant, '--fold', '0', '--seed', seed,
                  '--iters', given['iters'], '--batch', given['batch'], '--base-lr', given['lr'],
                  '--set', given['set']]
         code = train.main(words)
         if code:
             return code
+        runs.append(f'runs/{own}/{variant}/fold0_seed{seed}')
 
     out = f'runs/{dataset}/pretrained'
-    runs = [f'runs/{dataset}/{variant}/fold0_seed{seed}' for variant in networks]
     extract_weights.main([*runs, '--out', out])
     print(f'Start from them: make recipe PRETRAINED={out}')
     return 0

@@ -1,0 +1,102 @@
+"""Joins built data sets into one: make data DATASET=name JOIN="fer2013 wild".
+
+    python3 -m data_prep.join --dataset photographs fer2013 wild
+
+writes data/photographs/fold0: the training parts of fold 0 of each set together, in an order drawn
+anew, and their test parts one after the other. So nobody whom one of the sets tests is trained on,
+as long as no person is in two of them. Subjects bear the name of their set. The first set's classes
+are the classes; the others may lack some of them.
+"""
+import argparse
+import os
+import shutil
+
+import lmdb
+import numpy as np
+
+from data_prep import build, pair_lmdb, spreadsheet
+
+PARTS = ('train', 'test')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--dataset', required=True, help='name of the joined set')
+    parser.add_argument('--out', default='data', help='where the sets are built, and this one goes')
+    parser.add_argument('--seed', type=int, default=1,
+                        help='of the order of training records (default: 1)')
+    parser.add_argument('sets', nargs='+', metavar='SET', help='names of built data sets')
+    args = parser.parse_args()
+
+    final = os.path.join(args.out, args.dataset)
+    if len(set(args.sets)) < 2 or len(set(args.sets)) < len(args.sets) or args.dataset in args.sets:
+        raise SystemExit(f'JOIN is {" ".join(args.sets)!r} and DATASET {args.dataset}: two '
+                         'different data sets are needed, and another name for both together.')
+    try:
+        join(final, [os.path.join(args.out, name) for name in args.sets], args.seed)
+    except (OSError, lmdb.Error) as error:
+        raise SystemExit(f'{final} was not built: {error}.') from None
+    print(f'Written to {final}')
+
+
+def join(final, folders, seed=1):
+    """Builds folder `final` from the built folders; SystemExit where one is missing or has a class
+    that the first has not. An earlier build in `final` is replaced at the very end."""
+    classes = read_classes(folders[0])
+    for folder in folders[1:]:
+        foreign = sorted(set(read_classes(folder)) - set(classes))
+        if foreign:
+            raise SystemExit(f'{folder} has the class {foreign[0]}, and {folders[0]} has not: its '
+                             f'classes are {", ".join(classes)}. Name first the set with the most.')
+
+    partial, earlier = final + '.partial', final + '.earlier'
+    build.protect(final, folders[0])
+    build.recover(final, partial, earlier)
+    try:
+        os.makedirs(os.path.join(partial, 'fold0'))
+        with open(os.path.join(partial, 'classes.txt'), 'w', encoding='utf-8') as file:
+            file.writelines(f'{name}\n' for name in classes)
+        for part in PARTS:
+            write_part(partial, folders, part, classes, seed)
+        build.sync(partial)
+        build.replace(final, partial, earlier)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_part(partial, folders, part, classes, seed):
+    """Writes `train` or `test` of all folders, one after the other or, of `train`, in an order
+    drawn from the seed; says how many pairs come from where."""
+    rows, crops = [], {}
+    for folder in folders:
+        own, own_crops = read_part(folder, part)
+        print(f'{part}: {len(own)} pairs of {folder}')
+        rows += own
+        crops.update(own_crops)
+    if part == 'train':
+        rows = [rows[i] for i in np.random.RandomState(seed).permutation(len(rows))]
+
+    pair_lmdb.write_pairs(os.path.join(partial, 'fold0', part), rows, classes, crops.get)
+
+
+def read_part(folder, part):
+    """(rows of a part of a set's fold 0, {path: crop, 66 x 66 uint8, of their X and Xr}), as
+    pair_lmdb.write_pairs takes them."""
+    path, name = os.path.join(folder, 'fold0', part), os.path.basename(folder)
+    rows, crops = [], {}
+    pairs = pair_lmdb.read_pairs(f'{path}_lmdb')
+    for row, (_, query, reference, _) in zip(spreadsheet.read_csv(f'{path}.csv'), pairs):
+        picture, known = f'{name}/{row["path"]}', reference.any()
+        rows.append({**row, 'subject': f'{name}-{row["subject"]}', 'path': picture,
+                     'reference': f'Xr of {picture}' if known else None})
+        crops[picture], crops[f'Xr of {picture}'] = query, reference
+    return rows, crops
+
+
+def read_classes(folder):
+    """The classes of a built data set; SystemExit where there is none."""
+    try:
+        with open(os.path.join(folder, 'classes.txt'), encoding='utf-8') as file:
+            return file.read().splitlines()
+    except OSError:
+        raise SystemExit(f'{folder} is not built: run `make data` for it first.') from None

@@ -1,0 +1,82 @@
+"""Two built sets joined into one, against what each holds by itself."""
+import sys
+
+import drawn
+import numpy as np
+import pytest
+
+from data_prep import build, join, pair_lmdb, spreadsheet
+
+
+@pytest.fixture
+def built(tmp_path, monkeypatch):
+    """Builds a manifest set of these (class, split) pictures; gives nothing."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'data').mkdir()
+
+    def make(name, pictures):
+        folder = tmp_path / 'raw' / name
+        lines = ['path,subject,expression,split']
+        for number, (expression, split) in enumerate(pictures):
+            image, _ = drawn.face(10 * ord(name) + number)
+            drawn.write(folder / f'{number}.png', image)
+            lines.append(f'{number}.png,{"=" if number else ""}s{number},{expression},{split}')
+        (folder / 'manifest.csv').write_text('\n'.join(lines) + '\n')
+        monkeypatch.setattr(build.detect, 'points_of', lambda raw, paths, **options: (
+            {path: drawn.face(0)[1] for path in paths}, {}, 0))
+        build.build(f'data/{name}', name, str(folder))
+    return make
+
+
+def run(monkeypatch, *words):
+    monkeypatch.setattr(sys, 'argv', ['join', *words])
+    join.main()
+
+
+def content(dataset, part):
+    """{(path, expression): (X, Xr)} of a part as the LMDB and the CSV have it."""
+    root = f'data/{dataset}/fold0/{part}'
+    classes = open(f'data/{dataset}/classes.txt').read().split()
+    rows = spreadsheet.read_csv(f'{root}.csv')
+    pairs = list(pair_lmdb.read_pairs(f'{root}_lmdb'))
+    assert [row['key'] for row in rows] == [key for key, *_ in pairs]
+    assert [row['expression'] for row in rows] == [classes[label] for *_, label in pairs]
+    return {(row['path'], row['expression']): (query, reference)
+            for row, (_, query, reference, _) in zip(rows, pairs)}
+
+
+def test_two_sets(built, monkeypatch, capsys):
+    both = [(name, split) for split in ('train', 'test') for name in ('happy', 'neutral', 'sad')]
+    built('a', both * 2)
+    built('b', both[:2] + both[3:5] + [('neutral', 'train')])
+    run(monkeypatch, '--dataset', 'ab', 'a', 'b')
+    assert 'train: 6 pairs of data/a\ntrain: 3 pairs of data/b\n' in capsys.readouterr().out
+    for part in 'train', 'test':
+        expected = {(f'{name}/{path}', expression): pair for name in 'ab'
+                    for (path, expression), pair in content(name, part).items()}
+        found = content('ab', part)
+        assert found.keys() == expected.keys()
+        for key, pair in expected.items():
+            assert np.array_equal(found[key], pair)
+    subjects = [row['subject'] for row in spreadsheet.read_csv('data/ab/fold0/train.csv')]
+    assert {'a-s0', 'b-=s1'} <= set(subjects) and subjects != sorted(subjects)
+    pair_lmdb.verify('data/ab/fold0/train_lmdb')
+
+
+@pytest.mark.parametrize('words, sentence', [
+    (('--dataset', 'ab', 'b', 'a'), 'data/a has the class sadness, and data/b has not'),
+    (('--dataset', 'ab', 'a', 'c'), 'data/c is not built: run `make data`'),
+    (('--dataset', 'ab', 'a'), 'two different data sets are needed'),
+    (('--dataset', 'ab', 'a', 'a'), 'two different data sets are needed'),
+    (('--dataset', 'a', 'a', 'b'), 'another name for both'),
+    (('--dataset', 'other', 'a', 'd'), 'data/other holds something else than a build'),
+])
+def test_what_cannot_be_joined(built, monkeypatch, words, sentence, tmp_path):
+    built('a', [('happy', 'train'), ('sad', 'test'), ('sad', 'train')])
+    built('b', [('happy', 'train'), ('neutral', 'test')])
+    built('d', [('happy', 'train'), ('sad', 'test')])
+    (tmp_path / 'data' / 'other').mkdir()
+    with pytest.raises(SystemExit) as error:
+        run(monkeypatch, *words)
+    assert sentence in str(error.value)
+    assert not (tmp_path / 'data' / 'ab').exists()
