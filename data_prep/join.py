@@ -100,3 +100,7 @@ def read_classes(folder):
             return file.read().splitlines()
     except OSError:
         raise SystemExit(f'{folder} is not built: run `make data` for it first.') from None
+
+
+if __name__ == '__main__':
+    main()

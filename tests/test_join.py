@@ -1,11 +1,12 @@
 """Two built sets joined into one, against what each holds by itself."""
+import runpy
 import sys
 
 import drawn
 import numpy as np
 import pytest
 
-from data_prep import build, join, pair_lmdb, spreadsheet
+from data_prep import build, pair_lmdb, spreadsheet
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def built(tmp_path, monkeypatch):
 
 def run(monkeypatch, *words):
     monkeypatch.setattr(sys, 'argv', ['join', *words])
-    join.main()
+    runpy.run_module('data_prep.join', run_name='__main__')
 
 
 def content(dataset, part):
