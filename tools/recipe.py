@@ -40,7 +40,7 @@ VAE = 'generator=vae pixel_scale=0.02'
 FACES = {'cnn': dict(iters=8000, batch=64, lr=0.02, set='policy=poly power=1'),
          'generator': dict(iters=4000, batch=64, lr=0.005, set=f'policy=poly power=1 {VAE}')}
 COMPARED_FACES = ['--batch', '64', '--base-lr', '0.01', '--set',
-                  f'gamma=0.04 balance=1 decoder=switches classifier=code {VAE}']
+                  f'gamma=0.04 balance=1 classifier=code {VAE}']
 
 
 def main(words=None):
