@@ -65,7 +65,7 @@ paper:  ## the paper's experiment, its own settings [RAW= WEBFACE=people ITERS= 
 ifdef WEBFACE
 	$(python) data_prep.build --dataset webface --raw="$$WEBFACE" $(workers)
 endif
-	$(python) tools.paper $(dataset) $(folds) $(call option,seeds,SEEDS) $(call option,jobs,JOBS) \
+	$(fast) tools.paper $(dataset) $(folds) $(call option,seeds,SEEDS) $(call option,jobs,JOBS) \
 		$(call option,gpus,GPUS) $(call option,iters,ITERS)
 	$(python) tools.baselines $(dataset) $(folds)
 	@$(MAKE) --no-print-directory report

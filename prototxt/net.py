@@ -39,14 +39,14 @@ STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3
 FAN = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
 CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'),
                picture=('scaled', 'normalized'), generator=('picture', 'change', 'vae'),
-               classifier=('delta', 'code'))
+               classifier=('delta', 'code'), streams=('apart', 'together'))
 POLICIES = ('inv', 'poly')  # of the learning rate
 
 # Where the paper is open (docs/decisions.md), and its weights of equations 3 and 6.
 SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture',
                 standardize=True, code_length=1.0, margin=1.0, neutral=None, pixel_scale=1.0,
                 contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25,
-                classifier='delta', latent=64, kl_weight=0.02, score_offsets=None)
+                classifier='delta', streams='apart', latent=64, kl_weight=0.02, score_offsets=None)
 
 
 def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30,
@@ -162,11 +162,11 @@ def body(n, variant, n_classes, settings):
     if variant in GCNETS:
         reconstruct = 'reconstruction' in GCNETS[variant]
         used = used_switches(settings) if reconstruct else ()
-        code = encoder(n, 'en2', n.query, switches=used)
-        code_r = encoder(n, 'en2_r', n.generated, twin='en2', switches=used)
+        code, code_r = pair(n, n.generated, settings, used)
         if reconstruct:
             n.reconstructed_r = decoder(n, 'de2_r', code_r, settings, 'en2_r')
-            n.reconstructed_i = decoder(n, 'de2_i', code, settings, 'en2')
+            own = 'en2_i' if 'both' in n.tops else 'en2'  # where pair() has left X's switches
+            n.reconstructed_i = decoder(n, 'de2_i', code, settings, own)
 
         compare(n, code, code_r, settings)
         code = n.delta = python('distance', 'Distance', n.code, n.code_r)
@@ -174,9 +174,11 @@ def body(n, variant, n_classes, settings):
         if settings['codes'] == 'normalized':
             code = n.delta_scaled = L.Power(n.delta, scale=CODE ** 0.5 / settings['code_length'])
     else:
-        code = encoder(n, 'en2', n.query)
         if variant == 'metric' and 'reference' in n.tops:  # the pair is for training only
-            compare(n, code, encoder(n, 'en2_r', n.reference, twin='en2'), settings)
+            code, code_r = pair(n, n.reference, settings)
+            compare(n, code, code_r, settings)
+        else:
+            code = encoder(n, 'en2', n.query)
 
     # From random weights FC hardly learns from a code that is not standardised.
     if settings['standardize']:
@@ -227,6 +229,26 @@ def generator(n, settings):
     return decoder(n, 'de1_r', n['de1_r/code'], settings)
 
 
+def pair(n, other, settings, switches=()):
+    """(En2(X), En2(other)): one set of weights for both.
+
+    settings['streams'] 'apart': two streams, each normalised by its own batch. 'together': one
+    batch of both, so that the two are normalised alike, and a blur has the codes of a blur. In use
+    that is two streams again, with one set of averages.
+    """
+    if settings['streams'] == 'apart' or 'reference' not in n.tops:
+        averages = 'en2' if settings['streams'] == 'together' else None
+        return (encoder(n, 'en2', n.query, switches=switches, averages=averages),
+                encoder(n, 'en2_r', other, twin='en2', switches=switches, averages=averages))
+
+    n.both = L.Concat(n.query, other, axis=0)
+    code = encoder(n, 'en2', n.both, switches=switches)
+    for i in switches:
+        n[f'en2_i/switch{i}'], n[f'en2_r/switch{i}'] = L.Slice(n[f'en2/switch{i}'], ntop=2, axis=0)
+    n['en2_i/code'], n['en2_r/code'] = L.Slice(code, ntop=2, axis=0)
+    return n['en2_i/code'], n['en2_r/code']
+
+
 def compare(n, code, code_r, settings):
     """n.code and n.code_r, between which S is measured: of length 1 each, or as they are."""
     if settings['codes'] == 'normalized':
@@ -241,12 +263,12 @@ def used_switches(settings):
     return (1, 2, 3) if settings['decoder'] == 'switches' else (3,)
 
 
-def encoder(n, name, image, twin=None, switches=()):
+def encoder(n, name, image, twin=None, switches=(), averages=None):
     """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8.
 
-    twin: the encoder whose weights it shares, by name, else None. switches: which
-    poolings tell a decoder where they found each maximum. What no layer takes would be an output of
-    the net, every value of which Caffe prints.
+    twin: the encoder whose weights it shares, by name, else None; averages: the one whose averages
+    of batch norm it shares. switches: which poolings tell a decoder where they found each maximum.
+    What no layer takes would be an output of the net, every value of which Caffe prints.
     """
     owner = twin or name
     x = image
@@ -256,7 +278,7 @@ def encoder(n, name, image, twin=None, switches=()):
             x, num_output=filters, kernel_size=size, pad=size // 2,
             bias_term=False,  # batch norm would take it out again
             weight_filler=dict(type='msra'), param=[dict(name=f'{owner}/conv{i}')])
-        norm(n, name, i, n[f'{name}/conv{i}'], owner=owner)
+        norm(n, name, i, n[f'{name}/conv{i}'], owner=owner, averages=averages)
         n[f'{name}/relu{i}'] = L.ReLU(n[f'{name}/scale{i}'], in_place=True)
         pooled = L.Pooling(n[f'{name}/relu{i}'], pool=P.Pooling.MAX, kernel_size=size, stride=2,
                            pad=pad, ntop=2 if i in switches else 1)
@@ -338,17 +360,21 @@ def picture(n, name, x, settings, changed=None):
     return L.ReLU(x)
 
 
-def norm(n, name, i, x, owner=None, rate=1, gain=1, offset=0):
+def norm(n, name, i, x, owner=None, averages=None, rate=1, gain=1, offset=0):
     """Batch norm with a learned gain and offset, in place; Caffe has it in two layers."""
     learned = [dict(lr_mult=rate, decay_mult=0), dict(lr_mult=rate, decay_mult=0)]
     if owner:
         learned = [dict(name=f'{owner}/scale{i}/{part}', **p)
                    for part, p in zip(('gain', 'offset'), learned)]
 
-    # The averages have no name, so a twin keeps its own: the test normalises each stream as the
+    # Without a name for the averages a twin keeps its own: the test normalises each stream as the
     # training did, and not both by the mean of two different pictures' statistics.
+    statistics = STATISTICS
+    if averages:
+        statistics = [dict(name=f'{averages}/bn{i}/{part}', **p)
+                      for part, p in zip(('mean', 'variance', 'count'), STATISTICS)]
     n[f'{name}/bn{i}'] = L.BatchNorm(x, in_place=True, moving_average_fraction=AVERAGE,
-                                     param=STATISTICS)
+                                     param=statistics)
     n[f'{name}/scale{i}'] = L.Scale(n[f'{name}/bn{i}'], in_place=True, bias_term=True,
                                     param=learned, filler=dict(value=gain),
                                     bias_filler=dict(value=offset))

@@ -104,6 +104,37 @@ def test_the_two_streams_of_en2_are_one(pairs, tmp_path):
     assert not (trained.params['en1/conv2'][0].data == 3).any()
 
 
+@pytest.mark.parametrize('settings', [{}, dict(decoder='switches', generator='change')])
+def test_streams_together_are_one_batch(settings, pairs, tmp_path):
+    """In training: the codes of an encoder that is given X and X^r as one batch. In use: two
+    streams again, of the same averages, with the same outcome."""
+    settings = dict(settings, streams='together')
+    text = net.train_val('s1r1', 2, pairs, pairs, batch_size=4, test_batch_size=4, **settings)
+    trained, tested = (load(text, tmp_path, phase) for phase in (caffe.TRAIN, caffe.TEST))
+    trained.forward()
+    n = caffe.NetSpec()
+    n.both = caffe.layers.Input(shape=dict(dim=[8, 1, 64, 64]))
+    net.encoder(n, 'en2', n.both)
+    alone = load(str(n.to_proto()), tmp_path, caffe.TRAIN)
+    trained.save(str(tmp_path / 'weights.caffemodel'))
+    alone.copy_from(str(tmp_path / 'weights.caffemodel'))
+    alone.blobs['both'].data[:4] = trained.blobs['query'].data
+    alone.blobs['both'].data[4:] = trained.blobs['generated'].data
+    expected = next(iter(alone.forward().values()))
+    for name, own in (('en2_i/code', expected[:4]), ('en2_r/code', expected[4:])):
+        np.testing.assert_allclose(trained.blobs[name].data, own, atol=1e-5)
+
+    tested.copy_from(str(tmp_path / 'weights.caffemodel'))
+    tested.forward()
+    deployed = load(net.deploy('s1r1', 2, **settings), tmp_path)
+    deployed.copy_from(str(tmp_path / 'weights.caffemodel'))
+    deployed.blobs['query'].reshape(4, 1, 64, 64)
+    deployed.blobs['query'].data[...] = tested.blobs['query'].data
+    deployed.forward()
+    for name in ('score', 'reconstructed_r', 'reconstructed_i'):
+        np.testing.assert_allclose(deployed.blobs[name].data, tested.blobs[name].data, atol=1e-4)
+
+
 def test_decoders_learn_ten_times_faster(pairs):
     text = net.train_val('s1r1', 2, pairs, pairs)
     for layer in text_format.Parse(text, caffe_pb2.NetParameter()).layer:
@@ -155,7 +186,8 @@ def test_unknown_names_are_refused(variant, settings, words):
     dict(codes='raw', margin=40.0, standardize=False),
     dict(decoder='switches'),
     dict(picture='normalized'),
-    dict(generator='change')
+    dict(generator='change'),
+    dict(streams='together')
 ])
 def test_every_reading_of_the_paper_makes_a_network(variant, settings, pairs, tmp_path):
     trained = load(net.train_val(variant, 2, pairs, pairs, batch_size=4, **settings), tmp_path,

@@ -29,7 +29,7 @@ NETS = {
     'cnn': {}, 'metric': {}, 's0r0': {}, 's1r0': {}, 's0r1': {}, 's1r1': {},
     's1r1 switches': dict(decoder='switches'), 's1r0 change': dict(generator='change'),
     's0r1 raw': dict(codes='raw', standardize=False), 's0r0 length': dict(code_length=78.4),
-    's1r1 normalized': dict(picture='normalized'),
+    's1r1 normalized': dict(picture='normalized'), 's1r1 together': dict(streams='together'),
     's0r1 all': dict(decoder='switches', generator='change', picture='normalized', codes='raw'),
 }
 
