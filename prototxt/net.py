@@ -46,7 +46,7 @@ POLICIES = ('inv', 'poly')  # of the learning rate
 SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture',
                 standardize=True, code_length=1.0, margin=1.0, neutral=None, pixel_scale=1.0,
                 contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25,
-                classifier='delta', streams='apart', latent=64, kl_weight=0.02, score_offsets=None)
+                classifier='delta', streams='apart', generator_rate=1.0, latent=64, kl_weight=0.02, score_offsets=None)
 
 
 def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30,
@@ -73,7 +73,20 @@ def train_val(variant, n_classes, train_source, test_source, batch_size=64, test
     losses(n, variant, settings)
     if 'score' in n.tops:
         n.accuracy = L.Accuracy(n.score, n.label, include=dict(phase=caffe.TEST))
-    return f'name: "{title(variant)}"\n{data.to_proto()}{n.to_proto()}'
+
+    network = n.to_proto()
+    if settings['generator_rate'] != 1:
+        slow_down(network, ('en1/', 'de1_r/'), settings['generator_rate'])
+    return f'name: "{title(variant)}"\n{data.to_proto()}{network}'
+
+
+def slow_down(network, names, factor):
+    """Multiplies the learning rates of a NetParameter's layers whose names begin with one of
+    `names`; at 0 Caffe does not go back into them at all."""
+    for layer in network.layer:
+        if layer.name.startswith(names):
+            for param in layer.param:
+                param.lr_mult *= factor
 
 
 def losses(n, variant, settings):

@@ -143,6 +143,22 @@ def test_decoders_learn_ten_times_faster(pairs):
                     if layer.param else 1) == (10 if layer.name.startswith('de') else 1)
 
 
+def test_a_generator_that_learns_slower_or_not_at_all(pairs):
+    """Each rate of En1 and De1,r is so much of what it was, and no other has changed."""
+    texts = [net.train_val('s1r1', 2, pairs, pairs, generator='vae', **settings)
+             for settings in ({}, dict(generator_rate=0.25), dict(generator_rate=0))]
+    whole, slow, frozen = (text_format.Parse(text, caffe_pb2.NetParameter()).layer
+                           for text in texts)
+    slowed = 0
+    for layer, other, none in zip(whole, slow, frozen):
+        for param, theirs, nothing in zip(layer.param, other.param, none.param):
+            own = layer.name.startswith(('en1/', 'de1_r/'))
+            slowed += own and param.lr_mult > 0
+            assert theirs.lr_mult == param.lr_mult * (0.25 if own else 1)
+            assert nothing.lr_mult == param.lr_mult * (0 if own else 1)
+    assert slowed > 20
+
+
 def test_solver_with_a_rate_that_falls_to_0():
     text = net.solver('net.prototxt', 'snapshots/cnn', max_iter=6000, policy='poly', power=1)
     solver = text_format.Parse(text, caffe_pb2.SolverParameter())
