@@ -46,7 +46,8 @@ POLICIES = ('inv', 'poly')  # of the learning rate
 SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture',
                 standardize=True, code_length=1.0, margin=1.0, neutral=None, pixel_scale=1.0,
                 contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25,
-                classifier='delta', streams='apart', generator_rate=1.0, latent=64, kl_weight=0.02, score_offsets=None)
+                classifier='delta', streams='apart', generator_rate=1.0, latent=64, kl_weight=0.02,
+                score_offsets=None)
 
 
 def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30,
