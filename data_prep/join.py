@@ -6,8 +6,13 @@ writes data/photographs/fold0: the training parts of fold 0 of each set together
 anew, and their test parts one after the other. So nobody whom one of the sets tests is trained on,
 as long as no person is in two of them. Subjects bear the name of their set. The first set's classes
 are the classes; the others may lack some of them.
+
+In training the other sets' classes are as frequent as the first's: pairs of a rare class are there
+several times, of a frequent one some are left out. Else the look of a set, sharp or not, would tell
+the expression.
 """
 import argparse
+import collections
 import os
 import shutil
 
@@ -67,16 +72,33 @@ def join(final, folders, seed=1):
 def write_part(partial, folders, part, classes, seed):
     """Writes `train` or `test` of all folders, one after the other or, of `train`, in an order
     drawn from the seed; says how many pairs come from where."""
-    rows, crops = [], {}
+    rows, crops, random = [], {}, np.random.RandomState(seed)
     for folder in folders:
         own, own_crops = read_part(folder, part)
+        if part == 'train' and folder == folders[0]:
+            count = collections.Counter(row['expression'] for row in own)
+        elif part == 'train':
+            own = as_frequent(own, count, random)
         print(f'{part}: {len(own)} pairs of {folder}')
-        rows += own
+        rows = rows + own
         crops.update(own_crops)
     if part == 'train':
-        rows = [rows[i] for i in np.random.RandomState(seed).permutation(len(rows))]
+        rows = [rows[i] for i in random.permutation(len(rows))]
 
     pair_lmdb.write_pairs(os.path.join(partial, 'fold0', part), rows, classes, crops.get)
+
+
+def as_frequent(rows, count, random):
+    """About as many rows, with the classes as frequent as in `count`: those of a rare class
+    several times, of a frequent one as many as are needed, at random."""
+    share = len(rows) / sum(count[name] for name in {row['expression'] for row in rows})
+    even = []
+    for name in sorted({row['expression'] for row in rows}):
+        own = [row for row in rows if row['expression'] == name]
+        wanted = round(share * count[name])
+        even += wanted // len(own) * own
+        even += [own[i] for i in random.permutation(len(own))[:wanted % len(own)]]
+    return even
 
 
 def read_part(folder, part):

@@ -49,9 +49,9 @@ def content(dataset, part):
 def test_two_sets(built, monkeypatch, capsys):
     both = [(name, split) for split in ('train', 'test') for name in ('happy', 'neutral', 'sad')]
     built('a', both * 2)
-    built('b', both[:2] + both[3:5] + [('neutral', 'train')])
+    built('b', both[:2] + both[3:5])
     run(monkeypatch, '--dataset', 'ab', 'a', 'b')
-    assert 'train: 6 pairs of data/a\ntrain: 3 pairs of data/b\n' in capsys.readouterr().out
+    assert 'train: 6 pairs of data/a\ntrain: 2 pairs of data/b\n' in capsys.readouterr().out
     for part in 'train', 'test':
         expected = {(f'{name}/{path}', expression): pair for name in 'ab'
                     for (path, expression), pair in content(name, part).items()}
@@ -62,6 +62,22 @@ def test_two_sets(built, monkeypatch, capsys):
     subjects = [row['subject'] for row in spreadsheet.read_csv('data/ab/fold0/train.csv')]
     assert {'a-s0', 'b-=s1'} <= set(subjects) and subjects != sorted(subjects)
     pair_lmdb.verify('data/ab/fold0/train_lmdb')
+
+
+def test_classes_are_as_frequent_as_in_the_first_set(built, monkeypatch):
+    """A set of 2 happy and 1 sad to each neutral; of the other, with 9 happy and 1 neutral, 10
+    pairs too: 7 different happy ones, and the neutral one three times."""
+    test = [('sad', 'test')]
+    built('a', 3 * [('happy', 'train'), ('happy', 'train'), ('neutral', 'train'),
+                    ('sad', 'train')] + test)
+    built('b', 9 * [('happy', 'train')] + [('neutral', 'train')] + test)
+    run(monkeypatch, '--dataset', 'ab', 'a', 'b')
+    rows = [row for row in spreadsheet.read_csv('data/ab/fold0/train.csv')
+            if row['subject'].startswith('b-')]
+    happy = [row['path'] for row in rows if row['expression'] == 'happy']
+    neutral = [row['path'] for row in rows if row['expression'] == 'neutral']
+    assert len(happy) == len(set(happy)) == 7
+    assert neutral == 3 * ['b/9.png'] and len(rows) == 10
 
 
 @pytest.mark.parametrize('words, sentence', [
