@@ -40,7 +40,7 @@ VAE = 'generator=vae pixel_scale=0.02'
 FACES = {'cnn': dict(iters=8000, batch=64, lr=0.02, set='policy=poly power=1'),
          'generator': dict(iters=4000, batch=64, lr=0.005, set=f'policy=poly power=1 {VAE}')}
 # Trained on with the rest, the generator would soon draw no face any more: few have a reference.
-COMPARED_FACES = ['--batch', '64', '--base-lr', '0.01', '--set', 'gamma=0.02 balance=1 '
+COMPARED_FACES = ['--batch', '64', '--base-lr', '0.01', '--set', 'gamma=0.04 balance=1 '
                   f'classifier=code streams=together generator_rate=0 {VAE}']
 
 
