@@ -209,6 +209,7 @@ case $1 in
         printf '%s\\n' "$@" >"$FAKE_OUT.build"
         echo "$FAKE_BUILD_OUTPUT" >&2
         exit "${FAKE_BUILD_STATUS:-0}" ;;
+    kill) echo "$*" >>"$FAKE_OUT.kill"; exit ;;
 esac
 printf '%s\\n' "$0" "$@" >"$FAKE_OUT"
 exit 23
@@ -349,8 +350,11 @@ def test_docker_is_called_with_mounts_user_image_and_command(host, tmp_path):
     assert arguments[-5:] == ['--gpus', 'all', host.image, 'caffe', 'a  b']
     assert after(arguments, '--user') == ['1000:1000'] and after(arguments,
                                                                  '--group-add') == ['1000', '4321']
+    name, = after(arguments, '--name')
+    assert re.fullmatch(r'gcnet-\d{4}-\d{6}-\d+', name)
     assert after(arguments, '--env') == [
-        'OPENBLAS_CORETYPE=Zen', 'OPENBLAS_NUM_THREADS=2', 'CI=true', 'TERM=dumb',
+        f'GCNET_CONTAINER=docker {name}', 'OPENBLAS_CORETYPE=Zen', 'OPENBLAS_NUM_THREADS=2',
+        'CI=true', 'TERM=dumb',
         'GCNET_MOUNTS=%s' % mounts
     ]
     volumes = [volume for volume in after(arguments, '--volume') if 'ca-certificates' not in volume]
@@ -361,6 +365,26 @@ def test_docker_is_called_with_mounts_user_image_and_command(host, tmp_path):
         '%s:%s:ro' % (raw, tmp_path / 'link'),
         '%s:/CK+ data:ro' % raw
     ]
+
+
+def test_a_container_whose_client_is_gone_is_told_to_end(host):
+    host.add('docker', ENGINE.replace('exit 23', 'exec sleep 60'))
+    told = Path(str(host.out) + '.kill')
+    process = host.start('true')
+    wait_for(lambda: host.out.exists() and 'true' in host.arguments())
+    assert not told.exists()
+    process.kill()
+    process.communicate()
+    wait_for(lambda: told.exists() and told.read_text())
+    name, = after(host.arguments(), '--name')
+    assert told.read_text() == f'kill --signal TERM {name}\n'
+
+
+def test_a_container_that_may_not_write_gets_a_folder_for_temporary_files(host):
+    host.add('docker', ENGINE)
+    for words, expected in ('--read-only', ['/tmp:exec']), ('--read-only-not', []):
+        host.enter('true', GCNET_RUN_ARGS=words)
+        assert after(host.arguments(), '--tmpfs') == expected
 
 
 def test_under_sudo_the_caller_runs_the_command_and_in_a_rootless_engine_root(host):

@@ -251,6 +251,25 @@ def test_interrupt_and_resume(number, monkeypatch, capsys):
     assert log.count('Starting Optimization') == 2 and f'Resuming from {last.solverstate}' in log
 
 
+@pytest.mark.parametrize('container, expected', [
+    ('docker gcnet-1', ', or end it: `docker stop --time 60 gcnet-1`.'), (None, ': wait for it.'),
+    ('docker gcnet-1; `rm -r /`', ': wait for it.')])
+def test_who_trains_is_named_where_it_is_a_container(monkeypatch, container, expected):
+    path = run_folder.lock_of(FOLDER)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('docker an-earlier-one')
+    if container:
+        monkeypatch.setenv('GCNET_CONTAINER', container)
+    else:
+        monkeypatch.delenv('GCNET_CONTAINER', raising=False)
+    with train.lock(FOLDER):
+        monkeypatch.setenv('GCNET_CONTAINER', 'podman ours')  # the one that is told about it
+        for _ in range(2):
+            with pytest.raises(SystemExit, match='being trained by another process') as refused:
+                train.lock(FOLDER)
+            assert str(refused.value).endswith(expected)
+
+
 def test_kill_and_resume(monkeypatch):
     process = start(600)  # snapshots every 60
     wait_for(lambda: len(snapshots.find_snapshots(FOLDER)) > 1)
