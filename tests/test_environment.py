@@ -221,13 +221,13 @@ case $* in
     *) echo "${2:-$FAKE_UID} 4321" ;;
 esac
 '''
-# In place of unshare and all that it starts: the making of a tree (its last argument), or a command
-# in one.
+# In place of unshare and all that it starts: the making of a tree, or a command in one.
 UNSHARE = '''#!/bin/bash
 case " $* " in
     " --mount true ") exit "${FAKE_MAY_MOUNT:-0}" ;;
     *" mmdebstrap "*)
-        mkdir -p "${@: -1}/usr"
+        for word; do case $word in *.partial) mkdir -p "$word/usr" ;; esac; done
+        cat >"$FAKE_OUT.sources"
         printf '%s\\n' "$@" >"$FAKE_OUT.making"
         echo "$FAKE_MAKING_OUTPUT"
         sleep "${FAKE_MAKING_SECONDS:-0}"
@@ -435,6 +435,33 @@ def test_a_failed_image_says_why_and_names_the_other_way(host, tmp_path, output,
     assert after(Path(str(host.out) + '.build').read_text().splitlines(), '--network') == ['host']
 
 
+SOURCES = 'deb {} bullseye main\ndeb {} bullseye-security main'
+
+
+@pytest.mark.parametrize('mirror, addresses', [
+    ('http://old.example/debian', ('http://old.example/debian', 'http://old.example/debian-security')),
+    ('https://a/x  http://b/y', ('https://a/x', 'http://b/y')), ('', None)])
+def test_another_mirror_is_for_every_build(host, mirror, addresses):
+    expected = SOURCES.format(*addresses) if addresses else ''
+    assert host.enter('true', FAKE_UID='0', GCNET_MIRROR=mirror)[0] == 24
+    assert Path(f'{host.out}.sources').read_text() == expected + '\n'
+    made = Path(f'{host.out}.making').read_text().splitlines()
+    partial = str(host.root) + '.partial'
+    assert made[made.index(partial) + 1:] == (['-'] if mirror else [])
+
+    host.add('docker', ENGINE)
+    host.enter('true', FAKE_INSPECT_STATUS='1', GCNET_WAY='docker', GCNET_MIRROR=mirror)
+    assert f'--build-arg\nSOURCES={expected}\n' in Path(f'{host.out}.build').read_text()
+
+
+@pytest.mark.parametrize('mirror', ['old.example', 'http://old.example/packages', 'http://a b',
+                                    'http://a/debian http://b http://c'])
+def test_a_mirror_that_is_none_is_one_sentence(host, mirror):
+    status, _, err = host.enter('true', FAKE_UID='0', GCNET_MIRROR=mirror)
+    assert status == 1 and err.count('\n') == 1 and f'GCNET_MIRROR is {mirror}' in sentence(err)
+    assert not host.cache.exists()
+
+
 def test_a_way_whose_environment_is_made_comes_first(host):
     host.add('docker', ENGINE)
     assert host.enter('--which', FAKE_UID='0', FAKE_INSPECT_STATUS='1') == (0, 'docker\n', '')
@@ -496,6 +523,12 @@ def test_the_root_file_system_is_made_once_and_then_found(host):
     # The environment is the Dockerfile's, where it is written once.
     dockerfile = (DOCKER / 'Dockerfile').read_text()
     assert re.findall('^ENV (.*)', dockerfile, re.M) == command[command.index('env') + 3:-4]
+
+
+def test_what_a_driver_compiles_stays_in_the_checkout_and_out_of_git():
+    dockerfile = (DOCKER / 'Dockerfile').read_text()
+    path = re.search('^ENV CUDA_CACHE_PATH=/gcnet(/.*)', dockerfile, re.M)[1]
+    assert f'{path}/' in (DOCKER.parent / '.gitignore').read_text().splitlines()
 
 
 def test_a_changed_package_list_is_a_new_environment(host):
@@ -592,7 +625,8 @@ def test_an_interrupted_making_leaves_nothing(host, number):
     process = subprocess.Popen(
         [str(host.checkout / 'docker/rootfs'),
          str(host.root), 'debian'], stderr=subprocess.DEVNULL,
-        env={**host.environment, 'CERTIFICATES': '', 'FAKE_MAKING_SECONDS': '30'})
+        env={**host.environment, 'CERTIFICATES': '', 'SOURCES': '',
+             'FAKE_MAKING_SECONDS': '30'})
     wait_for((host.cache / (host.root.name + '.partial/usr')).exists)
     process.send_signal(number)
     assert process.wait(timeout=10) in (-number, 128 + number)
