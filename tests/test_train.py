@@ -230,12 +230,17 @@ def test_a_resumed_run_draws_other_transforms(monkeypatch):
     assert iterations() == list(range(31))
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_and_resume(number, monkeypatch, capsys):
+@pytest.mark.parametrize('number, all_that_runs', [
+    (signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)])
+def test_interrupt_and_resume(number, all_that_runs, monkeypatch, capsys):
     process = start(1000000)
     wait_for(lambda: (FOLDER / 'metrics.csv').exists() and len(iterations()) > 2)
     if number == signal.SIGINT:  # as a terminal does: to the whole group; and an impatient user
         os.killpg(process.pid, number)
+    if all_that_runs:  # as SLURM does; Caffe first
+        for child in Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split():
+            os.kill(int(child), number)
+        time.sleep(0.5)
     process.send_signal(number)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and 'Traceback' not in error

@@ -106,7 +106,10 @@ def train(task, held):
 
     run['begun'] = start.iteration if start else 0
     texts = prototxts(folder, run)
-    command = ['caffe', 'train', '-solver', folder / 'solver.prototxt', '-sigint_effect', 'stop']
+    # Where all that runs is told to end, as by a cluster, Caffe still writes what we ask it for.
+    # (Ignored, the signal would not stay so: glog handles it, and ends Caffe.)
+    command = ['env', '--block-signal=TERM', 'caffe', 'train',
+               '-solver', folder / 'solver.prototxt', '-sigint_effect', 'stop']
     if start:
         command += ['-snapshot', start.solverstate]
     elif run['weights']:
