@@ -209,6 +209,7 @@ case $1 in
         printf '%s\\n' "$@" >"$FAKE_OUT.build"
         echo "$FAKE_BUILD_OUTPUT" >&2
         exit "${FAKE_BUILD_STATUS:-0}" ;;
+    kill) echo "$*" >>"$FAKE_OUT.kill"; exit ;;
 esac
 printf '%s\\n' "$0" "$@" >"$FAKE_OUT"
 exit 23
@@ -220,13 +221,13 @@ case $* in
     *) echo "${2:-$FAKE_UID} 4321" ;;
 esac
 '''
-# In place of unshare and all that it starts: the making of a tree (its last argument), or a command
-# in one.
+# In place of unshare and all that it starts: the making of a tree, or a command in one.
 UNSHARE = '''#!/bin/bash
 case " $* " in
     " --mount true ") exit "${FAKE_MAY_MOUNT:-0}" ;;
     *" mmdebstrap "*)
-        mkdir -p "${@: -1}/usr"
+        for word; do case $word in *.partial) mkdir -p "$word/usr" ;; esac; done
+        cat >"$FAKE_OUT.sources"
         printf '%s\\n' "$@" >"$FAKE_OUT.making"
         echo "$FAKE_MAKING_OUTPUT"
         sleep "${FAKE_MAKING_SECONDS:-0}"
@@ -349,8 +350,11 @@ def test_docker_is_called_with_mounts_user_image_and_command(host, tmp_path):
     assert arguments[-5:] == ['--gpus', 'all', host.image, 'caffe', 'a  b']
     assert after(arguments, '--user') == ['1000:1000'] and after(arguments,
                                                                  '--group-add') == ['1000', '4321']
+    name, = after(arguments, '--name')
+    assert re.fullmatch(r'gcnet-\d{4}-\d{6}-\d+', name)
     assert after(arguments, '--env') == [
-        'OPENBLAS_CORETYPE=Zen', 'OPENBLAS_NUM_THREADS=2', 'CI=true', 'TERM=dumb',
+        f'GCNET_CONTAINER=docker {name}', 'OPENBLAS_CORETYPE=Zen', 'OPENBLAS_NUM_THREADS=2',
+        'CI=true', 'TERM=dumb',
         'GCNET_MOUNTS=%s' % mounts
     ]
     volumes = [volume for volume in after(arguments, '--volume') if 'ca-certificates' not in volume]
@@ -361,6 +365,26 @@ def test_docker_is_called_with_mounts_user_image_and_command(host, tmp_path):
         '%s:%s:ro' % (raw, tmp_path / 'link'),
         '%s:/CK+ data:ro' % raw
     ]
+
+
+def test_a_container_whose_client_is_gone_is_told_to_end(host):
+    host.add('docker', ENGINE.replace('exit 23', 'exec sleep 60'))
+    told = Path(str(host.out) + '.kill')
+    process = host.start('true')
+    wait_for(lambda: host.out.exists() and 'true' in host.arguments())
+    assert not told.exists()
+    process.kill()
+    process.communicate()
+    wait_for(lambda: told.exists() and told.read_text())
+    name, = after(host.arguments(), '--name')
+    assert told.read_text() == f'kill --signal TERM {name}\n'
+
+
+def test_a_container_that_may_not_write_gets_a_folder_for_temporary_files(host):
+    host.add('docker', ENGINE)
+    for words, expected in ('--read-only', ['/tmp:exec']), ('--read-only-not', []):
+        host.enter('true', GCNET_RUN_ARGS=words)
+        assert after(host.arguments(), '--tmpfs') == expected
 
 
 def test_under_sudo_the_caller_runs_the_command_and_in_a_rootless_engine_root(host):
@@ -409,6 +433,33 @@ def test_a_failed_image_says_why_and_names_the_other_way(host, tmp_path, output,
                                 GCNET_BUILD_ARGS='--network host')
     assert status == 1 and expected in sentence(err) and 'GCNET_WAY=rootfs' in sentence(err)
     assert after(Path(str(host.out) + '.build').read_text().splitlines(), '--network') == ['host']
+
+
+SOURCES = 'deb {} bullseye main\ndeb {} bullseye-security main'
+
+
+@pytest.mark.parametrize('mirror, addresses', [
+    ('http://old.example/debian', ('http://old.example/debian', 'http://old.example/debian-security')),
+    ('https://a/x  http://b/y', ('https://a/x', 'http://b/y')), ('', None)])
+def test_another_mirror_is_for_every_build(host, mirror, addresses):
+    expected = SOURCES.format(*addresses) if addresses else ''
+    assert host.enter('true', FAKE_UID='0', GCNET_MIRROR=mirror)[0] == 24
+    assert Path(f'{host.out}.sources').read_text() == expected + '\n'
+    made = Path(f'{host.out}.making').read_text().splitlines()
+    partial = str(host.root) + '.partial'
+    assert made[made.index(partial) + 1:] == (['-'] if mirror else [])
+
+    host.add('docker', ENGINE)
+    host.enter('true', FAKE_INSPECT_STATUS='1', GCNET_WAY='docker', GCNET_MIRROR=mirror)
+    assert f'--build-arg\nSOURCES={expected}\n' in Path(f'{host.out}.build').read_text()
+
+
+@pytest.mark.parametrize('mirror', ['old.example', 'http://old.example/packages', 'http://a b',
+                                    'http://a/debian http://b http://c'])
+def test_a_mirror_that_is_none_is_one_sentence(host, mirror):
+    status, _, err = host.enter('true', FAKE_UID='0', GCNET_MIRROR=mirror)
+    assert status == 1 and err.count('\n') == 1 and f'GCNET_MIRROR is {mirror}' in sentence(err)
+    assert not host.cache.exists()
 
 
 def test_a_way_whose_environment_is_made_comes_first(host):
@@ -472,6 +523,12 @@ def test_the_root_file_system_is_made_once_and_then_found(host):
     # The environment is the Dockerfile's, where it is written once.
     dockerfile = (DOCKER / 'Dockerfile').read_text()
     assert re.findall('^ENV (.*)', dockerfile, re.M) == command[command.index('env') + 3:-4]
+
+
+def test_what_a_driver_compiles_stays_in_the_checkout_and_out_of_git():
+    dockerfile = (DOCKER / 'Dockerfile').read_text()
+    path = re.search('^ENV CUDA_CACHE_PATH=/gcnet(/.*)', dockerfile, re.M)[1]
+    assert f'{path}/' in (DOCKER.parent / '.gitignore').read_text().splitlines()
 
 
 def test_a_changed_package_list_is_a_new_environment(host):
@@ -568,7 +625,8 @@ def test_an_interrupted_making_leaves_nothing(host, number):
     process = subprocess.Popen(
         [str(host.checkout / 'docker/rootfs'),
          str(host.root), 'debian'], stderr=subprocess.DEVNULL,
-        env={**host.environment, 'CERTIFICATES': '', 'FAKE_MAKING_SECONDS': '30'})
+        env={**host.environment, 'CERTIFICATES': '', 'SOURCES': '',
+             'FAKE_MAKING_SECONDS': '30'})
     wait_for((host.cache / (host.root.name + '.partial/usr')).exists)
     process.send_signal(number)
     assert process.wait(timeout=10) in (-number, 128 + number)

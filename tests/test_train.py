@@ -230,12 +230,17 @@ def test_a_resumed_run_draws_other_transforms(monkeypatch):
     assert iterations() == list(range(31))
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_interrupt_and_resume(number, monkeypatch, capsys):
+@pytest.mark.parametrize('number, all_that_runs', [
+    (signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)])
+def test_interrupt_and_resume(number, all_that_runs, monkeypatch, capsys):
     process = start(1000000)
     wait_for(lambda: (FOLDER / 'metrics.csv').exists() and len(iterations()) > 2)
     if number == signal.SIGINT:  # as a terminal does: to the whole group; and an impatient user
         os.killpg(process.pid, number)
+    if all_that_runs:  # as SLURM does; Caffe first
+        for child in Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split():
+            os.kill(int(child), number)
+        time.sleep(0.5)
     process.send_signal(number)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and 'Traceback' not in error
@@ -249,6 +254,25 @@ def test_interrupt_and_resume(number, monkeypatch, capsys):
     assert snapshots.last_snapshot(FOLDER).iteration == last.iteration + 500
     log = (FOLDER / 'log.txt').read_text()
     assert log.count('Starting Optimization') == 2 and f'Resuming from {last.solverstate}' in log
+
+
+@pytest.mark.parametrize('container, expected', [
+    ('docker gcnet-1', ', or end it: `docker stop --time 60 gcnet-1`.'), (None, ': wait for it.'),
+    ('docker gcnet-1; `rm -r /`', ': wait for it.')])
+def test_who_trains_is_named_where_it_is_a_container(monkeypatch, container, expected):
+    path = run_folder.lock_of(FOLDER)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('docker an-earlier-one')
+    if container:
+        monkeypatch.setenv('GCNET_CONTAINER', container)
+    else:
+        monkeypatch.delenv('GCNET_CONTAINER', raising=False)
+    with train.lock(FOLDER):
+        monkeypatch.setenv('GCNET_CONTAINER', 'podman ours')  # the one that is told about it
+        for _ in range(2):
+            with pytest.raises(SystemExit, match='being trained by another process') as refused:
+                train.lock(FOLDER)
+            assert str(refused.value).endswith(expected)
 
 
 def test_kill_and_resume(monkeypatch):

@@ -18,6 +18,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import sys
@@ -67,17 +68,25 @@ def main(words=None):
 
 
 def lock(folder):
-    """The open lock file of a run, beside its folder.
+    """The open lock file of a run, beside its folder; it holds the engine and the name of our
+    container, where we are in one (docker/enter).
 
-    SystemExit where another process trains it.
+    SystemExit where another process trains it, with the container of that.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    held = open(run_folder.lock_of(folder), 'w')
+    held = open(run_folder.lock_of(folder), 'a+')
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        held.close()
-        raise SystemExit(f'{folder} is being trained by another process: wait for it.') from None
+        with held:
+            held.seek(0)
+            who = re.fullmatch(r'(docker|podman) ([\w.-]+)', held.read(200))
+        ending = f', or end it: `{who[1]} stop --time 60 {who[2]}`' if who else ''
+        raise SystemExit(f'{folder} is being trained by another process: wait for it{ending}.'
+                         ) from None
+    held.truncate(0)
+    held.write(os.environ.get('GCNET_CONTAINER', ''))
+    held.flush()
     return held
 
 
@@ -97,7 +106,10 @@ def train(task, held):
 
     run['begun'] = start.iteration if start else 0
     texts = prototxts(folder, run)
-    command = ['caffe', 'train', '-solver', folder / 'solver.prototxt', '-sigint_effect', 'stop']
+    # Where all that runs is told to end, as by a cluster, Caffe still writes what we ask it for.
+    # (Ignored, the signal would not stay so: glog handles it, and ends Caffe.)
+    command = ['env', '--block-signal=TERM', 'caffe', 'train',
+               '-solver', folder / 'solver.prototxt', '-sigint_effect', 'stop']
     if start:
         command += ['-snapshot', start.solverstate]
     elif run['weights']:
