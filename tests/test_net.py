@@ -10,6 +10,7 @@ from google.protobuf import text_format
 
 from data_prep import pair_lmdb
 from prototxt import net
+from tools.core import network
 
 LOSSES = {
     'cnn': {'loss_cls'}, 'metric': {'loss_cls', 'loss_contr'}, 'autoencoder': {'loss_recon_i'},
@@ -127,12 +128,18 @@ def test_streams_together_are_one_batch(settings, pairs, tmp_path):
     tested.copy_from(str(tmp_path / 'weights.caffemodel'))
     tested.forward()
     deployed = load(net.deploy('s1r1', 2, **settings), tmp_path)
-    deployed.copy_from(str(tmp_path / 'weights.caffemodel'))
+    network.load_weights(deployed, tmp_path / 'weights.caffemodel')
     deployed.blobs['query'].reshape(4, 1, 64, 64)
     deployed.blobs['query'].data[...] = tested.blobs['query'].data
     deployed.forward()
     for name in ('score', 'reconstructed_r', 'reconstructed_i'):
         np.testing.assert_allclose(deployed.blobs[name].data, tested.blobs[name].data, atol=1e-4)
+
+    model = caffe_pb2.NetParameter.FromString((tmp_path / 'weights.caffemodel').read_bytes())
+    model.layer.remove(next(layer for layer in model.layer if layer.name == 'en2/conv2'))
+    (tmp_path / 'cut.caffemodel').write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match='without en2/conv2'):
+        network.load_weights(deployed, tmp_path / 'cut.caffemodel')
 
 
 def test_decoders_learn_ten_times_faster(pairs):

@@ -53,7 +53,10 @@ def load_weights(net, path):
 
     # Caffe gets what was checked, nothing else: it aborts where a file is not as it wants it.
     model = weights_of(model, net)
-    missing = set(shapes) - {layer.name for layer in model.layer}
+    loaded = {layer.name for layer in model.layer}
+    filled = {place for name in loaded for place in places(net, name)}
+    # A twin may have no weights of its own in the file: they are another layer's.
+    missing = {name for name in shapes if not (name in loaded or places(net, name) <= filled)}
     if missing:  # cut short at the seam of two messages, it would still be read
         raise ValueError(f'{path} is cut short or of another net: without {min(missing)}')
     for layer in model.layer:
@@ -67,6 +70,11 @@ def load_weights(net, path):
 
     if not all(np.isfinite(blob.data).all() for blobs in net.params.values() for blob in blobs):
         raise ValueError(f'{path} holds weights that are not finite')
+
+
+def places(net, name):
+    """Where in memory the blobs of a layer begin, by which shared ones are known."""
+    return {blob.data.__array_interface__['data'][0] for blob in net.params[name]}
 
 
 def keep_values(blob):
