@@ -33,7 +33,7 @@ fast = GCNET_CAFFE="$${GCNET_CAFFE:-fast}" $(python)
 
 .DEFAULT_GOAL = help
 commands = demo recipe paper data contact-sheet train pretrain evaluate cv balance-of-losses \
-	baselines tables figures report predict serve export bench prototxt drawing shell test lint
+	baselines tables probe figures report predict serve export bench prototxt drawing shell test lint
 .PHONY: help doctor clean $(commands)
 
 # The way in is chosen once a command, when its first program starts, and told to all that follow.
@@ -123,6 +123,9 @@ tables:  ## the paper's Tables 2-5 from all tested runs of DATASET, with interva
 	$(python) tools.tables $(dataset)
 	$(if $(frequencies),$(python) tools.tables $(dataset) $(frequencies))
 	$(python) tools.references $(dataset)
+
+probe:  ## what linear probes read off the codes of tested runs: expression, person [FOLDS=]
+	$(python) tools.probe $(dataset) $(folds)
 
 figures: export GCNET_READ = RAW
 figures:  ## Figures 4-7, learning curves, confusion matrices, PNG and PDF [RAW= FOLD= FOLDS= SEED=]

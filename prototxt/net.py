@@ -5,38 +5,33 @@ Layer names say where a layer stands in the paper's Figure 3: en1 and de1_r draw
 de2_i reconstruct them.
 """
 import argparse
-import json
 from pathlib import Path
 
 import caffe
 from caffe import layers as L
 from caffe import params as P
 
+from prototxt import neighbours
+from prototxt.parts import (
+    CODE,
+    CROP,
+    classifier,
+    decoder,
+    dense,
+    encoder,
+    python,
+    unfold,
+    used_switches,
+)
+
 # What each has beyond De1,r: S, the contrastive loss; R, the two reconstructing decoders.
 GCNETS = {'s0r0': (), 's1r0': ('contrast',), 's0r1': ('reconstruction',),
           's1r1': ('contrast', 'reconstruction')}
-VARIANTS = ('cnn', 'metric', *GCNETS)  # Figure 2, a to f
+# Figure 2, a to f, and two systems of the same family
+VARIANTS = ('cnn', 'metric', *GCNETS, *neighbours.VARIANTS)
 # For En1 and for En2, as in section 4.1; ours, for En1 with De1,r and for En2 with FC.
 PRETRAINING = ('autoencoder', 'identity', 'generator', 'expression')
 
-CROP = 64
-CODE = 96 * 8 * 8  # p, the length of En(X)
-HIDDEN = int((0.5 * 64) ** 2 * 3 / 2 ** 3)  # 384, section 4.1
-DECODER_RATE = 10  # "the learning rate at layers of the decoder networks is set to 10", section 4.1
-# Of a picture's deconvolution, whose gradient sums 4096 pixels of 1600 inputs: 0.01 would diverge.
-PICTURE_SCALE = 0.003
-# Of a picture's one gain: its gradient sums 4096 pixels, and at 10 it is 0 before a filter learns.
-PICTURE_RATE = 0.1
-# Of batch norm's running mean and variance: some 20 iterations. Caffe's 0.999 would take a thousand
-# to forget where it began, and for the test they are taken anew (tools/core/batchnorm_averages.py).
-AVERAGE = 0.95
-
-# As in Caffe's own examples: a bias learns twice as fast, and nothing pulls it to 0.
-WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
-# Of batch norm's mean, variance and their count, which are averaged, not learned.
-STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3
-# A deconvolution's weights have their inputs first: what Caffe calls fan-out is what is summed.
-FAN = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
 CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'),
                picture=('scaled', 'normalized'), generator=('picture', 'change', 'vae'),
                classifier=('delta', 'code'), streams=('apart', 'together'))
@@ -46,8 +41,8 @@ POLICIES = ('inv', 'poly')  # of the learning rate
 SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generator='picture',
                 standardize=True, code_length=1.0, margin=1.0, neutral=None, pixel_scale=1.0,
                 contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25,
-                classifier='delta', streams='apart', generator_rate=1.0, latent=64, kl_weight=0.02,
-                score_offsets=None)
+                classifier='delta', streams='apart', generator_rate=1.0, latent=64,
+                kl_weight=0.02, score_offsets=None, **neighbours.SETTINGS)
 
 
 def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30,
@@ -76,6 +71,9 @@ def train_val(variant, n_classes, train_source, test_source, batch_size=64, test
         n.accuracy = L.Accuracy(n.score, n.label, include=dict(phase=caffe.TEST))
 
     network = n.to_proto()
+    if variant in neighbours.VARIANTS:
+        people = Path(train_source).with_name('people_lmdb')
+        network = neighbours.learn(n, variant, n_classes, batch_size, people, settings)
     if settings['generator_rate'] != 1:
         slow_down(network, ('en1/', 'de1_r/'), settings['generator_rate'])
     return f'name: "{title(variant)}"\n{data.to_proto()}{network}'
@@ -167,6 +165,10 @@ def body(n, variant, n_classes, settings):
         n.reconstructed_i = decoder(n, 'de', code, settings, 'en1')
         return
 
+    if variant in neighbours.VARIANTS:
+        neighbours.body(n, variant, n_classes, settings)
+        return
+
     if variant == 'generator' or variant in GCNETS:
         n.generated = generator(n, settings)
     if variant == 'generator':
@@ -194,23 +196,13 @@ def body(n, variant, n_classes, settings):
         else:
             code = encoder(n, 'en2', n.query)
 
-    # From random weights FC hardly learns from a code that is not standardised.
-    if settings['standardize']:
-        code = n.standardized = L.BatchNorm(code, moving_average_fraction=AVERAGE, param=STATISTICS)
-    n.dropout = L.Dropout(code, dropout_ratio=0.5)
-
     # Weights are taken by name. People are not expressions, and what tells codes apart need not
     # tell their distances apart: a fine-tuned net takes the encoder of an identification CNN, and
     # a GCNet that of a CNN, but not these two; unless X̂r is so far from X that delta is much like
     # the code.
     apart = variant in GCNETS and settings['classifier'] == 'delta'
     kind = '_identity' if variant == 'identity' else '_delta' if apart else ''
-    fc1, score = f'fc1{kind}', f'score{kind}'
-    n.fc1 = L.InnerProduct(n.dropout, name=fc1, num_output=HIDDEN,
-                           weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
-    n.fc1_relu = L.ReLU(n.fc1, in_place=True)
-    n.score = L.InnerProduct(n.fc1_relu, name=score, num_output=n_classes,
-                             weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
+    classifier(n, code, n_classes, settings, f'fc1{kind}', f'score{kind}')
 
 
 def generator(n, settings):
@@ -226,21 +218,15 @@ def generator(n, settings):
         return decoder(n, 'de1_r', code, settings, 'en1', n.query if kind == 'change' else None)
 
     # Nothing but the latent code goes past this neck, so no switches.
-    code, small = encoder(n, 'en1', n.query), dict(type='gaussian', std=0.001)
-    n.latent_mean = L.InnerProduct(code, name='en1/mean', num_output=settings['latent'],
-                                   weight_filler=dict(type='xavier'), param=WEIGHT_AND_BIAS)
+    code = encoder(n, 'en1', n.query)
+    n.latent_mean = dense(code, settings['latent'], name='en1/mean')
     if 'reference' not in n.tops:  # not in training
         latent = n.latent_mean
     else:
-        n.latent_log_variance = L.InnerProduct(
-            code, name='en1/log_variance', num_output=settings['latent'], weight_filler=small,
-            param=WEIGHT_AND_BIAS)
+        n.latent_log_variance = dense(code, settings['latent'], dict(type='gaussian', std=0.001),
+                                      name='en1/log_variance')
         latent = n.latent = python('sample', 'Sample', n.latent_mean, n.latent_log_variance)
-    n['de1_r/fc'] = L.InnerProduct(latent, num_output=CODE, weight_filler=dict(type='xavier'),
-                                   param=WEIGHT_AND_BIAS)
-    n['de1_r/fc_relu'] = L.ReLU(n['de1_r/fc'], in_place=True)
-    n['de1_r/code'] = L.Reshape(n['de1_r/fc_relu'], shape=dict(dim=[0, 96, 8, 8]))
-    return decoder(n, 'de1_r', n['de1_r/code'], settings)
+    return decoder(n, 'de1_r', unfold(n, 'de1_r', latent), settings)
 
 
 def pair(n, other, settings, switches=()):
@@ -272,136 +258,6 @@ def compare(n, code, code_r, settings):
     n.code, n.code_r = code, code_r
 
 
-def used_switches(settings):
-    """The poolings of an encoder whose switches its decoder takes."""
-    return (1, 2, 3) if settings['decoder'] == 'switches' else (3,)
-
-
-def encoder(n, name, image, twin=None, switches=(), averages=None):
-    """Table 1, encoder: N x 1 x 64 x 64 to N x 96 x 8 x 8.
-
-    twin: the encoder whose weights it shares, by name, else None; averages: the one whose averages
-    of batch norm it shares. switches: which poolings tell a decoder where they found each maximum.
-    What no layer takes would be an output of the net, every value of which Caffe prints.
-    """
-    owner = twin or name
-    x = image
-    # Caffe rounds a pooled size up: with these pads it is 32, 16 and 8.
-    for i, (size, filters, pad) in enumerate(((5, 32, 1), (3, 64, 0), (3, 96, 0)), 1):
-        n[f'{name}/conv{i}'] = L.Convolution(
-            x, num_output=filters, kernel_size=size, pad=size // 2,
-            bias_term=False,  # batch norm would take it out again
-            weight_filler=dict(type='msra'), param=[dict(name=f'{owner}/conv{i}')])
-        norm(n, name, i, n[f'{name}/conv{i}'], owner=owner, averages=averages)
-        n[f'{name}/relu{i}'] = L.ReLU(n[f'{name}/scale{i}'], in_place=True)
-        pooled = L.Pooling(n[f'{name}/relu{i}'], pool=P.Pooling.MAX, kernel_size=size, stride=2,
-                           pad=pad, ntop=2 if i in switches else 1)
-        if i in switches:
-            pooled, n[f'{name}/switch{i}'] = pooled
-        x = n[f'{name}/pool{i}'] = pooled
-    return x
-
-
-def decoder(n, name, code, settings, encoder_name=None, changed=None):
-    """Table 1, decoder: a code N x 96 x 8 x 8 to a picture N x 1 x 64 x 64.
-
-    settings['decoder'] 'listed': the table's 32, 64, 1 filters; the switches of the encoder of
-    that name fit the first unpooling only, the others repeat each value. 'switches': all unpooled
-    by the encoder's switches, so with its 64, 32, 1 filters. Without an encoder there are none.
-    changed: see picture().
-    """
-    listed = settings['decoder'] == 'listed'
-    first, second = (32, 64) if listed else (64, 32)
-    # The decoder's first unpooling undoes the encoder's last pooling.
-    fitting = {1} if listed else {1, 2, 3}
-    switch = {i: n[f'{encoder_name}/switch{4 - i}'] if encoder_name and i in fitting else None
-              for i in (1, 2, 3)}
-
-    x = unpool(n, f'{name}/unpool1', code, switch[1])
-    x = deconvolution(n, f'{name}/deconv1', x, 3, first)
-    norm(n, name, 1, x, rate=DECODER_RATE)
-    x = n[f'{name}/relu1'] = L.ReLU(n[f'{name}/scale1'], in_place=True)
-
-    x = unpool(n, f'{name}/unpool2', x, switch[2])
-    x = deconvolution(n, f'{name}/deconv2', x, 3, second)
-    norm(n, name, 2, x, rate=DECODER_RATE)
-    x = n[f'{name}/relu2'] = L.ReLU(n[f'{name}/scale2'], in_place=True)
-
-    x = unpool(n, f'{name}/unpool3', x, switch[3])
-    x = deconvolution(n, f'{name}/deconv3', x, 5, 1,
-                      dict(type='gaussian', std=0.1) if settings['picture'] == 'scaled' else FAN)
-    return picture(n, name, x, settings, changed)
-
-
-def unpool(n, name, x, switch):
-    """Twice as high and wide: each value where `switch` says, or without one in all four places."""
-    if switch is None:
-        n[name] = python('repeat', 'Repeat', x, stride=2)
-    else:
-        n[name] = python('unpool', 'Unpool', x, switch, stride=2,
-                         propagate_down=[True, False])  # an index has no gradient
-    return n[name]
-
-
-def deconvolution(n, name, x, size, filters, filler=FAN):
-    """A deconvolution that keeps height and width and learns DECODER_RATE times as fast."""
-    n[name] = L.Deconvolution(
-        x, param=[dict(lr_mult=DECODER_RATE)],
-        convolution_param=dict(num_output=filters, kernel_size=size, pad=size // 2,
-                               bias_term=False, weight_filler=filler))
-    return n[name]
-
-
-def picture(n, name, x, settings, changed=None):
-    """The end of a decoder: from its last deconvolution to a picture, 0 or more.
-
-    Both are N x 1 x 64 x 64. settings['picture'] 'scaled': a constant factor, around the middle of
-    [0, 1]. 'normalized': batch norm as in Table 1, with which a face is as bright as the others in
-    its batch leave it to be. changed: an image N x 1 x 64 x 64 to which what was drawn is added, so
-    that it is the change alone.
-    """
-    if settings['picture'] == 'scaled':
-        x = n[f'{name}/scale3'] = L.Power(x, scale=PICTURE_SCALE, shift=0 if changed else 0.5)
-    else:
-        # A picture in [0, 1] has a mean near 0.5. Its deviation is near 0.25, but the gain starts
-        # far below: while it grows the filters' first steps are small, and do not blow their
-        # weights up, which batch norm would slow for ever after.
-        norm(n, name, 3, x, rate=PICTURE_RATE, gain=0.015, offset=0 if changed else 0.5)
-        x = n[f'{name}/scale3']
-
-    if changed:
-        x = n[f'{name}/changed'] = L.Eltwise(changed, x)
-    return L.ReLU(x)
-
-
-def norm(n, name, i, x, owner=None, averages=None, rate=1, gain=1, offset=0):
-    """Batch norm with a learned gain and offset, in place; Caffe has it in two layers."""
-    learned = [dict(lr_mult=rate, decay_mult=0), dict(lr_mult=rate, decay_mult=0)]
-    if owner:
-        learned = [dict(name=f'{owner}/scale{i}/{part}', **p)
-                   for part, p in zip(('gain', 'offset'), learned)]
-
-    # Without a name for the averages a twin keeps its own: the test normalises each stream as the
-    # training did, and not both by the mean of two different pictures' statistics.
-    statistics = STATISTICS
-    if averages:
-        statistics = [dict(name=f'{averages}/bn{i}/{part}', **p)
-                      for part, p in zip(('mean', 'variance', 'count'), STATISTICS)]
-    n[f'{name}/bn{i}'] = L.BatchNorm(x, in_place=True, moving_average_fraction=AVERAGE,
-                                     param=statistics)
-    n[f'{name}/scale{i}'] = L.Scale(n[f'{name}/bn{i}'], in_place=True, bias_term=True,
-                                    param=learned, filler=dict(value=gain),
-                                    bias_filler=dict(value=offset))
-
-
-def python(module, layer, *bottoms, ntop=1, loss_weight=None, propagate_down=None, **param):
-    """A layer of ours: class `layer` of layers/<module>.py, its param_str from `param`."""
-    extra = dict(loss_weight=loss_weight, propagate_down=propagate_down)
-    extra = {name: value for name, value in extra.items() if value is not None}
-    return L.Python(*bottoms, ntop=ntop, module=f'layers.{module}', layer=layer,
-                    param_str=json.dumps(param, sort_keys=True), **extra)
-
-
 def known(variant, settings):
     """SETTINGS with `settings` on top. Raises ValueError for an unknown variant, name or choice."""
     if variant not in VARIANTS + PRETRAINING:
@@ -414,6 +270,8 @@ def known(variant, settings):
         if settings[name] not in choices:
             raise ValueError(
                 f'{name} cannot be {settings[name]!r}; choose from {", ".join(choices)}')
+    if variant == 'degan' and settings['generator'] == 'vae':
+        raise ValueError("generator cannot be 'vae' for degan; choose from picture, change")
     return settings
 
 
@@ -466,10 +324,12 @@ def files(n_classes=7):
         of_people = variant in ('autoencoder', 'identity')
         fold = 'data/demo_people/fold0' if of_people else 'data/demo/fold0'
         outputs = 500 if of_people else n_classes
+        people = dict(people=90) if variant == 'degan' else {}  # of a fold of the demo set
         written[f'{name}.prototxt'] = train_val(variant, outputs, f'{fold}/train_lmdb',
-                                                f'{fold}/test_lmdb')
+                                                f'{fold}/test_lmdb', **people)
         written[f'{name}_deploy.prototxt'] = deploy(variant, outputs)
         written[f'solver_{variant}.prototxt'] = solver(f'prototxt/{name}.prototxt', f'runs/{name}')
+    written['degan_redraw_deploy.prototxt'] = neighbours.redraw(SETTINGS)
     return {name: head + text for name, text in written.items()}
 
 

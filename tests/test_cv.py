@@ -299,7 +299,7 @@ def test_pretraining_of_each_fold_and_training_from_it(capsys):
 
 @pytest.mark.parametrize('arguments, said', [([
     '--variants', 'cnn s2r2'
-], 'VARIANTS must be of cnn metric s0r0 s1r0 s0r1 s1r1 autoencoder identity generator expression'),
+], 'VARIANTS must be of cnn metric s0r0 s1r0 s0r1 s1r1 disentangled degan autoencoder'),
                                              (['--variants', ''], 'VARIANTS must be'),
                                              (['--folds', '1-5'], 'has no fold 3'),
                                              (['--folds', '3'

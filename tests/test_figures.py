@@ -37,7 +37,7 @@ def add_run(variant, fold=0, seed=1, tested=True):
     run.update(fold_data.fingerprint(run['dataset'], run['fold']))
     rows, queries, _, _ = fold_data.read_part(run['dataset'], run['fold'], 'test')
     network.run(net, queries)
-    score = 'score' if variant == 'cnn' else 'score_delta'
+    score, = [name for name in net.params if name.startswith('score')]
     # or it says the same of every face
     net.params[score][1].data[...] = -net.blobs['score'].data.mean(0)
     net.save(str(folder / f'snapshots/{variant}_iter_5.caffemodel'))

@@ -15,6 +15,8 @@ from tools.core import network
 LOSSES = {
     'cnn': {'loss_cls'}, 'metric': {'loss_cls', 'loss_contr'}, 'autoencoder': {'loss_recon_i'},
     'identity': {'loss_cls'}, 'generator': {'loss_gen_r'}, 'expression': {'loss_cls'},
+    'disentangled': {'loss_cls', 'loss_recon_i', 'loss_adversary'},
+    'degan': {'loss_cls', 'loss_draw', 'loss_real', 'loss_expression'},
     's0r0': {'loss_cls', 'loss_gen_r'}, 's1r0': {'loss_cls', 'loss_gen_r', 'loss_contr'}, 's0r1': {
         'loss_cls', 'loss_gen_r', 'loss_recon_r', 'loss_recon_i'
     }, 's1r1': {'loss_cls', 'loss_gen_r', 'loss_contr', 'loss_recon_r', 'loss_recon_i'}
@@ -85,8 +87,11 @@ def test_shapes_are_those_of_table_1(variant, tmp_path):
                                                                    (1, 1, 64, 64)]
         assert shapes['delta'] == (1, 96, 8, 8) and shapes['generated'] == (1, 1, 64, 64)
     drawn = {'generated', 'reconstructed_r', 'reconstructed_i'} & set(shapes)
-    assert drawn == (set() if variant not in net.GCNETS else {'generated'} if variant[3] == '0' else
-                     {'generated', 'reconstructed_r', 'reconstructed_i'})
+    reconstructed = {'disentangled': {'reconstructed_i'},
+                     's0r1': {'reconstructed_r', 'reconstructed_i'},
+                     's1r1': {'reconstructed_r', 'reconstructed_i'}}
+    generated = {'generated'} if variant in net.GCNETS else set()
+    assert drawn == generated | reconstructed.get(variant, set())
     kernels = {
         layer: deployed.params[layer][0].data.shape[2:]
         for layer in deployed.params

@@ -30,6 +30,8 @@ NETS = {
     's1r1 switches': dict(decoder='switches'), 's1r0 change': dict(generator='change'),
     's0r1 raw': dict(codes='raw', standardize=False), 's0r0 length': dict(code_length=78.4),
     's1r1 normalized': dict(picture='normalized'), 's1r1 together': dict(streams='together'),
+    'disentangled': {}, 'disentangled switches': dict(decoder='switches', latent=9),
+    'degan': dict(latent=9), 's1r1 vae': dict(generator='vae'),
     's0r1 all': dict(decoder='switches', generator='change', picture='normalized', codes='raw'),
 }
 

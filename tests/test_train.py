@@ -446,7 +446,7 @@ def test_other_data_and_another_network_are_refused(monkeypatch):
     [(['--fold', '10'], "FOLD must be a whole number from 0 to 9, not '10'"),
      (['--fold', '-1'], "from 0 to 9, not '-1'"), (['--fold', 'three'], "from 0 to 9, not 'three'"),
      (['--variant', 's2r1'
-       ], 'VARIANT is one of cnn, metric, s0r0, s1r0, s0r1, s1r1, autoencoder, identity'),
+       ], 'VARIANT is one of cnn, metric, s0r0, s1r0, s0r1, s1r1, disentangled, degan'),
      (['--dataset', 'nosuch'], 'make data DATASET=nosuch'),
      (['--dataset', 'ckplus7'], 'run `make data DATASET=ckplus7`'),
      (['--fold', '4'], 'data/demo/fold4/train.csv cannot be read'), (['--iters', '0'], 'ITERS'),

@@ -19,7 +19,8 @@ import numpy as np
 from tools.core import arguments, request, run_folder, snapshots, tested_run
 
 LAYER = 'en2/conv3'
-LOSSES = ('loss_cls', 'loss_contr', 'loss_gen_r', 'loss_kl', 'loss_recon_r', 'loss_recon_i')
+LOSSES = ('loss_cls', 'loss_contr', 'loss_gen_r', 'loss_kl', 'loss_recon_r', 'loss_recon_i',
+          'loss_adversary', 'loss_person', 'loss_draw', 'loss_real', 'loss_expression')
 
 
 def main():

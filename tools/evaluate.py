@@ -35,7 +35,7 @@ def evaluate(folder):
     files.write(folder / 'predictions.csv', predictions(rows, outputs['prob'], run['classes']))
     plots.confusion(folder / 'confusion.png', labels, outputs['prob'].argmax(1), run['classes'])
     plots.curves(folder / 'curves.png', folder / 'metrics.csv')
-    if 'generated' in outputs:
+    if network.pictures(trained):
         plots.faces(folder / 'faces.png', queries, references, outputs, labels, run['classes'])
     # Last, since it says that the test is complete.
     files.write(folder / 'result.json', json.dumps(result, indent=2) + '\n')

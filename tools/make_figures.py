@@ -6,6 +6,7 @@
     figure5_embedding   t-SNE of pixels and of the features of CNN and GCNet
     figure6_filters     learned filters
     figure7_faces       faces of the test people, generated references and reconstructions
+    swapped_faces       expressions drawn on other people, where there is a DE-GAN (variant degan)
     learning_curves     losses and accuracy of all variants over the iterations
     confusion_<name>    confusion matrix of a variant (or other method), over all its folds
 
@@ -38,6 +39,7 @@ from tools.figures import (
     figure5_embedding,
     figure6_filters,
     learning_curves,
+    swapped_faces,
 )
 
 
@@ -108,6 +110,9 @@ def make_figures(options):
         'learning_curves': ([] if curves else lacking([fold], *pair),
                             functools.partial(draw_curves, folders=curves))
     }
+    if 'degan' in here:
+        figures_of['swapped_faces'] = [], functools.partial(draw_swapped, fold=fold,
+                                                            folder=here['degan'], **data)
     for variant in dict.fromkeys(variant for one in among for variant in tested.get(one, {})):
         folders = {one: tested[one][variant] for one in among if variant in tested.get(one, {})}
         draw = functools.partial(draw_confusion, folders=folders, **data)
@@ -244,6 +249,12 @@ def draw_faces(path, dataset, fold, folder, classes):
     net = tested_run.load_tested(folder, dataset, fold)
     _, queries, references, labels = fold_data.read_part(dataset, fold, 'test')
     plots.faces(path, queries, references, network.run(net, queries), labels, classes)
+
+
+def draw_swapped(path, dataset, fold, folder, classes):
+    """Expressions on the faces of others."""
+    made = swapped_faces.load(folder, dataset, fold)
+    return swapped_faces.draw(path, made, *fold_data.read_part(dataset, fold, 'test'), classes)
 
 
 def draw_curves(path, folders):

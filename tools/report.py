@@ -11,9 +11,10 @@ from tools.core.titles import title
 
 # The pictures of a run, and the figures of all runs, each with its caption.
 PICTURES = {
-    'faces.png': 'Unseen people. From above: the query X, the reference X̂r that the network draws '
-                 'of it, the reconstructions De2,r of the reference and De2,i of X, and the true '
-                 'reference Xr. Below each face stand its class and what the network says.',
+    'faces.png': 'Unseen people. From above: the query X, what the network draws of it (the '
+                 'reference X̂r, the reconstructions De2,r of the reference and De2,i of X, as far '
+                 'as it has them), and the true reference Xr. Below each face stand its class and '
+                 'what the network says.',
     'confusion.png': 'Confusion matrix: a row a true class.',
     'curves.png': 'Training losses, and accuracy on the test fold for the eye only: nothing is '
                   'chosen by it.'
@@ -29,9 +30,11 @@ FIGURES = {
                        'random, of the second deconvolutions. Mid-grey is 0.',
     'figure7_faces': 'Figure 7: X, the generated reference X̂r, the reconstructions, and the true '
                      'reference Xr of people never seen in training.',
+    'swapped_faces': 'Expressions of unseen people, drawn on the faces of others. From above: '
+                     'whose expression, on whom, what DE-GAN draws, and the true face.',
     'learning_curves': 'Losses and accuracy over the iterations; the accuracy is for the eye only.'
 }
-TEXTS = ('tables.md', 'tables_frequencies.md', 'references.md')
+TEXTS = ('tables.md', 'tables_frequencies.md', 'references.md', 'probes.md')
 SHOWN = 4  # runs: of more, the pictures of each one would make a page too heavy to open
 
 # What result.json holds; shares are checked to lie in [0, 1].

@@ -29,7 +29,7 @@ from google.protobuf import text_format
 from tqdm import tqdm
 
 from data_prep import pair_lmdb
-from prototxt import net
+from prototxt import neighbours, net
 from tools.core import (
     caffe_log,
     caffe_process,
@@ -38,6 +38,7 @@ from tools.core import (
     files,
     fold_data,
     metrics,
+    people,
     request,
     run_folder,
     snapshots,
@@ -96,6 +97,9 @@ def train(task, held):
     held: the lock, for Caffe too.
     """
     folder, run = task.folder, task.run
+    if run['variant'] == 'degan' and not run['referred']:
+        raise SystemExit('degan draws on neutral faces, and no training image has a reference; the '
+                         'account of `make data` says why. VARIANT=disentangled needs none.')
     start = resume(folder, run)
     # A run that was stopped between its last iteration and its averages lacks these alone.
     if start and start.iteration == run['iterations']:
@@ -197,6 +201,8 @@ def prototxts(folder, run):
         network['pixel_scale'] = round(COPIED / run['change'], 4) if run['change'] else 1.0
     if 'neutral' in run['classes']:
         network['neutral'] = run['classes'].index('neutral')
+    if neighbours.asks_for_people(run['variant'], network):
+        network['people'] = people.write_people(run['dataset'], run['fold'])
 
     root = fold_data.fold_path(run['dataset'], run['fold'])
     classes = len(run['classes'])

@@ -12,12 +12,13 @@ BATCH = 64
 ALIGNMENT = dict(size=align.SIZE, target=align.TARGET.tolist())
 
 
-def load(folder):
+def load(folder, text=None):
     """The deploy network of a run folder (Path) with its last weights, and their iteration.
 
-    A folder without any solverstate, so one from which no training goes on, needs a caffemodel
-    alone. Raises SystemExit where the folder has no whole snapshot, or one of another net, or a
-    network that must not or cannot run (see checked_net).
+    text: another network of ours for the same weights, as prototxt. A folder without any
+    solverstate, so one from which no training goes on, needs a caffemodel alone. Raises SystemExit
+    where the folder has no whole snapshot, or one of another net, or a network that must not or
+    cannot run (see checked_net).
     """
     found = snapshots.find_snapshots(folder)
     weights_only = found and not any(snapshot.solverstate.exists() for snapshot in found)
@@ -26,7 +27,7 @@ def load(folder):
         raise SystemExit(f'{folder} has no snapshot: run `make train` first.')
     caffe.set_mode_cpu()
     try:  # Caffe itself would abort
-        net = build(checked_net.read_network(folder, BATCH))
+        net = build(text or checked_net.read_network(folder, BATCH))
         if weights_only:  # last_snapshot has looked at its own
             snapshots.check_sum(folder, snapshot)
         load_weights(net, snapshot.caffemodel)

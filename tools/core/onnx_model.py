@@ -253,6 +253,16 @@ def write_eltwise(graph, layer, bottoms, weights, shapes):
     return [graph.node('Sum', *bottoms)]
 
 
+def write_concat(graph, layer, bottoms, weights, shapes):
+    return [graph.node('Concat', *bottoms, axis=layer.concat_param.axis)]
+
+
+def write_reshape(graph, layer, bottoms, weights, shapes):
+    """0 is a size that stays, for both."""
+    sizes = np.int64(layer.reshape_param.shape.dim)
+    return [graph.node('Reshape', *bottoms, graph.constant(sizes))]
+
+
 def write_inner_product(graph, layer, bottoms, weights, shapes):
     flat = graph.node('Flatten', *bottoms, axis=1)
     return [graph.node('Gemm', flat, *map(graph.constant, weights),
@@ -282,6 +292,8 @@ FORMS = {
     'ReLU': (write_relu, 'relu_param', ('negative_slope', 'engine')),
     'Power': (write_power, 'power_param', ('power', 'scale', 'shift')),
     'Eltwise': (write_eltwise, 'eltwise_param', ('operation', 'stable_prod_grad')),
+    'Concat': (write_concat, 'concat_param', ('axis',)),
+    'Reshape': (write_reshape, 'reshape_param', ('shape',)),
     'InnerProduct': (write_inner_product, 'inner_product_param', (*FILLERS, 'transpose')),
     'Softmax': (write_softmax, 'softmax_param', ('axis', 'engine')),
     'Unpool': (write_unpool, None, ()),

@@ -20,8 +20,12 @@ LONGEST = 24  # letters of a name that are shown
 VARIANTS = tuple(dict.fromkeys(['cnn', 's1r1', *net.VARIANTS]))  # in the order of the figures
 LOSSES = {
     'loss_cls': 'Cls', 'loss_contr': 'Contr', 'loss_gen_r': 'Gen,r', 'loss_recon_r': 'Recon,r',
-    'loss_recon_i': 'Recon,i'
+    'loss_recon_i': 'Recon,i', 'loss_adversary': 'adversary', 'loss_person': 'person',
+    'loss_draw': 'drawn', 'loss_real': 'real', 'loss_expression': 'expression'
 }
+# A network's pictures, in the order of the figures, and what they are called there.
+DRAWN = {'generated': '$\\hat{X}_r$', 'reconstructed_r': 'De$_{2,r}$',
+         'reconstructed_i': 'De$_{2,i}$'}
 
 
 def save(figure, path, **notes):
@@ -109,36 +113,37 @@ def curves(path, metrics_csv):
 
 
 def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):
-    """Test faces, a column each: X, the generated reference, reconstructions, and the true Xr.
+    """Test faces, a column each: X, what the network draws of it, and the true Xr.
 
     Pictures are N x 1 x 64 x 64 in [0, 1]; outputs are those of network.run, labels the true
     classes (N).
     """
-    chosen = one_of_each(labels, most, seed)
-    rows = [('$X$', queries), ('$\\hat{X}_r$', outputs['generated'])]
-    if 'reconstructed_r' in outputs:
-        rows += [('De$_{2,r}$', outputs['reconstructed_r']),
-                 ('De$_{2,i}$', outputs['reconstructed_i'])]
-    rows.append(('$X_r$', references))
+    chosen, said = one_of_each(labels, most, seed), outputs['prob'].argmax(1)
+    rows = [('$X$', queries), *((DRAWN[name], outputs[name]) for name in DRAWN if name in outputs),
+            ('$X_r$', references)]
+    below = [(classes[labels[i]], guess(said[i], labels[i], classes)) for i in chosen]
+    columns(path, [(title, images[chosen, 0]) for title, images in rows], below,
+            'true class, and below it what the network says')
 
+
+def columns(path, rows, below, caption):
+    """Pictures of 64 x 64 in [0, 1], one below the other; rows: [(title, N pictures)]; below: lines
+    of text, a list for each column."""
     # white lines, three pixels wide, between the pictures
-    tiles = np.pad([images[chosen, 0] for _, images in rows], ((0, 0), (0, 0), (0, 3), (0, 3)),
+    tiles = np.pad([images for _, images in rows], ((0, 0), (0, 0), (0, 3), (0, 3)),
                    constant_values=1)
     height, width = tiles.shape[2:]
-    figure, axes = plt.subplots(figsize=(1.15 * len(chosen) + 0.8, 1.15 * len(rows) + 0.8),
+    figure, axes = plt.subplots(figsize=(1.15 * len(below) + 0.8, 1.15 * len(rows) + 0.8),
                                 constrained_layout=True)
     axes.imshow(np.vstack([np.hstack(line) for line in tiles]), cmap='gray', vmin=0, vmax=1)
 
-    axes.set_xticks(width * np.arange(len(chosen)) + 32)
-    said = outputs['prob'].argmax(1)
-    axes.set_xticklabels([
-        '\n'.join(map(literal, (classes[labels[i]], guess(said[i], labels[i], classes))))
-        for i in chosen])
+    axes.set_xticks(width * np.arange(len(below)) + 32)
+    axes.set_xticklabels(['\n'.join(map(literal, lines)) for lines in below])
     axes.set_yticks(height * np.arange(len(rows)) + 32)
     axes.set_yticklabels([title for title, _ in rows], fontsize=12)
     axes.tick_params(length=0)
     axes.set_frame_on(False)
-    axes.set_xlabel('true class, and below it what the network says')
+    axes.set_xlabel(caption)
     save(figure, path)
 
 

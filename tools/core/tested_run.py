@@ -23,10 +23,11 @@ def read_tested(folder, dataset, fold):
     return run
 
 
-def load_tested(folder, dataset, fold):
-    """The trained network of a tested run; SystemExit where it is damaged or of other data."""
+def load_tested(folder, dataset, fold, text=None):
+    """The trained network of a tested run, or another one for its weights, a prototxt's text;
+    SystemExit where it is damaged or of other data."""
     run = read_tested(folder, dataset, fold)
-    net, iteration = network.load(folder)
+    net, iteration = network.load(folder, text)
     if iteration != run['iterations']:
         raise SystemExit(
             f'{folder} has no whole snapshot after iteration {iteration} of {run["iterations"]}'

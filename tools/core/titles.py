@@ -4,7 +4,8 @@ from prototxt.net import GCNETS
 # In the order of the tables.
 TITLES = {
     'hog': 'HOG + linear SVM', 'lbp': 'LBP + linear SVM', 'cnn': 'CNN',
-    'metric': 'metric-learning CNN', **{name: f'GCNet {name.upper()}' for name in GCNETS}
+    'metric': 'metric-learning CNN', **{name: f'GCNet {name.upper()}' for name in GCNETS},
+    'disentangled': 'disentangled codes', 'degan': 'DE-GAN'
 }
 
 
