@@ -98,7 +98,7 @@ def test_what_was_not_run_or_not_whole_says_so(place):
     Path('data/demo/fold1').mkdir()
     rows = place(images('cnn', 0, 'A', 2) + images('cnn', 1, 'B', 1) + images('s1r1', 1, 'B', 1)
                  + images('cnn', 1, 'B', 1, seed=2) + images('s0r0', 0, 'A', 2))
-    table = tables.accuracy_table('demo', rows, list(titles.TITLES))
+    table = tables.accuracy_table('demo', rows, list(titles.LISTED))
     assert [row['variant'] for row in table.rows if row['accuracy'] == 'not run'] == [
         'HOG + linear SVM', 'LBP + linear SVM', 'metric-learning CNN', 'GCNet S1R0', 'GCNet S0R1']
     assert line(table, 'CNN')['folds'] == '2 of 2 *' and line(table,

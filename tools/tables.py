@@ -22,7 +22,7 @@ from prototxt.net import GCNETS
 from tools.core import class_balance, files, intervals, predictions, run_folder, verdict
 from tools.core.intervals import NOT_RUN, by_fold, listed, mean, recalls, take
 from tools.core.markdown import Table, as_csv, column_of, escape, markdown
-from tools.core.titles import TITLES, title
+from tools.core.titles import LISTED, title
 from tools.figures import figure4_depth
 
 PAPER = Path(__file__).with_name('core') / 'paper.csv'  # its Tables 2 to 5, row by row
@@ -283,7 +283,7 @@ def make_tables(dataset, frequencies=False):
     SystemExit where there are none. frequencies: see read_rows.
     """
     rows, classes = read_rows(dataset, frequencies)
-    variants = [*TITLES, *sorted(set(rows['variant']) - set(TITLES))]
+    variants = [*LISTED, *sorted(set(rows['variant']) - set(LISTED))]
     tables = [accuracy_table(dataset, rows, variants), baseline_table(rows, variants),
               parts_table(rows), recall_table(rows, variants, classes)]
     if published_rows(dataset):
