@@ -8,8 +8,8 @@ PORT = 8000
 # What a command may be given, NAME=value. Each value goes as it is through the environment into one
 # word of a program's: neither Make nor a shell reads anything in it.
 values = DATASET VARIANT VARIANTS FOLD FOLDS SEED SEEDS ITERS LR BATCH WEIGHTS SET GPU GPUS JOBS \
-	PRETRAINED LAST RAW WEBFACE FACES SPLIT VALIDATE REFERRED JOIN FRAMES WORKERS IMAGE WEBCAM RUN OUT \
-	DRAW FORMAT EVERY FREQUENCIES PART START LAYER PORT
+	PRETRAINED LAST RAW WEBFACE FACES SPLIT VALIDATE REFERRED JOIN FRAMES WORKERS IMAGE WEBCAM RUN \
+	OUT DRAW FORMAT EVERY FREQUENCIES PART START LAYER PORT
 $(foreach name,$(values),$(eval override $(name) := $$(value $(name))))
 export $(values)
 
@@ -33,7 +33,8 @@ fast = GCNET_CAFFE="$${GCNET_CAFFE:-fast}" $(python)
 
 .DEFAULT_GOAL = help
 commands = demo recipe paper data contact-sheet train pretrain evaluate cv balance-of-losses \
-	baselines tables probe figures report predict serve export bench prototxt drawing shell test lint
+	baselines tables probe figures report predict serve export bench prototxt drawing shell test \
+	lint
 .PHONY: help doctor clean $(commands)
 
 # The way in is chosen once a command, when its first program starts, and told to all that follow.
@@ -71,7 +72,7 @@ endif
 	@$(MAKE) --no-print-directory report
 
 data: export GCNET_READ = RAW SPLIT FOLDS
-data:  ## pairs, crops, folds of DATASET from RAW=folder [SPLIT=file.csv VALIDATE=0.1 REFERRED=1 JOIN= ...]
+data:  ## pairs, crops, folds of DATASET from RAW=folder [SPLIT= VALIDATE=0.1 REFERRED=1 JOIN= ...]
 ifdef JOIN
 	$(python) data_prep.join $(dataset) -- $$JOIN
 else
@@ -93,15 +94,16 @@ train:  ## VARIANT on FOLD, then the test; it resumes [ITERS= LR= BATCH= SEED= G
 	$(python) tools.evaluate $(run)
 
 pretrain: export GCNET_READ = RAW
-pretrain:  ## what make recipe begins with: on drawn people, on RAW=people, on FACES=a built data set
-ifdef FACES
-else ifdef RAW
+pretrain:  ## what make recipe begins with, on drawn people, RAW=people, or FACES=a built data set
+ifndef FACES
+ifdef RAW
 	$(python) data_prep.build --dataset webface --raw="$$RAW" $(workers)
 else
 	$(python) data_prep.drawn.demo_faces --out data/raw/people --people 500 --seed 3
 	$(python) data_prep.build --dataset demo_people --raw data/raw/people $(workers)
 endif
-	$(fast) tools.recipe pretrain $(if $(FACES),,$(if $(RAW),--raw)) $(call option,faces,FACES) \
+endif
+	$(fast) tools.recipe pretrain $(if $(FACES),$(call option,faces,FACES),$(if $(RAW),--raw)) \
 		$(call option,seed,SEED) $(call option,iters,ITERS) $(call option,batch,BATCH) \
 		$(call option,lr,LR) $(call option,set,SET)
 

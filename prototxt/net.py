@@ -70,10 +70,11 @@ def train_val(variant, n_classes, train_source, test_source, batch_size=64, test
     if 'score' in n.tops:
         n.accuracy = L.Accuracy(n.score, n.label, include=dict(phase=caffe.TEST))
 
-    network = n.to_proto()
     if variant in neighbours.VARIANTS:
         people = Path(train_source).with_name('people_lmdb')
         network = neighbours.learn(n, variant, n_classes, batch_size, people, settings)
+    else:
+        network = n.to_proto()
     if settings['generator_rate'] != 1:
         slow_down(network, ('en1/', 'de1_r/'), settings['generator_rate'])
     return f'name: "{title(variant)}"\n{data.to_proto()}{network}'

@@ -439,7 +439,8 @@ SOURCES = 'deb {} bullseye main\ndeb {} bullseye-security main'
 
 
 @pytest.mark.parametrize('mirror, addresses', [
-    ('http://old.example/debian', ('http://old.example/debian', 'http://old.example/debian-security')),
+    ('http://old.example/debian',
+     ('http://old.example/debian', 'http://old.example/debian-security')),
     ('https://a/x  http://b/y', ('https://a/x', 'http://b/y')), ('', None)])
 def test_another_mirror_is_for_every_build(host, mirror, addresses):
     expected = SOURCES.format(*addresses) if addresses else ''

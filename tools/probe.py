@@ -13,7 +13,6 @@ import argparse
 import collections
 import functools
 import sys
-from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import RidgeClassifier
@@ -25,18 +24,8 @@ from tqdm import tqdm
 
 from data_prep import datasets, interrupted
 from prototxt import net
-from tools.core import (
-    arguments,
-    files,
-    fold_data,
-    intervals,
-    markdown,
-    network,
-    predictions,
-    tested_run,
-)
+from tools.core import arguments, fold_data, intervals, markdown, measured, network, tested_run
 from tools.core.titles import title
-from tools.references import as_csv
 
 PARTS = 5  # of the test people, and of a person's sequences: one is asked for, the others are shown
 INNER = 3  # parts of what a probe is shown, by which it chooses one of the penalties
@@ -47,7 +36,7 @@ CODES = {
     'degan': {'expression code': 'expression', "encoder's features": 'fc1'}
 }
 PIXELS = 'pixels'  # the query itself, which no network has changed
-COLUMNS = ['variant', 'code', 'expression', 'person']
+SHARES = ('expression', 'person')  # of those for which a probe is right
 
 
 def probe(vectors, labels, groups):
@@ -111,18 +100,9 @@ def frequent(labels):
     return np.unique(labels, return_counts=True)[1].max() / len(labels)
 
 
-def find_tested(dataset, among):
-    """[(folder, run.json)] of the tested networks of a data set on these folds, by fold."""
-    folders = [folder for variant in net.VARIANTS
-               for folder in sorted(Path('runs', dataset, variant).glob('fold*_seed*'))]
-    tested = [(folder, predictions.complete(folder)) for folder in folders]
-    return sorted(((folder, run) for folder, run in tested if run and run['fold'] in among),
-                  key=lambda pair: pair[1]['fold'])
-
-
 def collect(dataset, tested):
     """({(variant, code): rows}, sentences on runs that are left out, {share: values of chance}) of
-    what find_tested gives; rows as in tools/core/intervals.py, with the values of measure()."""
+    what measured.find_tested gives; rows as in tools/core/intervals.py, with measure()'s values."""
     read = functools.lru_cache(maxsize=1)(functools.partial(fold_data.read_part, dataset,
                                                             part='test'))
     parts, left_out, chance = collections.defaultdict(list), [], collections.defaultdict(dict)
@@ -140,44 +120,29 @@ def collect(dataset, tested):
             vectors[PIXELS, ''] = queries
             chance[run['fold']] = frequent(labels), frequent([row['subject'] for row in rows])
 
-        which = dict(
-            subject=np.array([row['subject'] for row in rows]),
-            image=np.array(['/'.join(row[name] for name in ('subject', 'sequence', 'frame'))
-                            for row in rows]),
-            **{name: np.full(len(rows), run[name]) for name in ('fold', 'seed')})
+        subjects, images = measured.images_of(rows)
+        which = dict(subject=subjects, image=images,
+                     **{name: np.full(len(rows), run[name]) for name in ('fold', 'seed')})
         for name, space in vectors.items():
             values = measure(space.reshape(len(space), -1), rows, labels)
             parts[name].append({**which, **values})
-    joined = {name: {key: np.concatenate([part[key] for part in own]) for key in own[0]}
-              for name, own in parts.items()}
+    joined = {name: measured.joined(own) for name, own in parts.items()}
     return joined, left_out, np.mean(list(chance.values()), axis=0) if chance else None
 
 
 def line_of(variant, code, rows):
     """A line of probes.csv: shares in %, None where nobody could be asked, and their intervals."""
     line = dict(variant=variant, code=code)
-    for name in COLUMNS[2:]:
-        own = intervals.take(rows, ~np.isnan(rows[name]))
-        line.update(dict.fromkeys((name, f'{name}_low', f'{name}_high')))
-        if len(own['subject']):
-            people = intervals.by_person({**own, 'value': own[name]})
-            line[name] = 100 * people.gain.sum() / people.total.sum()
-            if len(people.total) > 1:  # of one person there is no spread
-                line[f'{name}_low'], line[f'{name}_high'] = 100 * intervals.bootstrap(people)
+    for name in SHARES:
+        line.update(measured.estimate(rows, name, scale=100))
     return {**line, 'people': len(set(zip(rows['fold'], rows['subject']))),
             'folds': len(set(rows['fold'])), 'seeds': intervals.listed(rows['seed'])}
 
 
 def table(lines, chance):
     """The lines as a Table for probes.md."""
-    def cell(line, name):
-        low, high = line[f'{name}_low'], line[f'{name}_high']
-        if line[name] is None:
-            return None
-        return f'{line[name]:.1f}' + ('' if low is None else f' ({low:.1f} to {high:.1f})')
-
     rows = [{'variant': title(line['variant']), 'method': line['code'],
-             'expression, %': cell(line, 'expression'), 'person, %': cell(line, 'person'),
+             **{f'{name}, %': measured.cell(line, name, scale=1) for name in SHARES},
              **{name: line[name] for name in ('people', 'folds', 'seeds')}} for line in lines]
     return markdown.Table('Read off the codes by a linear probe', rows, [
         'expression: ridge regression on the code of test people, asked for people that it was '
@@ -194,7 +159,9 @@ def write_probes(dataset, folds):
     if datasets.of_people(dataset) or not datasets.knows_people(dataset):
         raise SystemExit(f'{dataset} does not say who shows which expression: no probe can keep '
                          'people apart.')
-    tested = find_tested(dataset, arguments.fold_list(dataset, folds))
+    among = arguments.fold_list(dataset, folds)
+    tested = [(folder, run) for folder, run in measured.find_tested(dataset, net.VARIANTS)
+              if run['fold'] in among]
     if not tested:
         raise SystemExit(f'No tested network in runs/{dataset} on these folds: run `make train '
                          f'DATASET={dataset}` first.')
@@ -207,15 +174,7 @@ def write_probes(dataset, folds):
     order = [PIXELS, *net.VARIANTS]
     lines = [line_of(*name, rows[name])
              for name in sorted(rows, key=lambda name: order.index(name[0]))]
-    made = (f'Made by `python3 -m tools.probe --dataset {dataset}` from the networks in '
-            f'runs/{dataset}.')
-    text = '\n'.join([f'# Probes of codes on {markdown.escape(dataset)}', '', made, '',
-                      markdown.markdown(table(lines, chance))])
-    folder = Path('runs', dataset)
-    files.write(folder / 'probes.csv', as_csv(lines))
-    files.write(folder / 'probes.md', text)
-    print(text)
-    print(f'probes: {folder / "probes.md"}, {folder / "probes.csv"}')
+    measured.write(dataset, 'probe', 'probes', 'Probes of codes', lines, [table(lines, chance)])
 
 
 def main():

@@ -111,9 +111,10 @@ def compare(options):
 def pretrain(options):
     """Trains the networks of DRAWN, PHOTOGRAPHED or FACES on fold 0, and takes their weights out;
     returns the first exit code that is not 0, else 0."""
-    dataset, networks = ('demo_people', DRAWN)
-    if options.raw or options.faces:
-        dataset, networks = (options.faces, FACES) if options.faces else ('webface', PHOTOGRAPHED)
+    if options.faces:
+        dataset, networks = options.faces, FACES
+    else:
+        dataset, networks = ('webface', PHOTOGRAPHED) if options.raw else ('demo_people', DRAWN)
     seed, runs = options.seed or '1', []
     for variant, default in networks.items():
         # A generator learns from what has a reference, and FACES are strangers' for the most part.

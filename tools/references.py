@@ -27,11 +27,8 @@ samples of a variant, its folds together, each by its mean over seeds, as in the
 """
 import argparse
 import collections
-import csv
 import functools
-import io
 import sys
-from pathlib import Path
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
@@ -39,9 +36,10 @@ from tqdm import tqdm
 
 from data_prep import interrupted
 from prototxt.net import GCNETS
-from tools.core import files, fold_data, intervals, network, predictions, tested_run
+from tools.core import fold_data, intervals, network, predictions, tested_run
 from tools.core.intervals import listed
-from tools.core.markdown import Table, escape, markdown
+from tools.core.markdown import Table
+from tools.core.measured import cell, estimate, find_tested, images_of, joined, write
 from tools.core.titles import title
 
 NEUTRAL = 'neutral'  # the class
@@ -104,10 +102,8 @@ def read_samples(dataset, fold):
             f'{fold_data.fold_path(dataset, fold)}/test_lmdb has no sample with a reference but '
             'its own query.')
 
-    subjects = np.array([row['subject'] for row in rows])
-    images = np.array([f'{row["subject"]}/{row["sequence"]}/{row["frame"]}' for row in rows])
-    return Samples(*(array[chosen] for array in (subjects, images, queries, references, labels)),
-                   faces, people)
+    arrays = (*images_of(rows), queries, references, labels)
+    return Samples(*(array[chosen] for array in arrays), faces, people)
 
 
 def measure(net, samples, neutral):
@@ -145,15 +141,6 @@ def measure(net, samples, neutral):
     return values
 
 
-def find_tested(dataset):
-    """[(folder, run.json)] of the tested GCNets, by fold: its samples are read once."""
-    folders = [folder for variant in GCNETS
-               for folder in sorted(Path('runs', dataset, variant).glob('fold*_seed*'))]
-    settings = [predictions.complete(folder) for folder in folders]
-    tested = [(folder, run) for folder, run in zip(folders, settings) if run]
-    return sorted(tested, key=lambda pair: pair[1]['fold'])
-
-
 def collect(dataset, tested):
     """({variant: rows}, sentences) of what find_tested gives.
 
@@ -162,7 +149,6 @@ def collect(dataset, tested):
     """
     classes = predictions.classes_of(dataset) or []
     neutral = classes.index(NEUTRAL) if NEUTRAL in classes else None
-    # find_tested gives run after run of one fold, so one fold in memory is enough.
     read_fold = functools.lru_cache(maxsize=1)(functools.partial(read_samples, dataset))
     parts, left_out = collections.defaultdict(list), []
     for folder, run in tqdm(tested, 'references', unit='net', ascii=True):
@@ -178,24 +164,8 @@ def collect(dataset, tested):
         parts[run['variant']].append(
             dict(subject=samples.subjects, image=samples.images, **which, **values))
 
-    rows = {}
-    for variant in GCNETS:  # in the order of the tables
-        if variant in parts:
-            own = parts[variant]
-            rows[variant] = {name: np.concatenate([part[name] for part in own]) for name in own[0]}
-    return rows, left_out
-
-
-def estimate(rows, name):
-    """{name: mean over the samples with a value, name_low and name_high: its interval}, or None."""
-    line = dict.fromkeys([name, f'{name}_low', f'{name}_high'])
-    own = intervals.take(rows, ~np.isnan(rows[name]))
-    if len(own[name]):
-        people = intervals.by_person({**own, 'value': own[name]})
-        line[name] = people.gain.sum() / people.total.sum()
-        if len(people.total) > 1:  # of one person there is no spread
-            line[f'{name}_low'], line[f'{name}_high'] = intervals.bootstrap(people)
-    return line
+    # in the order of the tables
+    return {variant: joined(parts[variant]) for variant in GCNETS if variant in parts}, left_out
 
 
 def summary(variant, rows):
@@ -208,15 +178,6 @@ def summary(variant, rows):
     return line
 
 
-def cell(line, name, scale=100, form='.1f'):
-    """A value of a line of references.csv and its interval, as text; None where there is none."""
-    mean, low, high = (line[key] for key in (name, f'{name}_low', f'{name}_high'))
-    if mean is None:
-        return None
-    interval = '' if low is None else f' ({scale * low:{form}} to {scale * high:{form}})'
-    return f'{scale * mean:{form}}{interval}'
-
-
 def distance_table(lines):
     """How near to the true reference the generated one is, and the query."""
     rows = [{
@@ -226,8 +187,8 @@ def distance_table(lines):
         **{name: line[name] for name in ('people', 'images', 'folds', 'seeds', 'iterations')}
     } for line in lines]
     return Table('Distance from the true reference', rows, [
-        'generated, query: L2 distance of the generated reference X̂r, and of the query X, from '
-        'the true reference Xr, over 64 x 64 pixels in [0, 1], mean.',
+        'generated, query: L2 distance of the generated reference X̂r, and of the query X, '
+        'from the true reference Xr, over 64 x 64 pixels in [0, 1], mean.',
         'generated nearer: share of the images whose X̂r is nearer to Xr than X is. A network that '
         'copies X has 0.',
         'In brackets, here and below: 95 % percentile interval of '
@@ -255,19 +216,10 @@ def identity_table(lines):
              'chance': f'{100 * line["same_person_chance"]:.1f}'}
             for line in lines]
     return Table('The nearest true reference is the same person\'s, %', rows, [
-        'generated, query: share of the images of which X̂r, or X, is nearest (L2 on pixels) to an '
-        'Xr of the same person, among those of all training and test people. A mean face fails '
+        'generated, query: share of the images of which X̂r, or X, is nearest (L2 on pixels) to '
+        'an Xr of the same person, among those of all training and test people. A mean face fails '
         'here.',
         'chance: that share for an Xr drawn at random.'])
-
-
-def as_csv(lines):
-    """The lines of references.csv as text."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, lines[0], lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
 
 
 def write_references(dataset):
@@ -275,7 +227,7 @@ def write_references(dataset):
 
     Or prints why there are none.
     """
-    tested = find_tested(dataset)
+    tested = find_tested(dataset, GCNETS)
     if not tested:
         print(f'No references: runs/{dataset} has no tested GCNet.')
         return
@@ -292,16 +244,7 @@ def write_references(dataset):
     # a set without neutral has no probability of it
     if any(line['neutral_generated'] is not None for line in lines):
         shown.insert(1, neutral_table(lines))
-    made = (f'Made by `python3 -m tools.references --dataset {dataset}` from the networks in '
-            f'runs/{dataset}.')
-    text = '\n'.join([f'# Generated references on {escape(dataset)}', '', made, '',
-                      *map(markdown, shown)])
-
-    folder = Path('runs', dataset)
-    files.write(folder / 'references.csv', as_csv(lines))
-    files.write(folder / 'references.md', text)
-    print(text)
-    print(f'references: {folder / "references.md"}, {folder / "references.csv"}')
+    write(dataset, 'references', 'references', 'Generated references', lines, shown)
 
 
 def main():

@@ -12,9 +12,9 @@ from tools.core.titles import title
 # The pictures of a run, and the figures of all runs, each with its caption.
 PICTURES = {
     'faces.png': 'Unseen people. From above: the query X, what the network draws of it (the '
-                 'reference X̂r, the reconstructions De2,r of the reference and De2,i of X, as far '
-                 'as it has them), and the true reference Xr. Below each face stand its class and '
-                 'what the network says.',
+                 'reference X̂r, the reconstructions De2,r of the reference and De2,i of X, as '
+                 'far as it has them), and the true reference Xr. Below each face stand its class '
+                 'and what the network says.',
     'confusion.png': 'Confusion matrix: a row a true class.',
     'curves.png': 'Training losses, and accuracy on the test fold for the eye only: nothing is '
                   'chosen by it.'

@@ -105,14 +105,15 @@ def centre(crops):
     return crops[:, None, y:y + CROP, x:x + CROP].astype(np.float32) / 255
 
 
-def run(net, queries, blobs=None):
+def run(net, queries, blobs=None, **more):
     """Every output of the network, and the named blobs (default: its pictures), for queries N x 1 x
-    64 x 64: name to array of N rows."""
+    64 x 64, and for as many of each further input that it has: name to array of N rows."""
     outputs, blobs = [], pictures(net) if blobs is None else blobs
     for start in range(0, len(queries), BATCH):
-        batch = queries[start:start + BATCH]
-        net.blobs['query'].reshape(*batch.shape)
-        net.blobs['query'].data[...] = batch
+        for name, images in dict(more, query=queries).items():
+            batch = images[start:start + BATCH]
+            net.blobs[name].reshape(*batch.shape)
+            net.blobs[name].data[...] = batch
         outputs.append({name: data.copy() for name, data in net.forward(blobs=blobs).items()})
     return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 

@@ -18,9 +18,9 @@ STILL = 'VARIANT=disentangled needs no people, and degan none with SET=identity_
 def write_people(dataset, fold):
     """Writes data/<dataset>/fold<F>/people_lmdb and gives back how many people it tells apart.
 
-    It has a record a training pair, in their order, whose label is the person: 0, 1, … in ascending
-    ID, NOBODY for one with a single picture, whom nothing could be learned of. SystemExit where
-    fewer than two people have two pictures.
+    It has a record a training pair, in their order, whose label is the person: a number from 0 on,
+    by their sorted names; NOBODY for one with a single picture, whom nothing could be learned of.
+    SystemExit where fewer than two people have two pictures.
     """
     root = fold_data.fold_path(dataset, fold)
     if not datasets.knows_people(dataset):

@@ -37,14 +37,7 @@ def pair_people(people, labels, referred, seed=SEED):
 
 def redraw(made, queries, people):
     """The expressions of `queries` on the neutral faces `people`, each N x 1 x 64 x 64."""
-    drawn = []
-    for start in range(0, len(queries), network.BATCH):
-        for name, images in (('query', queries), ('person', people)):
-            batch = images[start:start + network.BATCH]
-            made.blobs[name].reshape(*batch.shape)
-            made.blobs[name].data[...] = batch
-        drawn.append(made.forward()['drawn'].copy())
-    return np.concatenate(drawn)
+    return network.run(made, queries, person=people)['drawn']
 
 
 def distance(pictures, others):
