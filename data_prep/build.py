@@ -89,16 +89,9 @@ def main():
 
     name = args.dataset + ('' if args.validate is None else datasets.VALIDATION)
     final = os.path.join(args.out, datasets.referred(name) if args.referred else name)
-    try:
-        os.makedirs(args.out, exist_ok=True)
-        with open(os.path.join(args.out, f'.{args.dataset}.lock'), 'w') as lock:
-            wait_for(lock)
-            account = build(final, args.dataset, raw, args.split, args.frames, args.seed,
-                            args.workers, args.validate, args.referred)
-    except (OSError, lmdb.Error) as error:
-        raise SystemExit(f'{final} was not built: {error}.') from None
-    except KeyboardInterrupt:
-        raise interrupted(f'{final} is as it was before') from None
+    with building(args.out, args.dataset, final):
+        account = build(final, args.dataset, raw, args.split, args.frames, args.seed, args.workers,
+                        args.validate, args.referred)
     print(account)
 
 
@@ -120,6 +113,21 @@ def check_options(args):
                          'needed.')
 
 
+@contextlib.contextmanager
+def building(out, dataset, final):
+    """A build of a data set in folder `out`, one at a time; SystemExit, with what became of
+    `final`, where the disk or Ctrl-C ends it."""
+    try:
+        os.makedirs(out, exist_ok=True)
+        with open(os.path.join(out, f'.{dataset}.lock'), 'w') as lock:
+            wait_for(lock)
+            yield
+    except (OSError, lmdb.Error) as error:
+        raise SystemExit(f'{final} was not built: {error}.') from None
+    except KeyboardInterrupt:
+        raise interrupted(f'{final} is as it was before') from None
+
+
 def wait_for(lock):
     """Of two builds of one data set the second waits for the first."""
     try:
@@ -138,14 +146,7 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
     An earlier build in `final` is replaced at the very end, or stays as it is.
     """
     classes, _ = datasets.get(dataset, raw)
-    # Where `final` is a link to another disk, beside the folder that it leads to: a rename works
-    # within one file system only. Where it lies here, by the name that a reader knows.
-    place = os.path.realpath(final)
-    if place.startswith(os.path.join(os.getcwd(), '')):
-        place = os.path.relpath(place)
-    partial, earlier = place + '.partial', place + '.earlier'
-    protect(place, raw)
-    recover(place, partial, earlier)
+    place = cleared(final, raw)
 
     # One file of points for all builds of a set.
     detected = functools.partial(detect.points_of, raw, workers=processes,
@@ -187,13 +188,9 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
         if classes is None:
             order = folds.ascending if datasets.of_people(dataset) else None
             classes = sorted({row['expression'] for row in rows}, key=order)
-        try:
+        with taking(place) as partial:
             write_all(partial, classes, crop_of, fold_of, splits, seed, processes)
             write_account(os.path.join(partial, 'account.csv'), rows, splits, report)
-            sync(partial)  # a rename may reach the disk before what it renames
-            replace(place, partial, earlier)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
     return (f'{dataset}\n{tell_account(dataset, rows, splits, classes, report)}'
             f'{tell_left_out(left_out)}{tell_warnings(dataset, rows, classes)}Written to {final}')
 
@@ -239,6 +236,32 @@ def with_reference(rows):
         raise SystemExit(f'None of {len(rows)} pictures of a part has a reference: there is '
                          'nothing that a generator could learn from.')
     return kept
+
+
+def cleared(final, raw):
+    """Where the build `final` of `raw` lies, cleared of what a killed build left; SystemExit where
+    something else lies there."""
+    # Where `final` is a link to another disk, beside the folder that it leads to: a rename works
+    # within one file system only. Where it lies here, by the name that a reader knows.
+    place = os.path.realpath(final)
+    if place.startswith(os.path.join(os.getcwd(), '')):
+        place = os.path.relpath(place)
+    protect(place, raw)
+    recover(place, place + '.partial', place + '.earlier')
+    return place
+
+
+@contextlib.contextmanager
+def taking(place):
+    """Gives the name of a folder to make and fill, which then takes the place of the earlier build:
+    complete or not at all."""
+    partial = place + '.partial'
+    try:
+        yield partial
+        sync(partial)  # a rename may reach the disk before what it renames
+        replace(place, partial, place + '.earlier')
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def protect(final, raw):
@@ -304,11 +327,7 @@ def mend_references(rows, failures):
     """(rows, how many were changed) of a set of single images: a reference that cannot be used
     gives way to the person's first neutral image that can, or to None, as the query itself is
     good."""
-    neutral = {}
-    for row in rows:
-        if row['expression'] == 'neutral' and row['path'] not in failures:
-            neutral.setdefault(row['subject'], row['path'])
-
+    neutral = layout.first_neutral(row for row in rows if row['path'] not in failures)
     mended, changed = [], 0
     for row in rows:
         if row['reference'] in failures and row['path'] not in failures:
@@ -345,8 +364,7 @@ def write_all(partial, classes, crop_of, fold_of, splits, seed, processes):
     """Writes a whole build into the new folder `partial`; splits: [(train, test)], a fold each;
     fold_of: the content of folds.csv, or None for none."""
     os.mkdir(partial)
-    with open(os.path.join(partial, 'classes.txt'), 'w', encoding='utf-8') as file:
-        file.writelines(f'{name}\n' for name in classes)
+    write_classes(partial, classes)
     if fold_of:
         folds.write_folds(os.path.join(partial, 'folds.csv'), fold_of)
 
@@ -362,6 +380,12 @@ def write_all(partial, classes, crop_of, fold_of, splits, seed, processes):
     jobs = [(*part, classes, crop_of) for part in parts]
     for _ in workers.run(pair_lmdb.write_job, jobs, processes, chunk=1, desc='folds', unit='part'):
         pass
+
+
+def write_classes(folder, classes):
+    """Writes the names of the classes, in the order of their labels."""
+    with open(os.path.join(folder, 'classes.txt'), 'w', encoding='utf-8') as file:
+        file.writelines(f'{name}\n' for name in classes)
 
 
 def sync(folder):

@@ -111,6 +111,7 @@ def load(name, raw, frames, detected):
     classes, loader = get(name, raw)
     rows, points, report = loader(raw, classes, frames, *([detected] if name == 'mmi' else []))
     # Each picture of these is of another person, whose first neutral picture is this one or none.
+    # (Not looked up by subject: in SFEW that is a file's name, which two folders may have.)
     if name in OF_STRANGERS:
         rows = [{**row, 'reference': row['path']} if row['expression'] == 'neutral' else row
                 for row in rows]

@@ -14,14 +14,10 @@ the expression.
 import argparse
 import collections
 import os
-import shutil
 
-import lmdb
 import numpy as np
 
 from data_prep import build, pair_lmdb, spreadsheet
-
-PARTS = ('train', 'test')
 
 
 def main():
@@ -37,10 +33,8 @@ def main():
     if len(set(args.sets)) < 2 or len(set(args.sets)) < len(args.sets) or args.dataset in args.sets:
         raise SystemExit(f'JOIN is {" ".join(args.sets)!r} and DATASET {args.dataset}: two '
                          'different data sets are needed, and another name for both together.')
-    try:
+    with build.building(args.out, args.dataset, final):
         join(final, [os.path.join(args.out, name) for name in args.sets], args.seed)
-    except (OSError, lmdb.Error) as error:
-        raise SystemExit(f'{final} was not built: {error}.') from None
     print(f'Written to {final}')
 
 
@@ -54,65 +48,56 @@ def join(final, folders, seed=1):
             raise SystemExit(f'{folder} has the class {foreign[0]}, and {folders[0]} has not: its '
                              f'classes are {", ".join(classes)}. Name first the set with the most.')
 
-    partial, earlier = final + '.partial', final + '.earlier'
-    build.protect(final, folders[0])
-    build.recover(final, partial, earlier)
-    try:
+    with build.taking(build.cleared(final, folders[0])) as partial:
         os.makedirs(os.path.join(partial, 'fold0'))
-        with open(os.path.join(partial, 'classes.txt'), 'w', encoding='utf-8') as file:
-            file.writelines(f'{name}\n' for name in classes)
-        for part in PARTS:
+        build.write_classes(partial, classes)
+        for part in 'train', 'test':
             write_part(partial, folders, part, classes, seed)
-        build.sync(partial)
-        build.replace(final, partial, earlier)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_part(partial, folders, part, classes, seed):
     """Writes `train` or `test` of all folders, one after the other or, of `train`, in an order
     drawn from the seed; says how many pairs come from where."""
-    rows, crops, random = [], {}, np.random.RandomState(seed)
-    for folder in folders:
-        own, own_crops = read_part(folder, part)
-        if part == 'train' and folder == folders[0]:
-            count = collections.Counter(row['expression'] for row in own)
-        elif part == 'train':
-            own = as_frequent(own, count, random)
-        print(f'{part}: {len(own)} pairs of {folder}')
-        rows = rows + own
-        crops.update(own_crops)
+    crops, random = {}, np.random.RandomState(seed)
+    of_sets = [read_part(folder, part, crops) for folder in folders]
+    if part == 'train':
+        first, *others = of_sets
+        count = collections.Counter(row['expression'] for row in first)
+        of_sets = [first, *(as_frequent(rows, count, random) for rows in others)]
+    for folder, rows in zip(folders, of_sets):
+        print(f'{part}: {len(rows)} pairs of {folder}')
+
+    rows = sum(of_sets, [])
     if part == 'train':
         rows = [rows[i] for i in random.permutation(len(rows))]
-
     pair_lmdb.write_pairs(os.path.join(partial, 'fold0', part), rows, classes, crops.get)
 
 
 def as_frequent(rows, count, random):
     """About as many rows, with the classes as frequent as in `count`: those of a rare class
     several times, of a frequent one as many as are needed, at random."""
-    share = len(rows) / sum(count[name] for name in {row['expression'] for row in rows})
-    even = []
-    for name in sorted({row['expression'] for row in rows}):
-        own = [row for row in rows if row['expression'] == name]
+    rows_of, even = collections.defaultdict(list), []
+    for row in rows:
+        rows_of[row['expression']].append(row)
+    share = len(rows) / sum(count[name] for name in rows_of)
+    for name, own in sorted(rows_of.items()):
         wanted = round(share * count[name])
         even += wanted // len(own) * own
         even += [own[i] for i in random.permutation(len(own))[:wanted % len(own)]]
     return even
 
 
-def read_part(folder, part):
-    """(rows of a part of a set's fold 0, {path: crop, 66 x 66 uint8, of their X and Xr}), as
-    pair_lmdb.write_pairs takes them."""
-    path, name = os.path.join(folder, 'fold0', part), os.path.basename(folder)
-    rows, crops = [], {}
+def read_part(folder, part, crops):
+    """The rows of a part of a set's fold 0, as pair_lmdb.write_pairs takes them; their X and Xr, 66
+    x 66 uint8, go into {path: crop}."""
+    path, name, rows = os.path.join(folder, 'fold0', part), os.path.basename(folder), []
     pairs = pair_lmdb.read_pairs(f'{path}_lmdb')
     for row, (_, query, reference, _) in zip(spreadsheet.read_csv(f'{path}.csv'), pairs):
         picture, known = f'{name}/{row["path"]}', reference.any()
         rows.append({**row, 'subject': f'{name}-{row["subject"]}', 'path': picture,
                      'reference': f'Xr of {picture}' if known else None})
         crops[picture], crops[f'Xr of {picture}'] = query, reference
-    return rows, crops
+    return rows
 
 
 def read_classes(folder):

@@ -52,6 +52,16 @@ def lost_link(path):
     return None
 
 
+def first_neutral(rows):
+    """{subject: path of the first neutral picture} of rows as in datasets.py, for those that have
+    one: the reference of a person's single pictures, where the set names no other."""
+    neutral = {}
+    for row in rows:
+        if row['expression'] == 'neutral':
+            neutral.setdefault(row['subject'], row['path'])
+    return neutral
+
+
 def visible(name):
     """False for hidden files, such as those that macOS adds beside each file."""
     return not name.startswith('.')

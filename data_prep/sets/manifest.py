@@ -15,7 +15,7 @@ import os
 
 from data_prep import csv_text, names
 from data_prep.folds import ascending
-from data_prep.sets.layout import lost_link, wrong_folder
+from data_prep.sets.layout import first_neutral, lost_link, wrong_folder
 
 NAME = 'manifest.csv'
 NEEDED = ['path', 'subject', 'expression']
@@ -39,7 +39,7 @@ def read_set(raw, classes=None, frames=None):
     SystemExit where the CSV is missing or cannot be read, or gives fewer than two classes.
     """
     table = read_table(raw)
-    rows, first_line, neutral, sequences, spellings = [], {}, {}, set(), {}
+    rows, first_line, sequences, spellings = [], {}, set(), {}
     report = {'unit': 'images', 'found': len(table), 'unlabelled': [], 'left_out': []}
     # One line with a split makes it a set with a split: then each line needs one.
     own_split = any(cells.get('split') for _, cells in table)
@@ -57,11 +57,10 @@ def read_set(raw, classes=None, frames=None):
         first_line[row['path']] = line
         spellings.setdefault(row['expression'], set()).add(cells['expression'])
         row['sequence'] = new_name(os.path.splitext(row['path'])[0].replace('/', '-'), sequences)
-        if row['expression'] == 'neutral':
-            neutral.setdefault(row['subject'], row['path'])
         rows.append(row)
 
     # After all rows are read: a person's neutral picture may stand below the others.
+    neutral = first_neutral(rows)
     for row in rows:
         row['reference'] = row['reference'] or neutral.get(row['subject'])
     if len(spellings) < 2:
