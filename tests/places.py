@@ -3,6 +3,7 @@ import contextlib
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,15 @@ import pytest
 from data_prep import pair_lmdb
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def refusal(monkeypatch, main, *words):
+    """Runs a program by its main(); what it says where it ends in a refusal, else None."""
+    monkeypatch.setattr(sys, 'argv', [main.__module__, *words])
+    try:
+        main()
+    except SystemExit as error:
+        return str(error)
 
 
 def build_smooth(place, people, classes):

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import outside
 import places
 import pytest
 
@@ -261,17 +262,7 @@ def host(tmp_path):
         'GCNET_CACHE': str(cache), 'TERM': 'dumb'
     }
 
-    def start(*command, **variables):
-        return subprocess.Popen([str(checkout / 'docker/enter'), *command],
-                                env={**environment, **variables}, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def enter(*command, **variables):
-        """-> (exit status, standard output, standard error)"""
-        process = start(*command, **variables)
-        output, errors = process.communicate(timeout=60)
-        return process.returncode, output, errors
-
+    start, enter = outside.entering(checkout, environment, timeout=60)
     recipe = [DOCKER / 'packages.txt', DOCKER / 'install', DOCKER / 'caffe_without_gpu',
               DOCKER / 'build_caffe', *sorted((DOCKER / 'patches').iterdir()),
               DOCKER / 'Dockerfile', DOCKER / 'rootfs']

@@ -3,13 +3,13 @@ import csv
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import caffe
 import ckplus_tree
 import cv2
 import numpy as np
+import places
 import pytest
 from scipy import stats
 
@@ -85,11 +85,7 @@ def unseen(place, monkeypatch):
 
 def make(monkeypatch, *arguments):
     """Runs the program; what it says where it ends in a refusal, else None."""
-    monkeypatch.setattr(sys, 'argv', ['make_figures', *arguments])
-    try:
-        make_figures.main()
-    except SystemExit as error:
-        return str(error)
+    return places.refusal(monkeypatch, make_figures.main, *arguments)
 
 
 def pictures():

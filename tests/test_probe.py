@@ -1,10 +1,10 @@
 """Linear probes: on codes of which is known what they hold, and of networks, from the command to
 the table."""
 import csv
-import sys
 from pathlib import Path
 
 import numpy as np
+import places
 import pytest
 import test_figures
 from test_figures import built, place  # noqa: F401
@@ -75,11 +75,7 @@ def test_the_share_of_the_most_frequent():
 
 def run(monkeypatch, *words):
     """What the command says where it ends in a refusal, else None."""
-    monkeypatch.setattr(sys, 'argv', ['probe', *words])
-    try:
-        probe.main()
-    except SystemExit as error:
-        return str(error)
+    return places.refusal(monkeypatch, probe.main, *words)
 
 
 def test_the_codes_of_tested_networks_are_probed(place, monkeypatch, capsys):  # noqa: F811

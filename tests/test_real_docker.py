@@ -20,16 +20,11 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import outside
 import pytest
+from outside import wait_for
 
-KEPT = os.environ.get('GCNET_REAL_DOCKER')
-if not KEPT:
-    pytest.skip('starts a Docker daemon where GCNET_REAL_DOCKER says so: see its first lines',
-                allow_module_level=True)
-for program in 'dockerd', 'docker', 'mmdebstrap':
-    if os.geteuid() or not shutil.which(program):
-        pytest.skip(f'needs root and {program}', allow_module_level=True)
-
+KEPT = outside.needs('GCNET_REAL_DOCKER', 'a Docker daemon', 'dockerd', 'docker', 'mmdebstrap')
 ROOT = Path(__file__).resolve().parents[1]
 BASE = 'debian:bullseye-slim'
 NETWORK = dict(GCNET_BUILD_ARGS='--network host', GCNET_RUN_ARGS='--network host')
@@ -100,24 +95,13 @@ def daemon(folder):
 def host(folder, daemon):
     """A checkout with a small data set, and the image made."""
     checkout = folder / 'check:out, "1"'
-    ignore = shutil.ignore_patterns('data', 'runs', 'predictions', '.git', '*.pyc')
-    shutil.copytree(ROOT, checkout, ignore=ignore)
+    outside.copy_checkout(ROOT, checkout)
     for name in 'GCNET_WAY', 'GCNET_CAFFE', 'GCNET_MOUNTS', 'GCNET_READ', 'SUDO_UID', 'SUDO_GID':
         os.environ.pop(name, None)
     environment = {**os.environ, **NETWORK, 'DOCKER_HOST': daemon,
                    'GCNET_CACHE': str(folder / 'no'), 'TMPDIR': str(folder)}
 
-    def start(*words, **variables):
-        return subprocess.Popen([checkout / 'docker/enter', *words],
-                                env={**environment, **variables}, stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def enter(*words, **variables):
-        """-> (exit status, standard output, standard error)"""
-        process = start(*words, **variables)
-        output, errors = process.communicate(timeout=900)
-        return process.returncode, output, errors
-
+    start, enter = outside.entering(checkout, environment, timeout=900)
     status, output, errors = enter('python3', '-c', DATA)
     assert status == 0, errors[-3000:]
     return SimpleNamespace(checkout=checkout, environment=environment, start=start, enter=enter,
@@ -126,14 +110,6 @@ def host(folder, daemon):
 
 def running(host):
     return docker(host.socket, 'ps', '--quiet').stdout.split()
-
-
-def wait_for(condition, seconds=60):
-    for _ in range(10 * seconds):
-        if condition():
-            return
-        time.sleep(0.1)
-    pytest.fail(f'waited for {seconds} s in vain')
 
 
 def told(host):

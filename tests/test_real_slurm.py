@@ -10,24 +10,20 @@ About five minutes. The environment has to be made before (`make shell`).
 import collections
 import contextlib
 import csv
+import functools
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import outside
 import pytest
 
-if not os.environ.get('GCNET_REAL_SLURM'):
-    pytest.skip('starts a SLURM where GCNET_REAL_SLURM is set: see its first lines',
-                allow_module_level=True)
-for program in 'slurmctld', 'slurmd', 'munged':
-    if os.geteuid() or not shutil.which(program):
-        pytest.skip(f'needs root and {program}', allow_module_level=True)
+outside.needs('GCNET_REAL_SLURM', 'a SLURM', 'slurmctld', 'slurmd', 'munged')
+wait_for = functools.partial(outside.wait_for, seconds=900, step=0.5)
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ['happy', 'sadness']
@@ -97,8 +93,7 @@ def cluster(tmp_path_factory):
     environment = {**os.environ, 'SLURM_CONF': str(folder / 'slurm.conf')}
 
     checkout = folder / 'check out'
-    ignore = shutil.ignore_patterns('data', 'runs', 'predictions', '.git', '*.pyc')
-    shutil.copytree(ROOT, checkout, ignore=ignore)
+    outside.copy_checkout(ROOT, checkout)
     subprocess.run(['docker/enter', 'python3', '-c', DATA], cwd=checkout, check=True)
 
     def run(*words, check=True):
@@ -130,14 +125,6 @@ def ended(process):
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
-
-
-def wait_for(condition, seconds=900):
-    for _ in range(2 * seconds):
-        if condition():
-            return
-        time.sleep(0.5)
-    pytest.fail(f'waited for {seconds} s in vain')
 
 
 def submit(cluster, tasks, *words, options=()):
