@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from data_prep import datasets, interrupted
+from data_prep import datasets
 from prototxt import net
 from tools.core import arguments, fold_data, intervals, markdown, measured, network, tested_run
 from tools.core.titles import title
@@ -184,12 +184,8 @@ def main():
     parser.add_argument('--folds', default='',
                         help='for instance "0 1 2" or 0-4 (default: all that the data set has)')
     options = parser.parse_args()
-    try:
+    with measured.ending_well('probes'):
         write_probes(options.dataset, options.folds)
-    except OSError as error:
-        raise SystemExit(f'The probes cannot be written: {error}.') from None
-    except KeyboardInterrupt:
-        raise interrupted('what was written before is kept') from None
 
 
 if __name__ == '__main__':

@@ -34,12 +34,11 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 from tqdm import tqdm
 
-from data_prep import interrupted
 from prototxt.net import GCNETS
 from tools.core import fold_data, intervals, network, predictions, tested_run
 from tools.core.intervals import listed
 from tools.core.markdown import Table
-from tools.core.measured import cell, estimate, find_tested, images_of, joined, write
+from tools.core.measured import cell, ending_well, estimate, find_tested, images_of, joined, write
 from tools.core.titles import title
 
 NEUTRAL = 'neutral'  # the class
@@ -252,12 +251,8 @@ def main():
                                      description=__doc__.split('\n')[0])
     parser.add_argument('--dataset', default='demo', help='what was tested (default: demo)')
     dataset = parser.parse_args().dataset
-    try:
+    with ending_well('references'):
         write_references(dataset)
-    except OSError as error:
-        raise SystemExit(f'The references cannot be written: {error}.') from None
-    except KeyboardInterrupt:
-        raise interrupted('what was written before is kept') from None
 
 
 if __name__ == '__main__':

@@ -1,11 +1,13 @@
 """What tools.references and tools.probe share, which measure tested networks on unseen people:
 finding the networks, a mean with its interval, the page and the CSV."""
+import contextlib
 import csv
 import io
 from pathlib import Path
 
 import numpy as np
 
+from data_prep import interrupted
 from tools.core import files, intervals, predictions
 from tools.core.markdown import escape, markdown
 
@@ -50,6 +52,17 @@ def cell(line, name, scale=100, form='.1f'):
         return None
     interval = '' if low is None else f' ({scale * low:{form}} to {scale * high:{form}})'
     return f'{scale * mean:{form}}{interval}'
+
+
+@contextlib.contextmanager
+def ending_well(what):
+    """A full disk or Ctrl-C in it ends in a sentence; what: as in write()."""
+    try:
+        yield
+    except OSError as error:
+        raise SystemExit(f'The {what} cannot be written: {error}.') from None
+    except KeyboardInterrupt:
+        raise interrupted('what was written before is kept') from None
 
 
 def write(dataset, program, what, heading, lines, tables):
