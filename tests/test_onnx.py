@@ -266,7 +266,7 @@ def test_opencv_runs_the_cnn_by_itself(place):
     assert np.abs(found.forward() - expected).max() < 1e-5 and np.ptp(expected, axis=0).max() > 1e-3
 
 
-# ---------------------------------------------------------------- real faces, the shipped model
+# ---------------------------------------------------------------- real faces
 
 @pytest.fixture(scope='module')
 def london():
@@ -277,21 +277,31 @@ def london():
     return [(image, detect.faces(image)[0]) for image in images]
 
 
-@pytest.fixture(scope='module')
-def photographed(london):
-    """The shipped model on real faces: the model in ONNX, every blob of Caffe, the queries."""
+@pytest.fixture(scope='module', params=['shipped', 'switches'])
+def photographed(request, london, tmp_path_factory):
+    """Two models on real faces: a run, its model in ONNX, every blob of Caffe, the queries.
+
+    The shipped one, whose generator has no switches, and one whose generator, that of the drawn
+    people, has them; what follows it there is random."""
     folder = ROOT / predictor.SHIPPED
+    if request.param == 'switches':
+        folder = make_tested_run(tmp_path_factory.mktemp('switches') / 'run', 's0r0',
+                                 generator='change', decoder='switches')
+        path = str(folder / 'snapshots/s0r0_iter_5.caffemodel')
+        made = caffe.Net(str(folder / 'deploy.prototxt'), path, caffe.TEST)
+        made.copy_from(str(ROOT / 'prototxt/pretrained/generator.caffemodel'))
+        made.save(path)
     net, _ = network.load(folder)
     layers = checked_net.parse(folder / 'deploy.prototxt').layer
     queries = network.centre(np.array([align.crop(*face) for face in london]))
     caffes = network.run(net, queries, blobs=list(net.blobs))
-    return onnx_model.convert(layers, net, {}), caffes, queries
+    return folder, onnx_model.convert(layers, net, {}), caffes, queries
 
 
 def test_real_faces_by_caffes_switches(photographed):
-    model, caffes, queries = photographed
-    found = run_by_switches(model, ROOT / predictor.SHIPPED, caffes, queries)
-    assert len(found) == 4
+    folder, content, caffes, queries = photographed
+    found = run_by_switches(content, folder, caffes, queries)
+    assert len(found) == (4 if folder == ROOT / predictor.SHIPPED else 2)
     for name in found:
         assert np.abs(found[name] - caffes[name]).max() < 1e-4, name
     assert len(set(caffes['prob'].argmax(1))) > 1
@@ -300,19 +310,21 @@ def test_real_faces_by_caffes_switches(photographed):
 def test_real_faces_by_its_own_switches(photographed):
     """Where a switch of the generator is another than Caffe's, Caffe's two values there are equal
     up to rounding; a face without any such gives the same to 1e-4."""
-    content, caffes, queries = photographed
+    folder, content, caffes, queries = photographed
     model = onnx.load_from_string(content)
-    switches = name_switches(model, ROOT / predictor.SHIPPED)
+    switches = {name: own for name, own in name_switches(model, folder).items()
+                if name.startswith('en1/')}  # those of En2 serve the reconstructions alone
+    assert len(switches) == (0 if folder == ROOT / predictor.SHIPPED else 3)
     for name in switches.values():
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, 7, None))
     found = run_onnx(model.SerializeToString(), queries)
 
     same = np.ones(len(queries), bool)
-    for i in 1, 2, 3:
-        values = caffes[f'en1/conv{i}']
+    for name in switches:
+        values = caffes[name.replace('switch', 'conv')]
         values = values.reshape(*values.shape[:2], -1)
         both = [switch.astype(np.int64).reshape(*values.shape[:2], -1)
-                for switch in (caffes[f'en1/switch{i}'], found[switches[f'en1/switch{i}']])]
+                for switch in (caffes[name], found[switches[name]])]
         assert np.ptp([np.take_along_axis(values, each, 2) for each in both], axis=0).max() < 1e-5
         same &= (both[0] == both[1]).all((1, 2))
     assert same.sum() >= 5

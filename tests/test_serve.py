@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 import zlib
@@ -315,3 +316,21 @@ def test_a_port_that_is_taken(program, server):
     assert process.returncode == 1 and out == '' and err == (
         f'Port {server.server_port} cannot be had (another program has it): choose another one, '
         'as in `make serve PORT=8123`.\n')
+
+
+def test_ctrl_c_while_a_picture_is_looked_at(program):
+    """Nobody waits for it, and the network that still runs does not end in an abort."""
+    port, image = free_port(), png(drawn.face(1)[0])
+    process = program('--port', str(port))
+    for _ in range(2):
+        process.stdout.readline()
+    asked = [socket.create_connection(('127.0.0.1', port), 10) for _ in range(3)]
+    for connection in asked:
+        connection.sendall(b'POST /look HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n'
+                           % len(image) + image)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    for connection in asked:
+        connection.close()
+    assert (process.returncode, out, err) == (0, '', 'Ended.\n')
