@@ -43,6 +43,7 @@ DATASETS = {
     'demo_people': (None, people.read_set),
     'fer2013': (SIX_AND_NEUTRAL, fer2013.read_set),
     'ferplus': (EIGHT, fer2013.read_plus),
+    'ferplus7': (SIX_AND_NEUTRAL, fer2013.read_plus),
     'manifest': (None, manifest.read_set),
     'mmi': (SIX, mmi.read_set),
     'oulu': (SIX, oulu.read_set),
@@ -53,10 +54,10 @@ DATASETS = {
 # Here the label is the person: for pre-training.
 OF_PEOPLE = {'demo_people', 'webface'}
 # Nobody says who is on the pictures of these: each counts as a person of its own.
-OF_STRANGERS = {'affectnet', 'fer2013', 'ferplus', 'rafdb', 'sfew'}
+OF_STRANGERS = {'affectnet', 'fer2013', 'ferplus', 'ferplus7', 'rafdb', 'sfew'}
 # The pictures that the makers of a set have cut out and aligned have this in their paths.
-MAKERS_CROPS = {'fer2013': '.csv#', 'ferplus': '.csv#', 'rafdb': 'aligned',
-                'sfew': 'Aligned_Faces'}
+MAKERS_CROPS = {'fer2013': '.csv#', 'ferplus': '.csv#', 'ferplus7': '.csv#',
+                'rafdb': 'aligned', 'sfew': 'Aligned_Faces'}
 # (labelled sequences that can be used, people) in the paper, Section 4.
 PUBLISHED = {'ckplus7': (327, 118), 'ckplus8': (327, 118), 'mmi': (205, 30), 'oulu': (480, 80)}
 # Ending of the name of a build whose test part is a part of the training people, see build.py.

@@ -169,8 +169,8 @@ def test_unknown_data_set_lists_those_that_exist():
 
 
 def test_classes_are_alphabetical():
-    number = dict(affectnet=8, ckplus7=7, ckplus8=8, demo=7, fer2013=7, ferplus=8, mmi=6, oulu=6,
-                  rafdb=7, sfew=7)
+    number = dict(affectnet=8, ckplus7=7, ckplus8=8, demo=7, fer2013=7, ferplus=8, ferplus7=7,
+                  mmi=6, oulu=6, rafdb=7, sfew=7)
     for name in datasets.DATASETS:
         classes, _ = datasets.get(name, '.')
         if name in number:

@@ -9,6 +9,7 @@ from data_prep.sets import fer2013
 
 CLASSES, _ = datasets.DATASETS['fer2013']
 EIGHT, _ = datasets.DATASETS['ferplus']
+SEVEN, _ = datasets.DATASETS['ferplus7']
 HEADER = 'emotion,pixels,Usage'
 PICTURES = [np.random.RandomState(number).randint(0, 256, (48, 48)) for number in range(8)]
 
@@ -200,6 +201,10 @@ def test_ferplus_takes_the_majority_of_votes(tmp_path):
         ('fer2013.csv#10', 'label outside the set: unknown'),
         ('fer2013.csv#11', 'label outside the set: NF'),
         *((f'fer2013.csv#{line}', 'no majority of the votes') for line in (12, 14, 15))]
+
+    seven, _, report = fer2013.read_plus(tmp_path, SEVEN)
+    assert seven == [entry for entry in rows if entry['expression'] != 'contempt']
+    assert ('fer2013.csv#9', 'label outside the set: contempt') in report['left_out']
 
 
 def test_ferplus_of_other_pictures_is_refused(tmp_path):
