@@ -15,7 +15,9 @@ from caffe import layers as L
 from prototxt.parts import (
     CROP,
     HIDDEN,
+    NOBODY,
     classifier,
+    constant,
     decoder,
     dense,
     encoder,
@@ -35,7 +37,6 @@ SETTINGS = dict(reverse=1.0, reverse_identity=0.0, identity_weight=1.0, people=N
 # An adversary is to follow the code that runs away from it: one as slow as the code is deceived,
 # and what it no longer sees is still there.
 ADVERSARY_RATE = 10
-NOBODY = -1  # the label of what has no part in a loss
 
 
 def body(n, variant, n_classes, settings):
@@ -62,12 +63,11 @@ def asks_for_people(variant, settings):
 
 
 def learn(n, variant, n_classes, batch, people_source, settings):
-    """The NetParameter of the training network n, with what is there in training alone.
+    """Adds what is there in training alone to the network n.
 
     batch: images in it; people_source: an LMDB whose labels are the people of the training pairs,
     in their order (tools/core/people.py), read where settings['people'] is a number.
     """
-    common = {layer.name for layer in n.to_proto().layer}
     if settings['people']:
         n.people, n.person = L.Data(name='people', source=str(people_source), ntop=2,
                                     backend=caffe.params.Data.LMDB, batch_size=batch)
@@ -83,12 +83,6 @@ def learn(n, variant, n_classes, batch, people_source, settings):
         if settings['people']:
             n.loss_person = adversary(n, 'person', n.fc1_relu, settings['people'], n.person,
                                       settings['reverse_identity'])
-
-    network = n.to_proto()
-    for layer in network.layer:
-        if layer.name not in common:
-            layer.include.add(phase=caffe.TRAIN)
-    return network
 
 
 def adversary(n, what, code, outputs, label, factor):
@@ -190,11 +184,6 @@ def head(n, what, outputs, labels, weight=1):
     n[f'{what}/labels'] = L.Concat(*labels, axis=0)
     return L.SoftmaxWithLoss(n[f'dis/{what}'], n[f'{what}/labels'], loss_weight=weight,
                              loss_param=dict(ignore_label=NOBODY))
-
-
-def constant(batch, value):
-    """A blob of so many times one number."""
-    return L.DummyData(shape=dict(dim=[batch]), data_filler=dict(type='constant', value=value))
 
 
 def redraw(settings):

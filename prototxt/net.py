@@ -11,7 +11,7 @@ import caffe
 from caffe import layers as L
 from caffe import params as P
 
-from prototxt import neighbours
+from prototxt import gan, neighbours
 from prototxt.parts import (
     CODE,
     CROP,
@@ -33,7 +33,7 @@ VARIANTS = ('cnn', 'metric', *GCNETS, *neighbours.VARIANTS)
 PRETRAINING = ('autoencoder', 'identity', 'generator', 'expression')
 
 CHOICES = dict(codes=('normalized', 'raw'), decoder=('listed', 'switches'),
-               picture=('scaled', 'normalized'), generator=('picture', 'change', 'vae'),
+               picture=('scaled', 'normalized'), generator=('picture', 'change', 'vae', 'gan'),
                classifier=('delta', 'code'), streams=('apart', 'together'))
 POLICIES = ('inv', 'poly')  # of the learning rate
 
@@ -42,7 +42,7 @@ SETTINGS = dict(codes='normalized', decoder='listed', picture='scaled', generato
                 standardize=True, code_length=1.0, margin=1.0, neutral=None, pixel_scale=1.0,
                 contrast_weight=1.0, generate_weight=1.0, reconstruct_weight=0.25,
                 classifier='delta', streams='apart', generator_rate=1.0, latent=64,
-                kl_weight=0.02, score_offsets=None, **neighbours.SETTINGS)
+                kl_weight=0.02, score_offsets=None, **gan.SETTINGS, **neighbours.SETTINGS)
 
 
 def train_val(variant, n_classes, train_source, test_source, batch_size=64, test_batch_size=30,
@@ -70,11 +70,16 @@ def train_val(variant, n_classes, train_source, test_source, batch_size=64, test
     if 'score' in n.tops:
         n.accuracy = L.Accuracy(n.score, n.label, include=dict(phase=caffe.TEST))
 
+    common = {layer.name for layer in n.to_proto().layer}
     if variant in neighbours.VARIANTS:
         people = Path(train_source).with_name('people_lmdb')
-        network = neighbours.learn(n, variant, n_classes, batch_size, people, settings)
-    else:
-        network = n.to_proto()
+        neighbours.learn(n, variant, n_classes, batch_size, people, settings)
+    elif variant == 'generator' and settings['generator'] == 'gan':
+        gan.learn(n, n_classes, batch_size, settings)
+    network = n.to_proto()
+    for layer in network.layer:
+        if layer.name not in common:  # what they learn by
+            layer.include.add(phase=caffe.TRAIN)
     if settings['generator_rate'] != 1:
         slow_down(network, ('en1/', 'de1_r/'), settings['generator_rate'])
     return f'name: "{title(variant)}"\n{data.to_proto()}{network}'
@@ -216,7 +221,8 @@ def generator(n, settings):
     kind = settings['generator']
     if kind != 'vae':
         code = encoder(n, 'en1', n.query, switches=used_switches(settings))
-        return decoder(n, 'de1_r', code, settings, 'en1', n.query if kind == 'change' else None)
+        changed = n.query if kind in ('change', 'gan') else None
+        return decoder(n, 'de1_r', code, settings, 'en1', changed)
 
     # Nothing but the latent code goes past this neck, so no switches.
     code = encoder(n, 'en1', n.query)
@@ -271,8 +277,9 @@ def known(variant, settings):
         if settings[name] not in choices:
             raise ValueError(
                 f'{name} cannot be {settings[name]!r}; choose from {", ".join(choices)}')
-    if variant == 'degan' and settings['generator'] == 'vae':
-        raise ValueError("generator cannot be 'vae' for degan; choose from picture, change")
+    if variant == 'degan' and settings['generator'] in ('vae', 'gan'):
+        raise ValueError(f'generator cannot be {settings["generator"]!r} for degan; choose from '
+                         'picture, change')
     return settings
 
 

@@ -25,6 +25,7 @@ STAGES = ((5, 32, 1), (3, 64, 0), (3, 96, 0))
 WEIGHT_AND_BIAS = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 # Of batch norm's mean, variance and their count, which are averaged, not learned.
 STATISTICS = [dict(lr_mult=0, decay_mult=0)] * 3
+NOBODY = -1  # the label of what has no part in a loss
 XAVIER = dict(type='xavier')
 # A deconvolution's weights have their inputs first: what Caffe calls fan-out is what is summed.
 FAN = dict(type='msra', variance_norm=P.Filler.FAN_OUT)
@@ -78,10 +79,14 @@ def classifier(n, code, n_classes, settings, fc1='fc1', score='score', seen=None
     n.score = dense(n.fc1_relu if seen is None else n.seen, n_classes, name=score)
 
 
-def dense(x, outputs, filler=XAVIER, rate=1, **name):
-    """A fully-connected layer that learns so many times as fast; name: that of the layer, where it
-    is not its top's."""
+def dense(x, outputs, filler=XAVIER, rate=1, shared=None, **name):
+    """A fully-connected layer that learns so many times as fast; shared: a name for its weights,
+    which all layers of that name have in common; name: that of the layer, where it is not its
+    top's."""
     learned = [dict(p, lr_mult=rate * p['lr_mult']) for p in WEIGHT_AND_BIAS]
+    if shared:
+        learned = [dict(p, name=f'{shared}/{part}')
+                   for p, part in zip(learned, ('weight', 'bias'))]
     return L.InnerProduct(x, num_output=outputs, weight_filler=filler, param=learned, **name)
 
 
@@ -200,6 +205,11 @@ def norm(n, name, i, x, owner=None, averages=None, rate=1, gain=1, offset=0):
     n[f'{name}/scale{i}'] = L.Scale(n[f'{name}/bn{i}'], in_place=True, bias_term=True,
                                     param=learned, filler=dict(value=gain),
                                     bias_filler=dict(value=offset))
+
+
+def constant(batch, value):
+    """A blob of so many times one number."""
+    return L.DummyData(shape=dict(dim=[batch]), data_filler=dict(type='constant', value=value))
 
 
 def python(module, layer, *bottoms, ntop=1, loss_weight=None, propagate_down=None, **param):

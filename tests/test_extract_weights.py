@@ -140,6 +140,20 @@ def test_what_is_kept_of_pretrained_runs(place, pretrained, tmp_path, monkeypatc
         tools.extract_weights.main()
 
 
+def test_what_is_kept_of_a_gcnet(place, tmp_path):
+    """Its CNN's part and De2: the generator has its own file, and classes are of one data set."""
+    trained = train(place, 's1r1', 1, 0.01)
+    (tmp_path / 'snapshots').mkdir()
+    for end in ('caffemodel', 'solverstate'):
+        (place / f's1r1_iter_1.{end}').rename(tmp_path / f'snapshots/s1r1_iter_1.{end}')
+    name, model = tools.extract_weights.extract(tmp_path)
+    assert name == 'gcnet'
+    kept = {layer.name for layer in model.layer}
+    assert {name.split('/')[0] for name in kept} == {'en2', 'de2_r', 'de2_i'}
+    assert set(trained) - kept == {name for name in trained if name.startswith(
+        ('en1/', 'de1_r/', 'en2_r/', 'standardized', 'fc1_delta', 'score'))}
+
+
 @pytest.mark.parametrize('variant', ['metric', 's1r1'])
 def test_the_streams_of_en2_are_one_after_training(place, variant):
     start, end = (train(place, variant, iterations, rate)

@@ -5,8 +5,9 @@
 
 writes generator.caffemodel, En1 of a generator or an auto-encoder and De1,r of the former;
 identity.caffemodel, En2 of an identification CNN; expression.caffemodel, En2 and the first FC layer
-of a CNN of expressions: the weights alone. The layers that tell people apart, most of an
-identification CNN, stay behind, and so does what gives a class its score.
+of a CNN of expressions; gcnet.caffemodel, the same of a GCNet, with its De2: the weights alone. The
+layers that tell people apart, most of an identification CNN, stay behind, and so does what gives a
+class its score.
 """
 import argparse
 from pathlib import Path
@@ -16,32 +17,32 @@ from caffe.proto import caffe_pb2
 from tools.core import files, snapshots
 
 # By name, as every network of the comparison has them; fc1 those with classifier=code.
-TAKEN = ('en1/', 'en2/', 'de1_r/')
+GENERATOR, REST = ('en1/', 'de1_r/'), ('en2/', 'de2_')
 FC = 'fc1'
 
 
 def extract(folder):
-    """The NetParameter with the layers TAKEN of a run's last snapshot: names, types and weights.
+    """(name of what it is, NetParameter) of the parts that others take of a run's last snapshot:
+    layers' names, types and weights.
 
-    SystemExit without any.
+    A GCNet's generator is left out: it has the file that it came from. SystemExit without any.
     """
     snapshot = snapshots.last_snapshot(folder)
     model = snapshots.parse(snapshot.caffemodel,
                             caffe_pb2.NetParameter()) if snapshot else caffe_pb2.NetParameter()
-    taken = [caffe_pb2.LayerParameter(name=layer.name, type=layer.type, blobs=layer.blobs)
-             for layer in model.layer
-             if layer.blobs and (layer.name.startswith(TAKEN) or layer.name == FC)]
-    if not taken:
+    layers = [caffe_pb2.LayerParameter(name=layer.name, type=layer.type, blobs=layer.blobs)
+              for layer in model.layer if layer.blobs]
+    generator = [layer for layer in layers if layer.name.startswith(GENERATOR)]
+    rest = [layer for layer in layers if layer.name.startswith(REST)]
+    fc = [layer for layer in layers if layer.name == FC]
+    if not generator and not rest:
         raise SystemExit(f'{folder} holds no pre-trained network: run `make pretrain`.')
-    return caffe_pb2.NetParameter(name=model.name, layer=taken)
 
-
-def kind(model):
-    """What was extracted, by its layers: `generator`, `expression` or `identity`."""
-    names = [layer.name for layer in model.layer]
-    if not any(name.startswith('en2/') for name in names):
-        return 'generator'
-    return 'expression' if FC in names else 'identity'
+    if not rest:
+        name, taken = 'generator', generator
+    else:
+        name, taken = 'gcnet' if generator else 'expression' if fc else 'identity', rest + fc
+    return name, caffe_pb2.NetParameter(name=model.name, layer=taken)
 
 
 def main(words=None):
@@ -53,8 +54,8 @@ def main(words=None):
     try:
         models = [extract(folder) for folder in options.folders]
         options.out.mkdir(parents=True, exist_ok=True)
-        for model in models:
-            files.write(options.out / f'{kind(model)}.caffemodel', model.SerializeToString())
+        for name, model in models:
+            files.write(options.out / f'{name}.caffemodel', model.SerializeToString())
     except OSError as error:
         raise SystemExit(f'{options.out} cannot be written ({error}): make room, or choose another '
                          '--out.') from None

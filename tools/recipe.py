@@ -10,7 +10,9 @@ on, as long as any other. Every stage is made by tools.train, so the same comman
 earlier one was stopped.
 
 For photographs the pre-training is on real faces: En2 and FC have learned expressions in it, so the
-second stage falls away, and En1 and De1,r draw the nearest neutral face (generator=vae).
+second stage falls away, and En1 and De1,r draw the nearest neutral face (generator=vae). From there
+CNN and GCNet are trained on as long as each other: what a distance tells is not what a code tells,
+and takes as many iterations to learn as a fold of a small set does not have.
 """
 import argparse
 import sys
@@ -37,11 +39,13 @@ PHOTOGRAPHED = {'autoencoder': DRAWN['generator'],
 # Of strangers whose expressions are known, for photographs (docs/recipe_search.md). A
 # pre-training's rate may fall by Caffe's policy `poly`; the comparison keeps the paper's.
 VAE = 'generator=vae pixel_scale=0.02'
-FACES = {'cnn': dict(iters=8000, batch=64, lr=0.02, set='policy=poly power=1'),
-         'generator': dict(iters=4000, batch=64, lr=0.005, set=f'policy=poly power=1 {VAE}')}
 # Trained on with the rest, the generator would soon draw no face any more: few have a reference.
-COMPARED_FACES = ['--batch', '64', '--base-lr', '0.01', '--set', 'gamma=0.04 balance=1 '
-                  f'classifier=code streams=together generator_rate=0 {VAE}']
+ON_FACES = f'balance=1 classifier=code streams=together generator_rate=0 {VAE}'
+FACES = {'expression': dict(iters=8000, batch=64, lr=0.02, set='policy=poly power=1'),
+         'generator': dict(iters=4000, batch=64, lr=0.005, set=f'policy=poly power=1 {VAE}'),
+         **dict.fromkeys(('cnn', 's1r1'), dict(iters=5000, batch=64, lr=0.015,
+                                               set=f'gamma=0.0004 power=3 {ON_FACES}'))}
+COMPARED_FACES = ['--batch', '64', '--base-lr', '0.01', '--set', f'gamma=0.04 {ON_FACES}']
 
 
 def main(words=None):
@@ -83,8 +87,9 @@ def compare(options):
                          f'not {" ".join(unknown or variants)!r}.')
     common = ['--dataset', options.dataset, *cv.words_of(options)]
 
-    generator, identity, faces = (f'{options.pretrained}/{name}.caffemodel'
-                                  for name in ('generator', 'identity', 'expression'))
+    generator, identity, faces, gcnet = (
+        f'{options.pretrained}/{name}.caffemodel'
+        for name in ('generator', 'identity', 'expression', 'gcnet'))
     gcnets = [name for name in variants if name in net.GCNETS]
     others = [name for name in variants if name not in net.GCNETS]
 
@@ -98,7 +103,8 @@ def compare(options):
         begin = [identity] if Path(identity).is_file() else []
         first = [(['expression'], EXPRESSION, begin)]
     compared = [*compared, '--iters', options.last]
-    stages = [*first, (gcnets, compared, [generator, expression]), (others, compared, [expression])]
+    own = gcnet if Path(gcnet).is_file() else expression
+    stages = [*first, (gcnets, compared, [generator, own]), (others, compared, [expression])]
 
     for names, settings, weights in stages:
         given = ['--weights', ','.join(weights)] if weights else []
@@ -115,7 +121,7 @@ def pretrain(options):
         dataset, networks = options.faces, FACES
     else:
         dataset, networks = ('webface', PHOTOGRAPHED) if options.raw else ('demo_people', DRAWN)
-    seed, runs = options.seed or '1', []
+    seed, runs, weights = options.seed or '1', {}, {}
     for variant, default in networks.items():
         # A generator learns from what has a reference, and FACES are strangers' for the most part.
         own = datasets.referred(dataset) if variant == 'generator' and options.faces else dataset
@@ -123,13 +129,19 @@ def pretrain(options):
         words = ['--dataset', own, '--variant', variant, '--fold', '0', '--seed', seed,
                  '--iters', given['iters'], '--batch', given['batch'], '--base-lr', given['lr'],
                  '--set', given['set']]
+        if variant in net.VARIANTS:  # begins where the others have ended
+            parts = ('generator', 'expression') if variant in net.GCNETS else ('expression',)
+            words += ['--weights', ','.join(weights[part] for part in parts)]
         code = train.main(words)
         if code:
             return code
-        runs.append(f'runs/{own}/{variant}/fold0_seed{seed}')
+        runs[variant] = f'runs/{own}/{variant}/fold0_seed{seed}'
+        weights[variant] = f'{runs[variant]}/snapshots/{variant}_iter_{given["iters"]}.caffemodel'
 
     out = f'runs/{dataset}/pretrained'
-    extract_weights.main([*runs, '--out', out])
+    # A comparison's CNN begins with the one that was trained longest.
+    runs.pop('expression', None)
+    extract_weights.main([*runs.values(), '--out', out])
     print(f'Start from them: make recipe PRETRAINED={out}')
     return 0
 
