@@ -39,9 +39,9 @@ def network(place, variant, batch_size, phase=caffe.TRAIN, **settings):
     return path, caffe.Net(str(path), phase)
 
 
-def train(place, variant, iterations, rate, *arguments):
+def train(place, variant, iterations, rate, *arguments, **settings):
     """Weights, {layer: [array of each blob]}, after `caffe train`."""
-    path, _ = network(place, variant, 4)
+    path, _ = network(place, variant, 4, **settings)
     text = net.solver(path, place / variant, max_iter=iterations, base_lr=rate, mode='CPU',
                       test_iter=1)
     (place / 'solver.prototxt').write_text(text)
@@ -152,6 +152,16 @@ def test_what_is_kept_of_a_gcnet(place, tmp_path):
     assert {name.split('/')[0] for name in kept} == {'en2', 'de2_r', 'de2_i'}
     assert set(trained) - kept == {name for name in trained if name.startswith(
         ('en1/', 'de1_r/', 'en2_r/', 'standardized', 'fc1_delta', 'score'))}
+
+
+def test_what_is_kept_of_a_generator_with_a_discriminator(place, tmp_path):
+    train(place, 'generator', 1, 0.01, generator='gan', neutral=1)
+    (tmp_path / 'snapshots').mkdir()
+    for end in ('caffemodel', 'solverstate'):
+        (place / f'generator_iter_1.{end}').rename(tmp_path / f'snapshots/generator_iter_1.{end}')
+    name, model = tools.extract_weights.extract(tmp_path)
+    assert name == 'generator'
+    assert {layer.name.split('/')[0] for layer in model.layer} == {'en1', 'de1_r'}
 
 
 @pytest.mark.parametrize('variant', ['metric', 's1r1'])

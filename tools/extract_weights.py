@@ -10,15 +10,21 @@ layers that tell people apart, most of an identification CNN, stay behind, and s
 class its score.
 """
 import argparse
+import re
 from pathlib import Path
 
 from caffe.proto import caffe_pb2
 
+from prototxt import net
 from tools.core import files, snapshots
 
-# By name, as every network of the comparison has them; fc1 those with classifier=code.
-GENERATOR, REST = ('en1/', 'de1_r/'), ('en2/', 'de2_')
-FC = 'fc1'
+# What is taken of which network, by the names that every network of the comparison has; fc1 those
+# with classifier=code.
+FILES = {'generator': 'generator', 'autoencoder': 'generator', 'identity': 'identity',
+         'cnn': 'expression', 'expression': 'expression',
+         **{net.title(variant): 'gcnet' for variant in net.GCNETS}}
+LAYERS = {'generator': '(en1|de1_r)/.*', 'identity': 'en2/.*', 'expression': 'en2/.*|fc1',
+          'gcnet': 'en2/.*|de2_.*|fc1'}
 
 
 def extract(folder):
@@ -30,18 +36,12 @@ def extract(folder):
     snapshot = snapshots.last_snapshot(folder)
     model = snapshots.parse(snapshot.caffemodel,
                             caffe_pb2.NetParameter()) if snapshot else caffe_pb2.NetParameter()
-    layers = [caffe_pb2.LayerParameter(name=layer.name, type=layer.type, blobs=layer.blobs)
-              for layer in model.layer if layer.blobs]
-    generator = [layer for layer in layers if layer.name.startswith(GENERATOR)]
-    rest = [layer for layer in layers if layer.name.startswith(REST)]
-    fc = [layer for layer in layers if layer.name == FC]
-    if not generator and not rest:
+    name = FILES.get(model.name)
+    taken = [caffe_pb2.LayerParameter(name=layer.name, type=layer.type, blobs=layer.blobs)
+             for layer in model.layer
+             if name and layer.blobs and re.fullmatch(LAYERS[name], layer.name)]
+    if not taken:
         raise SystemExit(f'{folder} holds no pre-trained network: run `make pretrain`.')
-
-    if not rest:
-        name, taken = 'generator', generator
-    else:
-        name, taken = 'gcnet' if generator else 'expression' if fc else 'identity', rest + fc
     return name, caffe_pb2.NetParameter(name=model.name, layer=taken)
 
 
