@@ -44,8 +44,8 @@ def learn(n, n_classes, batch, settings):
 
 
 def judge(n, again, felt, outputs):
-    """The discriminator's scores, 2 N x outputs, of X and then X̂r, in one batch, so that batch norm
-    does to both alike what it does to one.
+    """The discriminator's scores, 2 N x outputs, of X and then X̂r, in one batch, so that batch
+    norm does to both alike what it does to one.
 
     again: ending of the layers' names, whose weights are those of the layers without; felt: which
     of the two feels the gradient. Without an ending they bear a CNN's names, so it may begin as a
@@ -57,5 +57,5 @@ def judge(n, again, felt, outputs):
     n[f'dropout{again}'] = L.Dropout(n[f'standardized{again}'], dropout_ratio=0.5)
     n[f'fc1{again}'] = dense(n[f'dropout{again}'], HIDDEN, shared='fc1')
     n[f'fc1_relu{again}'] = L.ReLU(n[f'fc1{again}'], in_place=True)
-    score = n[f'score_drawn{again}'] = dense(n[f'fc1_relu{again}'], outputs, shared='score_drawn')
-    return score
+    n[f'score_drawn{again}'] = dense(n[f'fc1_relu{again}'], outputs, shared='score_drawn')
+    return n[f'score_drawn{again}']
