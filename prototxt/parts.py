@@ -85,8 +85,7 @@ def dense(x, outputs, filler=XAVIER, rate=1, shared=None, **name):
     top's."""
     learned = [dict(p, lr_mult=rate * p['lr_mult']) for p in WEIGHT_AND_BIAS]
     if shared:
-        learned = [dict(p, name=f'{shared}/{part}')
-                   for p, part in zip(learned, ('weight', 'bias'))]
+        learned = named(learned, shared, 'weight', 'bias')
     return L.InnerProduct(x, num_output=outputs, weight_filler=filler, param=learned, **name)
 
 
@@ -191,20 +190,24 @@ def norm(n, name, i, x, owner=None, averages=None, rate=1, gain=1, offset=0):
     """Batch norm with a learned gain and offset, in place; Caffe has it in two layers."""
     learned = [dict(lr_mult=rate, decay_mult=0), dict(lr_mult=rate, decay_mult=0)]
     if owner:
-        learned = [dict(name=f'{owner}/scale{i}/{part}', **p)
-                   for part, p in zip(('gain', 'offset'), learned)]
+        learned = named(learned, f'{owner}/scale{i}', 'gain', 'offset')
 
     # Without a name for the averages a twin keeps its own: the test normalises each stream as the
     # training did, and not both by the mean of two different pictures' statistics.
     statistics = STATISTICS
     if averages:
-        statistics = [dict(name=f'{averages}/bn{i}/{part}', **p)
-                      for part, p in zip(('mean', 'variance', 'count'), STATISTICS)]
+        statistics = named(STATISTICS, f'{averages}/bn{i}', 'mean', 'variance', 'count')
     n[f'{name}/bn{i}'] = L.BatchNorm(x, in_place=True, moving_average_fraction=AVERAGE,
                                      param=statistics)
     n[f'{name}/scale{i}'] = L.Scale(n[f'{name}/bn{i}'], in_place=True, bias_term=True,
                                     param=learned, filler=dict(value=gain),
                                     bias_filler=dict(value=offset))
+
+
+def named(params, name, *parts):
+    """The params of a layer, each with a name, name/part: layers whose params have the same names
+    have the same weights."""
+    return [dict(param, name=f'{name}/{part}') for param, part in zip(params, parts)]
 
 
 def constant(batch, value):

@@ -140,13 +140,18 @@ def test_what_is_kept_of_pretrained_runs(place, pretrained, tmp_path, monkeypatc
         tools.extract_weights.main()
 
 
+def extract(place, folder, name):
+    """What is extracted of a run folder that gets what train() left as `name` under `place`."""
+    (folder / 'snapshots').mkdir()
+    for end in ('caffemodel', 'solverstate'):
+        (place / f'{name}.{end}').rename(folder / f'snapshots/{name}.{end}')
+    return tools.extract_weights.extract(folder)
+
+
 def test_what_is_kept_of_a_gcnet(place, tmp_path):
     """Its CNN's part and De2: the generator has its own file, and classes are of one data set."""
     trained = train(place, 's1r1', 1, 0.01)
-    (tmp_path / 'snapshots').mkdir()
-    for end in ('caffemodel', 'solverstate'):
-        (place / f's1r1_iter_1.{end}').rename(tmp_path / f'snapshots/s1r1_iter_1.{end}')
-    name, model = tools.extract_weights.extract(tmp_path)
+    name, model = extract(place, tmp_path, 's1r1_iter_1')
     assert name == 'gcnet'
     kept = {layer.name for layer in model.layer}
     assert {name.split('/')[0] for name in kept} == {'en2', 'de2_r', 'de2_i'}
@@ -156,10 +161,7 @@ def test_what_is_kept_of_a_gcnet(place, tmp_path):
 
 def test_what_is_kept_of_a_generator_with_a_discriminator(place, tmp_path):
     train(place, 'generator', 1, 0.01, generator='gan', neutral=1)
-    (tmp_path / 'snapshots').mkdir()
-    for end in ('caffemodel', 'solverstate'):
-        (place / f'generator_iter_1.{end}').rename(tmp_path / f'snapshots/generator_iter_1.{end}')
-    name, model = tools.extract_weights.extract(tmp_path)
+    name, model = extract(place, tmp_path, 'generator_iter_1')
     assert name == 'generator'
     assert {layer.name.split('/')[0] for layer in model.layer} == {'en1', 'de1_r'}
 

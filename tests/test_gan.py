@@ -4,38 +4,26 @@ import caffe
 import numpy as np
 import pytest
 from scipy import special
-from test_neighbours import place, trained
+from test_neighbours import moved, place, trained  # noqa: F401
 
 from prototxt import gan, net
 
-__all__ = ['place']
 BATCH, NEUTRAL, DRAWN = 6, 1, 2
 SETTINGS = dict(generator='gan', neutral=NEUTRAL, decoder='switches')
 
 
-def gradients(made, loss):
-    """{layer: norm of a loss's gradient in its weights}, batch norm's own layers left out."""
-    made.clear_param_diffs()  # or each loss's would be added to the former's
-    made.forward()
-    for name in made.outputs:
-        made.blobs[name].diff[...] = name == loss
-    made.backward()
-    return {name: np.linalg.norm(blobs[0].diff) for name, blobs in made.params.items()
-            if '/bn' not in name and not name.startswith('standardized')}
-
-
-def test_who_learns_from_what(place):
+def test_who_learns_from_what(place):  # noqa: F811
     made = trained('generator', **SETTINGS)
-    found = {loss: gradients(made, loss) for loss in made.outputs}
+    found = {loss: moved(made, loss) for loss in made.outputs}
     for name in found['loss_keep']:
         drawing = name.startswith(('en1/', 'de1_r/'))
-        assert (found['loss_keep'][name] > 0) == (found['loss_gen_r'][name] > 0) == drawing
+        assert found['loss_keep'][name] == found['loss_gen_r'][name] == drawing
         # The generator does not feel that its faces are known for drawn.
-        assert (found['loss_discriminate'][name] > 0) == (not drawing)
-        assert found['loss_deceive'][name] > 0
+        assert found['loss_discriminate'][name] == (not drawing)
+        assert found['loss_deceive'][name]
 
 
-def test_the_losses(place):
+def test_the_losses(place):  # noqa: F811
     """By hand from the scores: X under its label, X̂r as drawn, and once more as neutral."""
     made = trained('generator', **SETTINGS, deceive_weight=0.5, keep_weight=0.2, pixel_scale=0.1)
     made.forward()
@@ -51,7 +39,7 @@ def test_the_losses(place):
     assert 'faces' not in trained('generator', caffe.TEST, **SETTINGS).blobs
 
 
-def test_weights_of_the_losses(place):
+def test_weights_of_the_losses(place):  # noqa: F811
     """A weight is that of the gradient."""
     def gradient(**settings):
         made = trained('generator', **SETTINGS, generate_weight=0, **settings)
