@@ -15,7 +15,7 @@ from google.protobuf import text_format
 
 from data_prep import pair_lmdb
 from prototxt import net
-from tools.bench import measure, network_speed, predict_speed
+from tools.bench import gpu_check, measure, network_speed, predict_speed
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ['anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']
@@ -195,12 +195,13 @@ def test_where_pytorch_is_missing_a_sentence_says_how_to_get_it(tmp_path):
     assert done.stderr.startswith('PyTorch is not here') and done.stderr.count('\n') == 1
 
 
-def test_the_network_in_pytorch_computes_what_caffe_does(place):
+@pytest.mark.parametrize('variant', ['s1r1', 'cnn'])
+def test_the_network_in_pytorch_computes_what_caffe_does(place, variant):
     pytest.importorskip(
         'torch', reason='PyTorch is not here (tools/bench/compare_torch.py says how to get it)')
     from tools.bench import compare_torch
-    (_, weights, _), *differences = compare_torch.check_alike()
-    model = caffe.Net(str(deploy(place)), caffe.TEST)
+    (_, weights, _), *differences = compare_torch.check_alike(variant)
+    model = caffe.Net(str(deploy(place, variant)), caffe.TEST)
     assert weights == sum(
         blob.count
         for name, blobs in model.params.items()
@@ -209,9 +210,9 @@ def test_the_network_in_pytorch_computes_what_caffe_does(place):
     assert differences[0][1] < 1e-3
 
 
-def deploy(place):
+def deploy(place, variant):
     path = place / 'deploy.prototxt'
-    path.write_text(net.deploy('s1r1', 7))
+    path.write_text(net.deploy(variant, 7))
     return path
 
 
@@ -238,3 +239,37 @@ def test_both_train_in_turns(place):
         seconds = lines[f's1r1, batch 2, {engine}, 2 processes at once: an iteration']
         assert lines[f'{engine}, 2 processes at once: images trained a second'] == pytest.approx(
             4 / seconds)
+
+
+def test_a_card_is_checked_against_the_cpu(place, monkeypatch):
+    """The program itself, with the CPU in the card's place: nothing may differ."""
+    monkeypatch.setattr(gpu_check, 'LAYERS', [ROOT / 'tests' / 'test_reverse.py'])
+    gpu_check.main('--gpu none --iters 3 --compared 2 --batch 2 --variants cnn'.split())
+    page = Path('runs/gpu_check.md').read_text()
+    assert page.split('\n## ')[0] == '# Caffe on a GPU\n\nNo card: the CPU beside itself.\n'
+    assert 'passed' in page and 'failed' not in page
+    cells = next(line for line in page.splitlines() if line.startswith('| cnn')).split('|')
+    _, first, last, iterations, apart = map(str.strip, cells[1:6])
+    assert iterations == '4' and float(apart) == 0 and first != last
+    assert '| Convolution' in page and 'PyTorch' in page
+
+
+def test_a_card_that_computes_otherwise_is_told(place, monkeypatch):
+    solver = network_speed.write(place / 'cnn', 'cnn', 2, 3)
+    train = gpu_check.trained
+
+    def on_card(solver, card):
+        log = train(solver, None)
+        return log if card is None else [line.replace(', loss = ', ', loss = 9') for line in log]
+    monkeypatch.setattr(gpu_check, 'trained', on_card)
+    lines = gpu_check.training({'cnn': solver}, 0, 2, 2).splitlines()
+    apart = next(line for line in lines if line.startswith('| cnn')).split('|')[5]
+    assert float(apart) > gpu_check.ALIKE
+
+
+def test_a_part_that_fails_is_told_and_the_others_are_measured(place, monkeypatch):
+    monkeypatch.setattr(gpu_check, 'LAYERS', [ROOT / 'tests' / 'test_reverse.py'])
+    (place / 'data/demo/fold0/train_lmdb/data.mdb').write_bytes(b'')
+    gpu_check.main('--gpu none --iters 3 --compared 2 --batch 2 --variants cnn'.split())
+    page = Path('runs/gpu_check.md').read_text()
+    assert '**training: `caffe train' in page and 'passed' in page

@@ -1,7 +1,7 @@
-"""How fast the same S1R1 trains in Caffe and in PyTorch (eager mode), on this machine, in turns.
+"""How fast the same network trains in Caffe and in PyTorch (eager mode), here, in turns.
 
     docker/enter python3 -m pip install --target runs/torch torch==2.8.0     (once)
-    docker/enter env PYTHONPATH=.:runs/torch python3 -m tools.bench.compare_torch
+    docker/enter env PYTHONPATH=.:runs/torch python3 -m tools.bench.compare_torch [--variant cnn]
 
 First the two networks are compared, with the same weights on the same batch: losses and gradients.
 Then they train in processes of their own, with 1 and 2 threads, and two processes with a thread
@@ -36,7 +36,6 @@ except ImportError:
 from torch import nn
 from torch.nn import functional as F
 
-VARIANT = 's1r1'
 POOLS = ((5, 1), (3, 0), (3, 0))  # size and pad
 # Relative differences of losses, outputs and gradients. Of two values that differ by rounding alone
 # either may be a window's maximum: then a value is unpooled elsewhere, which single outputs and
@@ -98,6 +97,29 @@ def unpool(x, places):
     return plane.view(n, channels, 2 * height, 2 * width)
 
 
+def classify(code, network, fc1, score):
+    """N x 96 x 8 x 8 to the classes' scores, by a network's batch norm and dropout, and two of its
+    layers."""
+    x = network.dropout(network.standardized(code))
+    return score(F.relu(fc1(x.flatten(1)), inplace=True))
+
+
+class CNN(nn.Module):
+    """The CNN by the names of prototxt/net.py: pictures N x 1 x 64 x 64 to a dict as of GCNet."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.en2 = Encoder()
+        self.standardized = norm(96, affine=False)
+        self.dropout = nn.Dropout(0.5)
+        self.fc1 = nn.Linear(net.CODE, net.HIDDEN)
+        self.score = nn.Linear(net.HIDDEN, classes)
+
+    def forward(self, query):
+        code, _ = self.en2(query)
+        return dict(score=classify(code, self, self.fc1, self.score))
+
+
 class GCNet(nn.Module):
     """S1R1 by the names of prototxt/net.py: pictures to a dict of Caffe's blobs by name.
 
@@ -121,13 +143,18 @@ class GCNet(nn.Module):
                      reconstructed_i=self.de2_i(code, switches),
                      code=F.normalize(code.flatten(1)), code_r=F.normalize(code_r.flatten(1)))
         delta = (blobs['code'] - blobs['code_r']).abs() * net.CODE ** 0.5
-        x = self.dropout(self.standardized(delta.view_as(code)))
-        x = F.relu(self.fc1_delta(x.flatten(1)), inplace=True)
-        return dict(blobs, score=self.score_delta(x))
+        return dict(blobs, score=classify(delta.view_as(code), self, self.fc1_delta,
+                                          self.score_delta))
+
+
+NETWORKS = dict(cnn=CNN, s1r1=GCNet)
 
 
 def losses(blobs, query, reference, referred, label):
     """The loss to descend, and its terms (equation 3) by the names of Caffe's blobs."""
+    if 'generated' not in blobs:  # a CNN's
+        loss = F.cross_entropy(blobs['score'], label)
+        return loss, dict(loss_cls=loss)
     settings, pixel = net.SETTINGS, net.SETTINGS['pixel_scale']
     distance = (blobs['code'] - blobs['code_r']).norm(dim=1)
     referred = referred.view(-1, 1, 1, 1)
@@ -150,24 +177,27 @@ def euclidean(a, b):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='How fast S1R1 trains in Caffe and in PyTorch.')
+    parser = argparse.ArgumentParser(description='How fast a network trains in Caffe and PyTorch.')
     parser.add_argument('--out', type=Path, default=bench.OUT)
+    parser.add_argument('--variant', choices=NETWORKS, default='s1r1', help='(default: s1r1)')
     # solver, iterations, threads, layout: as a child
     parser.add_argument('--train', nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.train:
         solver, iterations, threads, layout = options.train
-        return print('\n'.join(map(str, train(Path(solver), int(iterations), int(threads),
-                                              layout))))
+        return print('\n'.join(map(str, train(options.variant, Path(solver), int(iterations),
+                                              int(threads), layout))))
     found = bench.read_measured(options.out)
-    bench.record(options.out, found, 'torch', check_alike() + measure())
+    bench.record(options.out, found, 'torch', check_alike(options.variant) +
+                 measure(options.variant))
     print(f'Written to {options.out}; PyTorch {torch.__version__}, Caffe {caffe.__version__}')
 
 
-def check_alike(batch=16):
-    """[(name, value, unit)]: how alike the two networks are. SystemExit where they are not."""
+def check_alike(variant='s1r1', batch=16):
+    """[(name, value, unit)]: how alike the two networks of a variant are. SystemExit where they are
+    not."""
     with tempfile.TemporaryDirectory() as folder:
-        solver = network_speed.write(Path(folder, VARIANT), VARIANT, batch, 1)
+        solver = network_speed.write(Path(folder, variant), variant, batch, 1)
         path = solver.with_name('net.prototxt')
         # What dropout drops is random: here, nothing
         path.write_text(path.read_text().replace('dropout_ratio: 0.5', 'dropout_ratio: 1e-09'))
@@ -180,11 +210,11 @@ def check_alike(batch=16):
     random = np.random.RandomState(1)
     for name in ('query', 'reference'):
         theirs.blobs[name].data[...] = random.rand(batch, 1, net.CROP, net.CROP)
-    theirs.forward(start='en1/conv1')
+    theirs.forward(start='en1/conv1' if variant == 's1r1' else 'en2/conv1')
     theirs.clear_param_diffs()
     theirs.backward()
 
-    ours = GCNet(theirs.blobs['score'].channels)
+    ours = NETWORKS[variant](theirs.blobs['score'].channels)
     ours.dropout.p = 0
     learned = {id_of(name): parameter for name, parameter in ours.named_parameters()}
     expected = {(layer, i): blob
@@ -244,18 +274,18 @@ def apart(ours, theirs):
     return float(np.linalg.norm(np.subtract(ours, theirs)) / np.linalg.norm(theirs))
 
 
-def measure(batch=64, iterations=5, rounds=5):
+def measure(variant='s1r1', batch=64, iterations=5, rounds=5):
     """[(name, value, unit)]: seconds an iteration, and images a second; medians of several rounds,
     PyTorch's in the layout of its memory that is the faster one."""
     seconds = {(engine, *setting): [] for setting in SETTINGS
                for engine in ('Caffe', *LAYOUTS)}
     with tempfile.TemporaryDirectory() as folder:
-        solvers = [network_speed.write(Path(folder, str(i)), VARIANT, batch, iterations)
+        solvers = [network_speed.write(Path(folder, str(i)), variant, batch, iterations)
                    for i in range(2)]
         # In turns: what else this machine does meanwhile slows both engines.
         for setting, times in tqdm(list(seconds.items()) * rounds, desc='torch', ascii=True):
             engine, threads, processes = setting
-            times.append(trained(engine, solvers[:processes], iterations, threads))
+            times.append(trained(engine, variant, solvers[:processes], iterations, threads))
     median = {key: statistics.median(times) for key, times in seconds.items()}
     for setting in SETTINGS:
         median[('PyTorch', *setting)] = min(median[(layout, *setting)] for layout in LAYOUTS)
@@ -269,7 +299,7 @@ def measure(batch=64, iterations=5, rounds=5):
 
         for engine in ('Caffe', 'PyTorch'):
             taken = median[engine, threads, processes]
-            table += [(f'{VARIANT}, batch {batch}, {engine}, {what}: an iteration', taken, 's'),
+            table += [(f'{variant}, batch {batch}, {engine}, {what}: an iteration', taken, 's'),
                       (f'{engine}, {what}: images trained a second', processes * batch / taken,
                        '/s')]
         ratio = median['Caffe', threads, processes] / median['PyTorch', threads, processes]
@@ -277,9 +307,9 @@ def measure(batch=64, iterations=5, rounds=5):
     return table
 
 
-def trained(engine, solvers, iterations, threads):
+def trained(engine, variant, solvers, iterations, threads):
     """Median seconds an iteration of processes that train at once, one a solver."""
-    own = [sys.executable, '-m', 'tools.bench.compare_torch', '--train']
+    own = [sys.executable, '-m', 'tools.bench.compare_torch', '--variant', variant, '--train']
     started = [
         network_speed.start(['caffe', 'train', '-solver', solver]
                             if engine == 'Caffe' else
@@ -297,18 +327,19 @@ def numbers(log):
     return [float(line) for line in log if line.replace('.', '', 1).isdigit()]
 
 
-def train(solver, iterations, threads, layout='contiguous_format'):
-    """Seconds of each iteration of PyTorch but the first, on one batch of a solver's training
-    data. layout: PyTorch's name of its pictures' and filters' order in memory."""
+def train(variant, solver, iterations, threads, layout='contiguous_format', device='cpu'):
+    """Seconds of each iteration of a variant in PyTorch but the first, on one batch of a solver's
+    training data. layout, device: PyTorch's names, of its pictures' and filters' order in memory,
+    and of the card that they are on."""
     torch.set_num_threads(threads)
     network = text_format.Parse(
         solver.with_name('net.prototxt').read_text(), caffe_pb2.NetParameter())
     pairs, _ = network_speed.front(network, solver.with_name('front.prototxt'))
     pairs.forward()
     order = getattr(torch, layout)
-    query, *others = batch_of(pairs)
+    query, *others = (tensor.to(device) for tensor in batch_of(pairs))
     inputs = (query.contiguous(memory_format=order), *others)
-    model = GCNet(classes=7).to(memory_format=order)
+    model = NETWORKS[variant](classes=7).to(device, memory_format=order)
     descent = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9, nesterov=True,
                               weight_decay=0.0001)
     seconds = []
@@ -317,6 +348,8 @@ def train(solver, iterations, threads, layout='contiguous_format'):
         descent.zero_grad()
         losses(model(inputs[0]), *inputs)[0].backward()
         descent.step()
+        if device != 'cpu':  # which is given work, and not waited for
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begun)
     return seconds[1:]
 

@@ -109,11 +109,12 @@ def write(folder, variant, batch, iterations):
     return solver
 
 
-def timed(solver, iterations):
-    """{(layer type, 'forward' or 'backward'): seconds an iteration} by `caffe time`."""
+def timed(solver, iterations, gpu=None):
+    """{(layer type, 'forward' or 'backward'): seconds an iteration} by `caffe time`. gpu: its ID,
+    None for the CPU."""
     network = solver.with_name('net.prototxt')
     log, _ = finish(start(['caffe', 'time', '-model', network, '-phase', 'TRAIN',
-                           '-iterations', iterations]))
+                           '-iterations', iterations, *([] if gpu is None else ['-gpu', gpu])]))
     return by_type(log, types(text_format.Parse(network.read_text(), caffe_pb2.NetParameter())))
 
 
