@@ -33,8 +33,8 @@ fast = GCNET_CAFFE="$${GCNET_CAFFE:-fast}" $(python)
 
 .DEFAULT_GOAL = help
 commands = demo recipe paper data contact-sheet train pretrain evaluate cv balance-of-losses \
-	baselines tables probe figures report predict serve export bench prototxt drawing shell test \
-	lint
+	baselines tables probe figures report predict serve export bundle bench prototxt drawing shell \
+	test lint
 .PHONY: help doctor clean $(commands)
 
 # The way in is chosen once a command, when its first program starts, and told to all that follow.
@@ -153,6 +153,11 @@ export: export GCNET_READ = RUN
 export: export GCNET_WRITE = OUT
 export:  ## what using the tested RUN=folder elsewhere needs, also as ONNX, into the new OUT=folder
 	@$(python) tools.export $(call option,run,RUN) $(call option,out,OUT)
+
+bundle: export GCNET_CAFFE = cuda
+bundle: export GCNET_WRITE = OUT
+bundle:  ## the CUDA environment in files below 60 MB, for a machine without network or root [OUT=]
+	$(python) tools.bundle $(call option,out,OUT)
 
 bench: data  ## how fast things are on this machine [PART="data network predict"]
 	$(python) tools.bench.measure $$PART
