@@ -16,9 +16,11 @@ import pytest
 import test_layers
 from caffe import layers as L
 
+from layers import repeat
+
 BUILD = subprocess.run(['dpkg-query', '--show', '--showformat', '${Version}', 'caffe'],
                        stdout=subprocess.PIPE, text=True).stdout
-COMPILED = bool(os.environ.get("LD_PRELOAD")) or BUILD.endswith(('+native', '+cuda'))
+COMPILED = BUILD.endswith(('+native', '+cuda'))
 KERNELS = Path('/opt/gcnet-caffe/kernels_on_cpu.so')
 
 UNPOOL, REPEAT = ('unpool', 'Unpool'), ('repeat', 'Repeat')
@@ -172,10 +174,12 @@ def test_wrong_settings_are_told_by_the_python_layer(kind, bottoms, text, words,
         build(kind, bottoms, text, tmp_path, 'own')
 
 
-@pytest.mark.parametrize('text', ['', '{}', ' { } ', '{"stride":2}', '\n{ "stride" :\t2 } '])
+@pytest.mark.parametrize('text', ['', '{}', ' { } ', '{"stride":2}', '\n{ "stride" :\t2 } ',
+                                  '{\n  "stride": 7,\n  "stride": 2\n}'])
 def test_a_param_str_may_be_written_in_all_ways_of_json(text, tmp_path):
     net = build(REPEAT, [MAP], text, tmp_path, 'own')
     assert net.blobs['top'].data.shape == (2, 3, 8, 10)
+    assert isinstance(net.layers[-1], repeat.Repeat) != COMPILED
 
 
 @pytest.mark.parametrize('kind, shapes, words', [
