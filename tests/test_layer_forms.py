@@ -202,11 +202,12 @@ def test_wrong_bottoms_are_told_in_the_same_words(kind, shapes, words, tmp_path)
 
 # --- the kernels ---
 
-def rerun(before='', **environment):
-    """All tests of our layers again, in a process that does something before."""
-    script = (f'import caffe, pytest, sys\n{before}\n'
-              'sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "not kernels", '
-              '"tests/test_layers.py", "tests/test_layer_forms.py"]))')
+def rerun(before='', after='', **environment):
+    """All tests of our layers again, in a process that does something before and after them."""
+    script = (f'import caffe, ctypes, pytest, sys\n{before}\n'
+              'status = pytest.main(["-q", "-p", "no:cacheprovider", "-k", "not kernels", '
+              '"tests/test_layers.py", "tests/test_layer_forms.py"])\n'
+              f'{after}\nsys.exit(status)')
     done = subprocess.run([sys.executable, '-c', script], cwd=places.ROOT, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, env={**os.environ, **environment})
     assert done.returncode == 0, done.stdout[-5000:]
@@ -214,11 +215,12 @@ def rerun(before='', **environment):
 
 @pytest.mark.skipif(not KERNELS.exists(), reason='no kernels are compiled for the CPU here')
 def test_kernels_compiled_for_the_cpu_pass_these_tests():
-    rerun(LD_PRELOAD=str(KERNELS))
+    rerun(after='assert ctypes.c_int.in_dll(ctypes.CDLL(None), "kernels_launched").value > 100',
+          LD_PRELOAD=str(KERNELS))
 
 
 @pytest.mark.skipif(not BUILD.endswith('+cuda') or subprocess.run(
     ['caffe', 'device_query', '-gpu', '0'], stderr=subprocess.DEVNULL).returncode != 0,
     reason='there is no Caffe for GPUs here, or no GPU')
 def test_kernels_pass_these_tests_on_a_gpu():
-    rerun('caffe.set_mode_gpu()')
+    rerun(before='caffe.set_mode_gpu()')
