@@ -186,43 +186,6 @@ def test_a_negative_slope_is_left_to_relu(tmp_path):
     assert_alike(y, np.where(normal > 0, normal, normal / 2))
 
 
-# GCNet's own layers under another name are Python's in every build.
-ALIASES = 'from layers.repeat import Repeat\nfrom layers.unpool import Unpool\n'
-
-
-@pytest.mark.parametrize('stride', [2, 3])
-@pytest.mark.parametrize('name, bottoms', [('Unpool', 2), ('Repeat', 1)])
-def test_unpooling_is_that_of_the_python_layers(name, bottoms, stride, tmp_path, monkeypatch):
-    (tmp_path / 'aliases.py').write_text(ALIASES)
-    monkeypatch.syspath_prepend(tmp_path)
-    n = with_input(2, 3, 4, 5)
-    n.switches = L.Input(shape=dict(dim=[2, 3, 4, 5]))
-    given = [n.x, n.switches][:bottoms]
-    n.y = python(name.lower(), name, *given, stride=stride)
-    n.python = L.Python(*given, module='aliases', layer=name, param_str=f'{{"stride": {stride}}}')
-    net = build(n, tmp_path)
-    net.blobs['switches'].data[...] = RANDOM.randint(-1, 20 * stride ** 2, (2, 3, 4, 5))
-    x = RANDOM.randn(2, 3, 4, 5)
-    gradient = RANDOM.randn(*net.blobs['y'].data.shape)
-    results = []
-    for top, other in ('y', 'python'), ('python', 'y'):
-        net.blobs[other].diff[...] = 0
-        results.append(run(net, x, gradient, top))
-    for ours, expected in zip(*results):
-        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize('text', ['{"stride": "2"}', '{"strides": 2}', '{"stride": 2'])
-def test_wrong_settings_of_unpooling_are_told_by_the_python_layer(text, tmp_path):
-    n = with_input(2, 3, 4, 5)
-    n.y = L.Python(n.x, module='layers.repeat', layer='Repeat', param_str=text)
-    (tmp_path / 'net.prototxt').write_text(str(n.to_proto()))
-    made = subprocess.run([sys.executable, '-c', 'import caffe, sys; caffe.Net(sys.argv[1], 0)',
-                           tmp_path / 'net.prototxt'], cwd=places.ROOT, stderr=subprocess.PIPE,
-                          text=True)
-    assert made.returncode and 'ValueError: param_str of Repeat' in made.stderr
-
-
 TRAIN = '''
 import sys, caffe, numpy as np
 caffe.set_random_seed(1)
