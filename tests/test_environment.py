@@ -614,7 +614,7 @@ def test_too_small_a_disk_is_seen_before(host):
     status, _, err = host.enter('true', FAKE_UID='0')
     assert status == 1 and '500 MB free, 2000 MB needed' in sentence(err) and os.listdir(
         host.cache) == []
-    assert '500 MB free, 9000 MB needed' in host.enter('true', FAKE_UID='0', GCNET_CAFFE='cuda')[2]
+    assert '500 MB free, 11000 MB needed' in host.enter('true', FAKE_UID='0', GCNET_CAFFE='cuda')[2]
 
 
 def wait_for(condition):
