@@ -38,6 +38,14 @@ def test_a_wrong_order_is_one_sentence_and_changes_nothing(build_caffe, kind, va
         'docker/build_caffe: ') and expected in err
 
 
+@pytest.mark.skipif('VERSION_ID="11"' not in Path('/etc/os-release').read_text(),
+                    reason='this is not Debian 11')
+def test_cuda_on_a_debian_that_has_it_not_is_one_sentence(build_caffe):
+    status, err = build_caffe('cuda')
+    assert (status, err.count('\n')) == (1, 1)
+    assert 'KIND cuda cannot be had on Debian 11' in err
+
+
 def test_the_packaged_caffe_needs_no_build(build_caffe):
     assert build_caffe('debian') == (0, '')
 

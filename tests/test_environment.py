@@ -23,8 +23,8 @@ import places
 import pytest
 
 DOCKER = Path('docker').resolve()
-LINE = re.compile(r'(?:(?:apt|cuda) (?P<apt>[a-z0-9.+-]+)=(?P<apt_version>[^\s=]+)'
-                  r'|pip (?P<pip>[\w.-]+)==(?P<pip_version>[^\s=]+))(?:\s+#.*)?')
+LINE = re.compile(r'(apt|pip|cuda) +([\w.+-]+) +([^\s=]+) +([^\s=]+)(?: +#.*)?')
+DEBIAN = re.search('^VERSION_ID="(11|12)"', Path('/etc/os-release').read_text(), re.M)[1]
 
 
 def package_lines():
@@ -32,29 +32,38 @@ def package_lines():
     return [line for line in lines if line.strip() and not line.startswith('#')]
 
 
+def packages():
+    """(kind, name, its version in this Debian) of each package that stays here."""
+    for line in package_lines():
+        kind, name, *versions = LINE.fullmatch(line).groups()
+        version = versions[int(DEBIAN) - 11]
+        # Caffe's source has the version of Debian 11's package everywhere.
+        if kind != 'cuda' and 'caffe' in name:
+            version = versions[0]
+        if kind != 'cuda' and version != '-':
+            yield kind, name, version
+
+
 # --- the packages ---
 
 def test_every_package_is_named_once_and_pinned():
     matches = [(line, LINE.fullmatch(line)) for line in package_lines()]
     assert [line for line, match in matches if not match] == []
-    names = [match['apt'] or match['pip'] for _, match in matches]
+    names = [match[2] for _, match in matches]
     assert len(names) > 10 and len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize('line', [line for line in package_lines() if not line.startswith('cuda ')])
-def test_installed_version(line):
-    match = LINE.fullmatch(line)
-    if match['apt']:
-        query = [
-            'dpkg-query', '--show', '--showformat', '${db:Status-Status} ${Version}', match['apt']
-        ]
+@pytest.mark.parametrize('kind, name, version', packages())
+def test_installed_version(kind, name, version):
+    if kind == 'apt':
+        query = ['dpkg-query', '--show', '--showformat', '${db:Status-Status} ${Version}', name]
         installed = subprocess.check_output(query, text=True)
-        if 'caffe' in match['apt']:
+        if 'caffe' in name:
             # what docker/build_caffe compiled says so
             installed = re.sub(r'\+(cuda|native)$', '', installed)
-        assert installed == 'installed ' + match['apt_version']
+        assert installed == 'installed ' + version
     else:
-        assert importlib.metadata.version(match['pip']) == match['pip_version']
+        assert importlib.metadata.version(name) == version
 
 
 def test_blas_is_openblas():
@@ -426,24 +435,29 @@ def test_a_failed_image_says_why_and_names_the_other_way(host, tmp_path, output,
     assert after(Path(str(host.out) + '.build').read_text().splitlines(), '--network') == ['host']
 
 
-SOURCES = 'deb {} bullseye main\ndeb {} bullseye-security main'
-
-
+@pytest.mark.parametrize('kind, suite', [('', 'bullseye'), ('native', 'bullseye'),
+                                         ('cuda', 'bookworm')])
 @pytest.mark.parametrize('mirror, addresses', [
     ('http://old.example/debian',
      ('http://old.example/debian', 'http://old.example/debian-security')),
     ('https://a/x  http://b/y', ('https://a/x', 'http://b/y')), ('', None)])
-def test_another_mirror_is_for_every_build(host, mirror, addresses):
-    expected = SOURCES.format(*addresses) if addresses else ''
-    assert host.enter('true', FAKE_UID='0', GCNET_MIRROR=mirror)[0] == 24
+def test_every_build_is_on_its_debian_and_may_have_another_mirror(host, kind, suite, mirror,
+                                                                  addresses):
+    expected = ''
+    if addresses:
+        expected = 'deb {0} {2} main\ndeb {1} {2}-security main'.format(*addresses, suite)
+    environment = dict(GCNET_CAFFE=kind, GCNET_MIRROR=mirror)
+    assert host.enter('true', FAKE_UID='0', **environment)[0] == 24
     assert Path(f'{host.out}.sources').read_text() == expected + '\n'
     made = Path(f'{host.out}.making').read_text().splitlines()
-    partial = str(host.root) + '.partial'
-    assert made[made.index(partial) + 1:] == (['-'] if mirror else [])
+    partial = f'{host.root}-{kind}.partial' if kind else f'{host.root}.partial'
+    assert made[made.index(partial) - 1:] == [suite, partial] + (['-'] if mirror else [])
 
     host.add('docker', ENGINE)
-    host.enter('true', FAKE_INSPECT_STATUS='1', GCNET_WAY='docker', GCNET_MIRROR=mirror)
-    assert f'--build-arg\nSOURCES={expected}\n' in Path(f'{host.out}.build').read_text()
+    host.enter('true', FAKE_INSPECT_STATUS='1', GCNET_WAY='docker', **environment)
+    built = Path(f'{host.out}.build').read_text()
+    assert f'--build-arg\nSOURCES={expected}\n' in built
+    assert f'--build-arg\nBASE=debian:{suite}-slim\n' in built
 
 
 @pytest.mark.parametrize('mirror', ['old.example', 'http://old.example/packages', 'http://a b',
@@ -527,7 +541,7 @@ def test_a_changed_package_list_is_a_new_environment(host):
     host.root.mkdir(parents=True)
     assert 'making' not in host.enter('true', FAKE_UID='0')[2]
     with open(host.checkout / 'docker/packages.txt', 'a') as packages:
-        packages.write('apt hello=2.10-2\n')
+        packages.write('apt hello 2.10-2 2.10-3\n')
     assert 'making' in host.enter('true', FAKE_UID='0')[2]
     assert len(os.listdir(host.cache)) == 2
 
@@ -600,7 +614,7 @@ def test_too_small_a_disk_is_seen_before(host):
     status, _, err = host.enter('true', FAKE_UID='0')
     assert status == 1 and '500 MB free, 2000 MB needed' in sentence(err) and os.listdir(
         host.cache) == []
-    assert '500 MB free, 9000 MB needed' in host.enter('true', FAKE_UID='0', GCNET_CAFFE='cuda')[2]
+    assert '500 MB free, 11000 MB needed' in host.enter('true', FAKE_UID='0', GCNET_CAFFE='cuda')[2]
 
 
 def wait_for(condition):
@@ -616,7 +630,7 @@ def test_an_interrupted_making_leaves_nothing(host, number):
     host.cache.mkdir()
     process = subprocess.Popen(
         [str(host.checkout / 'docker/rootfs'),
-         str(host.root), 'debian'], stderr=subprocess.DEVNULL,
+         str(host.root), 'debian', 'bullseye'], stderr=subprocess.DEVNULL,
         env={**host.environment, 'CERTIFICATES': '', 'SOURCES': '',
              'FAKE_MAKING_SECONDS': '30'})
     wait_for((host.cache / (host.root.name + '.partial/usr')).exists)

@@ -300,8 +300,8 @@ def test_a_build_that_is_interrupted_leaves_nothing(host, folder):
 def test_an_image_that_is_built_by_hand(host):
     bundle = Path('/etc/ssl/certs/ca-certificates.crt')
     shutil.copy(bundle, host.checkout / 'docker/host-certificates.crt')
-    docker(host.socket, 'build', '--network', 'host', '--tag', 'by-hand',
-           str(host.checkout / 'docker'))
+    docker(host.socket, 'build', '--network', 'host', '--build-arg', f'BASE={BASE}',
+           '--tag', 'by-hand', str(host.checkout / 'docker'))
     done = docker(host.socket, 'run', '--rm', '--network', 'host', '--mount',
                   f'type=bind,"source={str(host.checkout).replace(chr(34), chr(34) * 2)}",'
                   'target=/gcnet', 'by-hand', 'sh', '-c', 'caffe --version && ls Makefile')
