@@ -1,6 +1,7 @@
 """The measurements: what is read from Caffe's logs, and each part whole, on a tiny set."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from data_prep import pair_lmdb
-from prototxt import net
+from prototxt import net, parts
 from tools.bench import gpu_check, measure, network_speed, predict_speed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -193,6 +194,15 @@ def test_where_pytorch_is_missing_a_sentence_says_how_to_get_it(tmp_path):
                               os.environ, PYTHONPATH=f'{tmp_path}:.'), encoding='utf-8')
     assert done.returncode == 1
     assert done.stderr.startswith('PyTorch is not here') and done.stderr.count('\n') == 1
+
+
+def test_what_the_network_in_pytorch_takes_of_ours_is_there():
+    """Read, not run: PyTorch is in no environment of ours."""
+    text = (ROOT / 'tools/bench/compare_torch.py').read_text()
+    taken = set(re.findall(r'\b(net|parts)\.([A-Z]\w+)', text))
+    assert ('parts', 'CODE') in taken
+    assert not [name for name in taken if not hasattr({'net': net, 'parts': parts}[name[0]],
+                                                      name[1])]
 
 
 @pytest.mark.parametrize('variant', ['s1r1', 'cnn'])

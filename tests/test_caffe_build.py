@@ -2,6 +2,7 @@
 has."""
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,19 @@ def test_cuda_on_a_debian_that_has_it_not_is_one_sentence(build_caffe):
 
 def test_the_packaged_caffe_needs_no_build(build_caffe):
     assert build_caffe('debian') == (0, '')
+
+
+RESIZE = '''
+import sys, caffe, numpy as np
+print("skimage" in sys.modules, "matplotlib" in sys.modules)
+ramp = np.linspace(0, 1, 2 * 3 * 3).reshape(2, 3, 3)
+print(caffe.io.resize_image(ramp, (4, 6)).shape, caffe.io.resize_image(ramp[..., :2], (4, 6)).shape)
+'''
+
+
+def test_caffe_loads_scikit_image_only_where_it_is_called_for():
+    done = subprocess.run([sys.executable, '-c', RESIZE], stdout=subprocess.PIPE, text=True)
+    assert done.stdout == 'False False\n(4, 6, 3) (4, 6, 2)\n'
 
 
 # --- in an environment made for this processor ---

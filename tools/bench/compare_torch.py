@@ -22,7 +22,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from tqdm import tqdm
 
-from prototxt import net
+from prototxt import net, parts
 from tools.bench import measure as bench
 from tools.bench import network_speed
 
@@ -79,14 +79,14 @@ class Decoder(nn.Module):
         for i, deconv in enumerate(self.deconv):
             x = F.interpolate(x, scale_factor=2) if i else unpool(x, switches[-1])
             x = deconv(x)
-            x = F.relu(self.scale[i](x) if i < len(self.scale) else 0.5 + net.PICTURE_SCALE * x,
+            x = F.relu(self.scale[i](x) if i < len(self.scale) else 0.5 + parts.PICTURE_SCALE * x,
                        inplace=True)
         return x
 
 
 def norm(filters, **settings):
     """Batch norm with Caffe's running averages."""
-    return nn.BatchNorm2d(filters, momentum=1 - net.AVERAGE, **settings)
+    return nn.BatchNorm2d(filters, momentum=1 - parts.AVERAGE, **settings)
 
 
 def unpool(x, places):
@@ -112,8 +112,8 @@ class CNN(nn.Module):
         self.en2 = Encoder()
         self.standardized = norm(96, affine=False)
         self.dropout = nn.Dropout(0.5)
-        self.fc1 = nn.Linear(net.CODE, net.HIDDEN)
-        self.score = nn.Linear(net.HIDDEN, classes)
+        self.fc1 = nn.Linear(parts.CODE, parts.HIDDEN)
+        self.score = nn.Linear(parts.HIDDEN, classes)
 
     def forward(self, query):
         code, _ = self.en2(query)
@@ -132,8 +132,8 @@ class GCNet(nn.Module):
         self.de1_r, self.de2_r, self.de2_i = Decoder(), Decoder(), Decoder()
         self.standardized = norm(96, affine=False)
         self.dropout = nn.Dropout(0.5)
-        self.fc1_delta = nn.Linear(net.CODE, net.HIDDEN)
-        self.score_delta = nn.Linear(net.HIDDEN, classes)
+        self.fc1_delta = nn.Linear(parts.CODE, parts.HIDDEN)
+        self.score_delta = nn.Linear(parts.HIDDEN, classes)
 
     def forward(self, query):
         generated = self.de1_r(*self.en1(query))
@@ -142,7 +142,7 @@ class GCNet(nn.Module):
         blobs = dict(generated=generated, reconstructed_r=self.de2_r(code_r, switches_r),
                      reconstructed_i=self.de2_i(code, switches),
                      code=F.normalize(code.flatten(1)), code_r=F.normalize(code_r.flatten(1)))
-        delta = (blobs['code'] - blobs['code_r']).abs() * net.CODE ** 0.5
+        delta = (blobs['code'] - blobs['code_r']).abs() * parts.CODE ** 0.5
         return dict(blobs, score=classify(delta.view_as(code), self, self.fc1_delta,
                                           self.score_delta))
 
@@ -209,7 +209,7 @@ def check_alike(variant='s1r1', batch=16):
     # Noise: where a face is flat, rounding decides which of equal values is the maximum
     random = np.random.RandomState(1)
     for name in ('query', 'reference'):
-        theirs.blobs[name].data[...] = random.rand(batch, 1, net.CROP, net.CROP)
+        theirs.blobs[name].data[...] = random.rand(batch, 1, parts.CROP, parts.CROP)
     theirs.forward(start='en1/conv1' if variant == 's1r1' else 'en2/conv1')
     theirs.clear_param_diffs()
     theirs.backward()
