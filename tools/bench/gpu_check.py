@@ -24,7 +24,7 @@ from tools.core import arguments, caffe_log, caffe_process, files, gpu
 from tools.core.markdown import Table, markdown
 
 OUT = Path('runs/gpu_check.md')
-LAYERS = ('tests/test_layers.py', 'tests/test_compiled_layers.py')
+LAYERS = ('tests/test_layers.py', 'tests/test_layer_forms.py', 'tests/test_compiled_layers.py')
 ALIKE = 1e-3   # relative difference of losses: rounding decides where maxima lie
 LONGEST = 12   # layer types that are listed
 TIMED = 's1r1'
@@ -88,7 +88,8 @@ def gradients(card):
     environment = caffe_process.environment(level=2)
     if card is not None:
         environment['GCNET_TEST_GPU'] = str(card)  # tests/conftest.py
-    done = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *LAYERS],
+    done = subprocess.run([sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider',
+                           '-k', 'not kernels', *LAYERS],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding='utf-8',
                           errors='replace', env=environment)
     lines = done.stdout.splitlines() or ['nothing was said']
