@@ -37,6 +37,7 @@ def test_people_then_every_network_from_their_encoders(place, monkeypatch, capsy
     monkeypatch.setattr(paper, 'COMPARED', ('cnn', 's1r1'))
     monkeypatch.setattr(net, 'GCNETS', {'s1r1': net.GCNETS['s1r1']})
     monkeypatch.setattr(paper, 'seconds_of', lambda variant, dataset: 36.0)
+    monkeypatch.setattr(paper, 'BATCHES', 2)
     assert paper.main(['--dataset', 'demo', '--iters', '2', '--jobs', '1']) == 0
 
     said = capsys.readouterr().out
