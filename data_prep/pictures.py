@@ -25,6 +25,7 @@ MOST_PIXELS = 200_000_000
 
 # The names by which Pillow knows what OpenCV decodes, and GIF. HEIF stands apart.
 FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'TIFF', 'WEBP', 'PPM', 'JPEG2000', 'GIF')
+OURS_TO_TURN = ('PNG', 'WEBP')  # as their EXIF says; OpenCV turns the others
 HEIF = re.compile(rb'....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1|avi[fs])', re.DOTALL)
 PICTURE = re.compile(rb'\xff\xd8\xff|\x89PNG|BM|II\*\0|MM\0\*|P[1-6]\s|RIFF....WEBP|'
                      rb'\0\0\0\x0cjP  |\xff\x4f\xff\x51|' + HEIF.pattern, re.DOTALL)
@@ -110,7 +111,7 @@ def decode(data):
         if header.format == 'GIF' or header.format == 'WEBP' and is_animated(header):
             image = decode_first_frame(header)
         else:
-            image = decode_by_opencv(data)
+            image = decode_by_opencv(data, header.format)
         return upright(grey(image), orientation(data, header))
     except (cv2.error, MemoryError):
         raise ValueError(DAMAGED) from None
@@ -174,11 +175,15 @@ def is_animated(header):
         raise ValueError(DAMAGED) from None
 
 
-def decode_by_opencv(data):
-    """A picture as OpenCV has it, uint8, grey or blue, green, red."""
+def decode_by_opencv(data, kind):
+    """A picture as OpenCV has it, uint8, grey or blue, green, red; in formats other than those of
+    orientation() upright."""
     # Not in grey: of a PNG's colours libpng would cut off what it should round, 0.7 levels on
     # average, which moves the points that MTCNN finds by pixels.
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR)
+    flags = cv2.IMREAD_ANYCOLOR
+    if kind in OURS_TO_TURN:  # later versions of OpenCV would turn some of them as well
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
         raise ValueError(DAMAGED)
     return image
@@ -200,7 +205,10 @@ def decode_heif(data):
     except Exception:  # as in read_header
         raise ValueError(DAMAGED) from None
     check_size(*image.size)
-    pixels = np.asarray(image)
+    try:
+        pixels = np.asarray(image)
+    except ValueError:  # of later versions of numpy
+        raise ValueError(DAMAGED) from None
     if pixels.dtype != np.uint8:  # numpy makes an object of what cannot be decoded
         raise ValueError(DAMAGED)
     return pixels
@@ -212,8 +220,8 @@ def grey(image):
 
 
 def orientation(data, header):
-    """The EXIF orientation, 1 to 8, that OpenCV leaves to us: a PNG's and a WebP's; 1 for none."""
-    if header.format not in ('PNG', 'WEBP'):
+    """The EXIF orientation, 1 to 8, of a format that is ours to turn; 1 for none."""
+    if header.format not in OURS_TO_TURN:
         return 1
     exif = header.info.get('exif')
     if header.format == 'PNG':  # it may stand behind the pixels, where the header does not reach

@@ -1,5 +1,6 @@
 """Working directories for the tests."""
 import contextlib
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,9 @@ import pytest
 from data_prep import pair_lmdb
 
 ROOT = Path(__file__).resolve().parents[1]
+# Since Python 3.11 csv takes a cell with a NUL.
+NUL_IN_CSV = sys.version_info >= (3, 11)
+NO_DRIVER = re.compile(r'WARNING: Logging before Init|E\d+ .* common\.cpp:\d+\] (Cannot|Curand)')
 
 
 def refusal(monkeypatch, main, *words):
@@ -75,6 +79,12 @@ def small_disk(path, size):
         yield
     finally:
         subprocess.run(['umount', str(path)], check=True)
+
+
+def own_words(err):
+    """What was said on standard error, without what Caffe compiled for CUDA says where there is no
+    driver."""
+    return ''.join(line for line in err.splitlines(True) if not NO_DRIVER.match(line))
 
 
 def may_mount():

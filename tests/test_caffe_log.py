@@ -67,6 +67,8 @@ def test_reason_is_the_failed_check_or_the_error_of_a_python_layer():
         '*** Check failure stack trace: ***', '    @     0x7fcd896d750d  google::LogMessage::Fail()'
     ]
     assert caffe_log.reason(check) == 'Cannot use GPU in CPU-only Caffe: check mode.'
+    check[1] = 'F2026' + check[1][1:]  # as glog 0.6 has it
+    assert caffe_log.reason(check) == 'Cannot use GPU in CPU-only Caffe: check mode.'
     python = ['I1122 01:55:59.446758 14642 net.cpp:86] Creating Layer augment',
               'Traceback (most recent call last):',
               '  File "layers/augment.py", line 31, in setup',

@@ -156,7 +156,7 @@ def test_the_layers_are_ours_whatever_lies_in_the_working_directory(place, chang
                f'print(len(Predictor("{FOLDER}").net.blobs))')
     done = subprocess.run([sys.executable, '-c', program], encoding='utf-8', capture_output=True,
                           env={**os.environ, 'PYTHONPATH': f'.:{ROOT}', 'GLOG_minloglevel': '2'})
-    assert (done.returncode, done.stderr) == (0, '') and int(done.stdout) > 50
+    assert (done.returncode, places.own_words(done.stderr)) == (0, '') and int(done.stdout) > 50
     assert not Path('written').exists()
 
 
@@ -304,7 +304,8 @@ def test_mutants_end_in_a_sentence_or_a_result(place):
                                'GLOG_minloglevel': '2'})
     lines = done.stdout.splitlines()
     # Protocol Buffers says by itself which bytes are no text; `make predict` keeps that to itself.
-    others = [line for line in done.stderr.splitlines() if not line.startswith('[libprotobuf')]
+    others = [line for line in places.own_words(done.stderr).splitlines()
+              if not line.startswith('[libprotobuf')]
     assert (done.returncode, others, len(lines)) == (0, [], MUTANTS)
     assert all(re.fullmatch(r'\d+ (taken|[\'"].*\.[\'"])', line) for line in lines)
     assert {path for path in Path().rglob('*')} == before

@@ -248,6 +248,9 @@ exit 24
 '''
 
 
+ROOMY = '#!/bin/sh\necho Avail\necho 20000000\n'  # df: tmp_path may have less than CUDA needs
+
+
 @pytest.fixture
 def host(tmp_path):
     """A checkout named "check out" with docker/ in it, outside of the environment, on a made-up
@@ -446,6 +449,7 @@ def test_every_build_is_on_its_debian_and_may_have_another_mirror(host, kind, su
     expected = ''
     if addresses:
         expected = 'deb {0} {2} main\ndeb {1} {2}-security main'.format(*addresses, suite)
+    host.add('df', ROOMY)
     environment = dict(GCNET_CAFFE=kind, GCNET_MIRROR=mirror)
     assert host.enter('true', FAKE_UID='0', **environment)[0] == 24
     assert Path(f'{host.out}.sources').read_text() == expected + '\n'
@@ -548,6 +552,7 @@ def test_a_changed_package_list_is_a_new_environment(host):
 
 @pytest.mark.parametrize('kind', ['cuda', 'native'])
 def test_another_build_of_caffe_is_an_environment_beside_the_default(host, kind):
+    host.add('df', ROOMY)
     assert host.enter('true', FAKE_UID='0', GCNET_CAFFE=kind)[0] == 24
     assert os.listdir(host.cache) == [host.root.name + '-' + kind]
     assert 'KIND=' + kind in Path(str(host.out) + '.making').read_text().splitlines()

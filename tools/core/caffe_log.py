@@ -4,7 +4,7 @@ import re
 STEP = re.compile(r'^I.*\] Iteration (\d+)(?: \(.*\))?, (loss|lr) = (\S+)')
 TESTING = re.compile(r'^I.*\] Iteration (\d+), Testing net')
 OUTPUT = re.compile(r'^I.*\] +(Train|Test) net output #\d+: (\S+) = (\S+)')
-FATAL = re.compile(r'^F\d{4} [^\]]*\] (.*)')
+FATAL = re.compile(r'^F(?:\d{4})?\d{4} [^\]]*\] (.*)')  # Debian 12's glog writes the year too
 RAISED = re.compile(r'^(?:\w+\.)*\w*(?:Error|Exception|Interrupt): .*')  # by a Python layer
 
 
