@@ -2,8 +2,9 @@
 
     GCNET_CAFFE=cuda docker/enter python3 -m tools.bundle [--out runs/bundle]
 
-writes runs/bundle/gcnet-caffe.tar.xz.00, .01, …, each below 60 MB: Caffe, Python, the packages that
-training, testing and tools/bench/gpu_check.py load, and every library of theirs, the C library too.
+writes runs/bundle/gcnet-caffe.tar.xz.00, .01, …, each below 60 MB: Caffe, Python, the packages
+that training, testing and tools/bench/gpu_check.py load, and every library of theirs, the C library
+too.
 There it is unpacked in any folder and needs neither root nor network, but a Linux kernel, a shell,
 and for a GPU the driver:
 

@@ -103,8 +103,7 @@ def training(solvers, card, batch, compared):
     a line a variant. Dropout, which draws other numbers on each, drops nothing."""
     rows = []
     for variant, solver in tqdm(solvers.items(), desc='training', ascii=True):
-        path = solver.with_name('net.prototxt')
-        path.write_text(path.read_text().replace('dropout_ratio: 0.5', 'dropout_ratio: 1e-09'))
+        network_speed.without_dropout(solver)
         shorter = solver.with_name('shorter.prototxt')
         shorter.write_text(solver.read_text().replace('max_iter:', f'max_iter: {compared} #'))
 
@@ -127,9 +126,8 @@ def training(solvers, card, batch, compared):
 
 def trained(solver, card):
     """The log of `caffe train`, as lines; SystemExit where it failed."""
-    where = [] if card is None else ['-gpu', card]
     log, _ = network_speed.finish(network_speed.start(
-        ['caffe', 'train', '-solver', solver, *where], os.cpu_count()))
+        ['caffe', 'train', '-solver', solver, *network_speed.place(card)], os.cpu_count()))
     return log
 
 

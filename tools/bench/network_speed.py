@@ -109,12 +109,25 @@ def write(folder, variant, batch, iterations):
     return solver
 
 
+def without_dropout(solver):
+    """Takes dropout out of a solver's net.prototxt: what it drops is random, another on each
+    engine."""
+    path = solver.with_name('net.prototxt')
+    path.write_text(path.read_text().replace('dropout_ratio: 0.5', 'dropout_ratio: 1e-09'))
+    return path
+
+
+def place(gpu):
+    """Where caffe is to run, as words of its command line. gpu: its ID, None for the CPU."""
+    return [] if gpu is None else ['-gpu', gpu]
+
+
 def timed(solver, iterations, gpu=None):
     """{(layer type, 'forward' or 'backward'): seconds an iteration} by `caffe time`. gpu: its ID,
     None for the CPU."""
     network = solver.with_name('net.prototxt')
     log, _ = finish(start(['caffe', 'time', '-model', network, '-phase', 'TRAIN',
-                           '-iterations', iterations, *([] if gpu is None else ['-gpu', gpu])]))
+                           '-iterations', iterations, *place(gpu)]))
     return by_type(log, types(text_format.Parse(network.read_text(), caffe_pb2.NetParameter())))
 
 
@@ -184,8 +197,7 @@ def trained(solver, iterations):
 def train(solver, gpu=None):
     """(median seconds of an iteration but the first, MB of memory at most) of `caffe train` with
     a solver that shows each iteration. gpu: its ID, None for the CPU."""
-    command = ['caffe', 'train', '-solver', solver]
-    log, memory = finish(start(command + ([] if gpu is None else ['-gpu', gpu])))
+    log, memory = finish(start(['caffe', 'train', '-solver', solver, *place(gpu)]))
     return statistics.median(steps(log)), memory
 
 
