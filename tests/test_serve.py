@@ -184,7 +184,8 @@ def test_the_page_names_the_model_and_what_it_cannot_do(ask):
     (wide_png(30000), 422, 'The image is 30000 x 30000 pixels, more than the 200 million that are '
                            'read: make it smaller.'),
     (bytes(serve.MOST_BYTES + 2 ** 21), 413, 'The file has 66 MB, more than the 64 that are taken: '
-                                             'make it smaller.')])
+                                             'make it smaller.')
+], ids=['text', 'nothing', 'cut', 'wide', 'long'])
 def test_what_is_no_picture_is_a_sentence(ask, data, status, expected):
     assert ask('/look', data)[:2] == (status, {'error': expected})
 

@@ -25,7 +25,6 @@ import os
 import re
 import xml.etree.ElementTree as ET
 
-from scipy import ndimage
 from tqdm import tqdm
 
 from data_prep import align, video
@@ -274,6 +273,7 @@ def peak_of(paths, points, failures):
     if len(numbers) < 2:
         raise ValueError('no face found: in no frame after the first')
 
+    from scipy import ndimage  # here, or every program would start later for it
     steady = ndimage.median_filter(aligned, size=(STEADY, 1, 1), mode='mirror')
     distance = ((steady - steady[0]) ** 2).sum((1, 2))
     far = distance[1:].max() * (1 - 1e-9)  # what differs by rounding alone is as far
