@@ -102,7 +102,7 @@ def discriminate(n, n_classes, batch, settings):
     """What DE-GAN learns by beside Cls: n.loss_draw, n.loss_real, n.loss_expression and, where
     settings['people'] is a number, n.loss_person.
 
-    A sample without a reference has no face to draw on, and no part in these.
+    A sample without a reference has no face to draw on: it is a real face, and no more.
     """
     switches = used_switches(settings)
     identity = encoder(n, 'en1', n.reference, switches=switches)

@@ -1,9 +1,11 @@
 """What each loss alone asks of an encoder, against networks that have no other loss."""
 import caffe
+import drawn
 import numpy as np
 import places
 import pytest
 
+from data_prep import align, pair_lmdb
 from prototxt import net
 from tools import balance_of_losses
 
@@ -49,6 +51,47 @@ def test_each_losss_gradient_is_that_of_a_network_with_no_other_loss(place):
     for name, norm in expected.items():
         assert norm > 0 and found[name][1] == pytest.approx(norm, rel=1e-3)
     assert found['loss_gen_r'][1] == 0  # it ends at De1,r and En1
+
+
+def test_every_loss_of_an_adversarys_training_is_named_and_alone(place):
+    """Together they ask what Caffe's own backward pass asks, so none was left in another's line."""
+    source = place / 'data/demo/fold0/train_lmdb'
+    path = place / 'gan.prototxt'
+    path.write_text(net.train_val('generator', 3, source, source, batch_size=6, neutral=2,
+                                  generator='gan', decoder='switches'))
+    made = balance_of_losses.load_net(path, [])
+    made.forward()
+    weights = {name: float(made.blobs[name].diff) for name in made.outputs}
+    assert set(weights) == {'loss_gen_r', 'loss_discriminate', 'loss_deceive', 'loss_keep'}
+    layer, alone = 'en1/conv3', {}
+    for name in weights:
+        balance_of_losses.gradient(made, layer, name, weights)
+        alone[name] = made.params[layer][0].diff.copy()
+    made.clear_param_diffs()
+    made.backward()
+    np.testing.assert_allclose(sum(alone.values()), made.params[layer][0].diff, atol=1e-6)
+    assert not alone['loss_discriminate'].any() and alone['loss_deceive'].any()
+    found = balance_of_losses.measure(balance_of_losses.load_net(path, []), 1, layer)['losses']
+    assert set(found) == set(weights) and found['loss_discriminate'][1] == 0
+
+
+@pytest.mark.parametrize('settings, least, most', [
+    ({}, 0.1, 2), (dict(code_length=20, margin=4.5), 10, 100)])
+def test_how_much_contr_acts_where_the_recipe_starts(tmp_path, settings, least, most):
+    """In % of Cls, on drawn faces, from the recipe's generator and an encoder that knows
+    expressions: hardly by default, and by the settings of docs/results.md it does."""
+    crops = [align.crop(*drawn.face(person, pose)) for person in range(8) for pose in (1, 2)]
+    classes = ['anger', 'happy', 'surprise']
+    rows = [dict(subject=f'S{i}', sequence='001', frame='1', expression=classes[i % 3],
+                 path=2 * i, reference=2 * i + 1) for i in range(8)]
+    pair_lmdb.write_pairs(str(tmp_path / 'train'), rows, classes, crops.__getitem__)
+    path, source = tmp_path / 'net.prototxt', tmp_path / 'train_lmdb'
+    path.write_text(net.train_val('s1r1', 3, source, source, batch_size=8, generator='change',
+                                  decoder='switches', **settings))
+    started = [places.ROOT / 'prototxt/pretrained' / name
+               for name in ('generator.caffemodel', 'faces/expression.caffemodel')]
+    losses = balance_of_losses.measure(balance_of_losses.load_net(path, started), 4)['losses']
+    assert least < 100 * losses['loss_contr'][1] / losses['loss_cls'][1] < most
 
 
 def test_values_are_weighted_and_S_is_the_distance_of_the_codes(place):

@@ -19,8 +19,6 @@ import numpy as np
 from tools.core import arguments, request, run_folder, snapshots, tested_run
 
 LAYER = 'en2/conv3'
-LOSSES = ('loss_cls', 'loss_contr', 'loss_gen_r', 'loss_kl', 'loss_recon_r', 'loss_recon_i',
-          'loss_adversary', 'loss_person', 'loss_draw', 'loss_real', 'loss_expression')
 
 
 def main():
@@ -79,7 +77,7 @@ def measure(net, batches, layer=LAYER):
 
     Norms are L2, of the gradient in the first blob of `layer`; mean over the batches.
     """
-    names = [name for name in LOSSES if name in net.blobs]
+    names = [name for name in net.outputs if name.startswith('loss_')]
     weights = {name: float(net.blobs[name].diff) for name in names}  # Caffe keeps them there
     sums = {name: np.zeros(2) for name in names}
     distances, labels = [], []
