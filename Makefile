@@ -50,6 +50,7 @@ help:  ## this list
 doctor:  ## what this machine can do, what is made, built and trained here, and what to do next
 	@docker/doctor
 
+demo: export GCNET_READ = PRETRAINED
 demo: data  ## all on the drawn faces: data, a short training of S1R1 and the CNN, test, report
 	$(python) tools.recipe compare $(dataset) --folds=3 --last=160 $(call option,seeds,SEEDS) \
 		$(call option,jobs,JOBS) $(call option,gpus,GPUS) $(call option,pretrained,PRETRAINED)
@@ -115,7 +116,7 @@ cv:  ## every fold of VARIANTS="cnn s1r1"; it goes on [FOLDS="0 1" SEEDS= JOBS= 
 	$(fast) tools.cv $(dataset) $(many) $(training)
 
 balance-of-losses:  ## how much each loss of a run moves En2, so that none is dead [START=1 LAYER=]
-	$(python) tools.balance_of_losses $(run) $(if $(START),--start) $(call option,layer,LAYER)
+	$(python) tools.balance_of_losses $(run) $(if $(filter-out 0,$(START)),--start) $(call option,layer,LAYER)
 
 baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS=]
 	$(python) tools.baselines $(dataset) $(folds)

@@ -110,6 +110,7 @@ def load(name, raw, frames, detected):
     """What the loader of a data set returns. detected(paths): ({path: points}, {path: reason},
     number with several faces), of pictures that only mmi needs to look at, to find the peak."""
     classes, loader = get(name, raw)
+    name = built_from(name)
     rows, points, report = loader(raw, classes, frames, *([detected] if name == 'mmi' else []))
     # Each picture of these is of another person, whose first neutral picture is this one or none.
     # (Not looked up by subject: in SFEW that is a file's name, which two folders may have.)

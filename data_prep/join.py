@@ -17,7 +17,7 @@ import os
 
 import numpy as np
 
-from data_prep import build, pair_lmdb, spreadsheet
+from data_prep import build, datasets, pair_lmdb, spreadsheet
 
 
 def main():
@@ -33,6 +33,9 @@ def main():
     if len(set(args.sets)) < 2 or len(set(args.sets)) < len(args.sets) or args.dataset in args.sets:
         raise SystemExit(f'JOIN is {" ".join(args.sets)!r} and DATASET {args.dataset}: two '
                          'different data sets are needed, and another name for both together.')
+    if datasets.built_from(args.dataset) in datasets.DATASETS:
+        raise SystemExit(f'DATASET {args.dataset} is a data set of its own, whose build would be '
+                         'replaced: give the joined set another name.')
     with build.building(args.out, args.dataset, final):
         join(final, [os.path.join(args.out, name) for name in args.sets], args.seed)
     print(f'Written to {final}')

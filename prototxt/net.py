@@ -277,6 +277,9 @@ def known(variant, settings):
         if settings[name] not in choices:
             raise ValueError(
                 f'{name} cannot be {settings[name]!r}; choose from {", ".join(choices)}')
+    length = settings['code_length']
+    if isinstance(length, bool) or not isinstance(length, (int, float)) or not 0 < length < 1e9:
+        raise ValueError(f'code_length must be a number above 0, not {str(length)[:40]}')
     if variant == 'degan' and settings['generator'] in ('vae', 'gan'):
         raise ValueError(f'generator cannot be {settings["generator"]!r} for degan; choose from '
                          'picture, change')
@@ -348,8 +351,13 @@ def main():
     parser.add_argument('--out', type=Path, default=Path(__file__).parent,
                         help='folder (default: beside this file)')
     options = parser.parse_args()
-    for name, text in files(options.classes).items():
-        (options.out / name).write_text(text)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        for name, text in files(options.classes).items():
+            (options.out / name).write_text(text)
+    except OSError as error:
+        raise SystemExit(
+            f'{options.out} cannot be written ({error}): choose another --out.') from None
 
 
 if __name__ == '__main__':

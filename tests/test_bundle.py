@@ -45,8 +45,16 @@ def test_an_old_c_library_is_one_sentence(tmp_path):
 
 
 @pytest.mark.skipif(TOO_OLD, reason='Debian 11 has too old a C library for a bundle')
-def test_what_runs_from_a_bundle_takes_nothing_from_outside(tmp_path):
+def test_a_folder_that_would_be_lost_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match='is not in the checkout: choose an OUT in it'):
+        bundle.main(['--out', str(tmp_path / 'bundle')])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(TOO_OLD, reason='Debian 11 has too old a C library for a bundle')
+def test_what_runs_from_a_bundle_takes_nothing_from_outside(tmp_path, monkeypatch):
     out = tmp_path / 'bundle'
+    monkeypatch.delenv('GCNET_INSIDE', raising=False)  # what is in /tmp would be lost
     bundle.main(['--out', str(out)])
     pieces = sorted(out.iterdir())
     assert pieces and all(piece.stat().st_size < 60e6 for piece in pieces)

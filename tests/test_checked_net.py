@@ -162,6 +162,16 @@ def test_the_layers_are_ours_whatever_lies_in_the_working_directory(place, chang
 
 # ---------------------------------------------------------------- what Caffe would abort on
 
+@pytest.mark.parametrize('settings, classes', [
+    (dict(generator='vae', latent=20_001), 7), ({}, 20_001)])
+def test_so_large_a_network_of_ours_is_tried_first(place, settings, classes):
+    run = dict(variant='s1r1', classes=['x'] * classes, settings=settings)
+    (FOLDER / 'run.json').write_text(json.dumps(run))
+    assert checked_net.rebuild(FOLDER) is None
+    run.update(classes=['x'] * 7, settings={**settings, 'latent': 64})
+    (FOLDER / 'run.json').write_text(json.dumps(run))
+    assert checked_net.rebuild(FOLDER).layer
+
 
 @pytest.mark.parametrize('change, sentence', [
     (lambda text: text.replace('dim: 64', 'dim: 2000000000'), 'Caffe cannot make this network: '),

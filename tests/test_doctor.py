@@ -131,6 +131,16 @@ def test_pretraining_is_not_tested(told, place):
     assert 'people generator 1 trained (fold0_seed1)' in told()['Runs']
 
 
+def test_a_baseline_is_tested(told, place):
+    folder = Path('runs/demo/hog/fold0_seed1')
+    make_run(folder, 's1r1')
+    rewrite(folder, variant='hog', dataset='demo', fold=0, iterations=0,
+            **fold_data.fingerprint('demo', 0))
+    shutil.rmtree(folder / 'snapshots')
+    (folder / 'result.json').write_text('{"iterations": 0}')
+    assert 'demo hog     1 tested (fold0_seed1)' in told()['Runs']
+
+
 def test_both_halves_inside():
     done = subprocess.run([str(places.ROOT / 'docker/doctor')], stdout=subprocess.PIPE, text=True,
                           check=True)

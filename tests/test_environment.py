@@ -345,7 +345,7 @@ def test_docker_is_called_with_mounts_user_image_and_command(host, tmp_path):
     mounts = ':'.join([str(raw), str(tmp_path / 'link'), '../CK+ data', str(tmp_path / 'missing')])
     status, _, err = host.enter('caffe', 'a  b', GCNET_MOUNTS=mounts, GCNET_RUN_ARGS='--gpus all',
                                 CI='true', OPENBLAS_CORETYPE='Zen', OPENBLAS_NUM_THREADS='2',
-                                SECRET='x')
+                                CUDA_VISIBLE_DEVICES='1', SECRET='x')
     assert status == 23 and sentence(err) == 'docker/enter: in the docker image ' + host.image
     arguments = host.arguments()
     assert arguments[:3] == [str(host.programs / 'docker'), 'run', '--rm'
@@ -357,8 +357,7 @@ def test_docker_is_called_with_mounts_user_image_and_command(host, tmp_path):
     assert re.fullmatch(r'gcnet-\d{4}-\d{6}-\d+', name)
     assert after(arguments, '--env') == [
         f'GCNET_CONTAINER=docker {name}', 'OPENBLAS_CORETYPE=Zen', 'OPENBLAS_NUM_THREADS=2',
-        'CI=true', 'TERM=dumb',
-        'GCNET_MOUNTS=%s' % mounts
+        'CUDA_VISIBLE_DEVICES=1', 'CI=true', 'TERM=dumb', f'GCNET_MOUNTS={mounts}'
     ]
     volumes = [volume for volume in after(arguments, '--volume') if 'ca-certificates' not in volume]
     assert volumes == [

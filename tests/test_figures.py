@@ -339,6 +339,14 @@ def test_what_is_missing_is_said_and_the_rest_is_made(unseen, monkeypatch, capsy
     assert f'No figure6_filters: run {needed} first.' in capsys.readouterr().out
 
 
+def test_without_a_seed_it_is_the_least_that_was_tested(unseen, monkeypatch, capsys):
+    for seed, tested in ((3, False), (7, True), (12, True)):
+        add_run('cnn', fold=2, seed=seed, tested=tested)
+    assert make(monkeypatch) is None
+    assert 'SEED=7`' in capsys.readouterr().out
+    assert pictures() == both('learning_curves', 'confusion_cnn')
+
+
 def test_nothing_to_draw(place, monkeypatch):
     assert 'No tested run of seed 1 in runs/demo: run `make train' in make(monkeypatch)
     assert 'data/mni is not built: run' in make(monkeypatch, '--dataset', 'mni')

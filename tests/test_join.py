@@ -86,6 +86,7 @@ def test_classes_are_as_frequent_as_in_the_first_set(built, monkeypatch):
     (('--dataset', 'ab', 'a'), 'two different data sets are needed'),
     (('--dataset', 'ab', 'a', 'a'), 'two different data sets are needed'),
     (('--dataset', 'a', 'a', 'b'), 'another name for both'),
+    (('--dataset', 'demo', 'a', 'd'), 'DATASET demo is a data set of its own'),
     (('--dataset', 'other', 'a', 'd'), 'data/other holds something else than a build'),
 ])
 def test_what_cannot_be_joined(built, monkeypatch, words, sentence, tmp_path):

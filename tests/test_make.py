@@ -168,6 +168,12 @@ def test_the_port_of_the_page_is_published_for_this_machine_alone(outside, tmp_p
         assert called[-3:] == ['-m', 'tools.serve', f'--port={port}']
     assert not {'--publish', 'GCNET_PUBLISHED=8000'} & set(outside('tables')[1])
 
+    # A container in the host's network would listen at every address of the host.
+    for words in '--network host', '--net=host --memory 8g':
+        status, called, said = outside('serve', GCNET_RUN_ARGS=words)
+        assert status == 0 and words.split()[0] in called, said
+        assert not {'--publish', 'GCNET_PUBLISHED=8000'} & set(called)
+
 
 @pytest.mark.parametrize('port', ['http', '', '1 --privileged', '0.0.0.0:1'])
 def test_what_is_no_port_is_not_published(outside, tmp_path, port):

@@ -203,7 +203,10 @@ def test_a_generator_of_the_change_starts_from_the_face_itself(pairs, tmp_path):
 @pytest.mark.parametrize('variant, settings, words',
                          [('s2r2', {}, "no variant 's2r2'; there are cnn, metric, s0r0"),
                           ('s1r1', {'margn': 1}, "no setting 'margn'; there are"),
-                          ('s1r1', {'codes': 'huge'}, "codes cannot be 'huge'")])
+                          ('s1r1', {'codes': 'huge'}, "codes cannot be 'huge'"),
+                          ('s1r1', {'code_length': 0}, 'code_length must be a number above 0'),
+                          ('s1r1', {'code_length': 10 ** 400}, 'above 0, not 1000'),
+                          ('s1r1', {'code_length': '1'}, 'code_length must be a number')])
 def test_unknown_names_are_refused(variant, settings, words):
     with pytest.raises(ValueError, match=words):
         net.deploy(variant, 7, **settings)

@@ -2,6 +2,7 @@
 import csv
 import html.parser
 import json
+import os
 import random
 import re
 import shutil
@@ -152,6 +153,26 @@ def test_the_page_is_whole_and_shows_every_name_as_it_is(monkeypatch, capsys):
     assert text.index('is behind the CNN') < text.index('Results on')
     assert ('meta', {'name': 'viewport', 'content': 'width=device-width, initial-scale=1'}
             ) in page.elements  # or a telephone shows it as wide as a desk
+
+
+def test_what_is_older_than_the_last_test_is_left_out(monkeypatch):
+    folder = add_run('s1r1')
+    figures = Path('runs/mine/figures')
+    figures.mkdir()
+    table = markdown.markdown(markdown.Table('Table', [{'variant': 'CNN'}], []))
+    for path in (Path('runs/mine/tables.md'), Path('runs/mine/probes.md')):
+        path.write_text(f'# Page {path.stem}\n\n{table}')
+    for name in 'figure4_depth.png', 'learning_curves.png':
+        shutil.copy(Path(__file__).parents[1] / 'docs/demo_faces.png', figures / name)
+    tested = (folder / 'result.json').stat().st_mtime
+    for path, later in (('tables.md', 5), ('probes.md', -5), ('figures/figure4_depth.png', -5),
+                        ('figures/learning_curves.png', 5)):
+        os.utime(f'runs/mine/{path}', (tested + later, tested + later))
+    assert make(monkeypatch) is None
+    text = Path('runs/mine/report.html').read_text()
+    assert 'Page tables' in text and 'Page probes' not in text
+    assert text.count('<img') == 1
+    assert 'older than the last test: probes.md, figure4_depth.png.' in text
 
 
 def test_every_table_has_a_box_that_scrolls():

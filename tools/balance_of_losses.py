@@ -8,7 +8,7 @@ Takes training batches, as augmented as in training, through the training networ
 of the run's last snapshot (with --start: with those that it began with), and asks each loss alone
 for its gradient. A line a loss: its value, weighted; the norm of its gradient in the weights of
 `--layer`, mean over the batches; and that in per cent of Cls's. Where the network compares codes, S
-of equation 4 is told by class: mean and standard deviation, beside the margin.
+of equation 4 is told by class: mean and standard deviation.
 """
 import argparse
 from pathlib import Path

@@ -26,7 +26,10 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+import matplotlib
 from tqdm import tqdm
+
+from tools.core import output
 
 NAME = 'gcnet-caffe'
 PIECE = 60 * 10 ** 6 - 1  # bytes
@@ -60,6 +63,9 @@ def main(words=None):
         raise SystemExit("This environment's C library is too old to be taken along: make the "
                          'bundle of the CUDA build, GCNET_CAFFE=cuda.')
 
+    if not output.is_kept(options.out):
+        raise SystemExit(f'{options.out} is not in the checkout: choose an OUT in it, or a folder '
+                         'that is there.')
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=options.out) as folder:
@@ -109,6 +115,9 @@ def fill(tree):
         copy = shutil.copytree if path.is_dir() else shutil.copy2
         ignored = {'ignore': shutil.ignore_patterns('__pycache__')} if path.is_dir() else {}
         copy(path, packages / path.name, **ignored)
+    # Debian keeps matplotlib's fonts and settings elsewhere; beside its program they come first.
+    shutil.copytree(matplotlib.get_data_path(), packages / 'matplotlib' / 'mpl-data',
+                    ignore_dangling_symlinks=True)
 
     shutil.copy2(loader(), tree / 'lib' / LOADER)
     for name, path in libraries_of([*(tree / 'programs').iterdir(), *tree.rglob('*.so'),

@@ -114,7 +114,7 @@ def state_of(folder):
         return (f'stopped at {reached} of {run["iterations"]}',
                 f'docker/enter {command}' if command else f'make train {named} …')
 
-    if run['variant'] not in net.VARIANTS:
+    if run['variant'] in net.PRETRAINING:
         return 'trained', None
     if tested_at(folder) != reached:
         return 'trained, not tested', f'make evaluate {named}'

@@ -53,7 +53,7 @@ def main():
     parser.add_argument('--folds', default='',
                         help='of Figure 4 and the confusion matrices, for instance "0 1 2" or 0-4 '
                              '(default: all that have the runs)')
-    parser.add_argument('--seed', default=1, help='of the runs (default: 1)')
+    parser.add_argument('--seed', default='', help='of the runs (default: the least that has any)')
     options = parser.parse_args()
     try:
         make_figures(options)
@@ -63,13 +63,15 @@ def main():
 
 def make_figures(options):
     """Makes every figure that can be made; prints what each of the others needs."""
-    dataset, seed = options.dataset, arguments.whole_number('SEED', options.seed, 0, 2 ** 31 - 1)
+    dataset = options.dataset
+    seed = options.seed and arguments.whole_number('SEED', options.seed, 0, 2 ** 31 - 1)
     if datasets.of_people(dataset):
         raise SystemExit(
             f'The classes of {dataset} are its people: the figures are of expressions.')
     classes = predictions.classes_of(dataset)
     if classes is None:
         raise SystemExit(f'data/{dataset} is not built: run `make data DATASET={dataset}`.')
+    seed = least_seed(dataset) if seed == '' else seed
     tested, among = find_tested(dataset, seed), arguments.fold_list(dataset, options.folds)
     if not tested:
         raise SystemExit(
@@ -118,6 +120,12 @@ def make_figures(options):
         draw = functools.partial(draw_confusion, folders=folders, **data)
         figures_of[f'confusion_{variant}'] = [], draw
     write_all(Path('runs', dataset, 'figures'), figures_of)
+
+
+def least_seed(dataset):
+    """The least seed of the tested runs; 1 without any."""
+    runs = filter(None, map(predictions.complete, Path('runs', dataset).glob('*/fold*_seed*')))
+    return min((run['seed'] for run in runs), default=1)
 
 
 def find_tested(dataset, seed):

@@ -20,7 +20,7 @@ from tools.core import caffe_process, files
 from tools.core.caffe_process import ROOT
 
 LONGEST = 10 ** 6  # bytes of a deploy.prototxt; ours are near 20,000
-MOST_CLASSES = 20_000  # of an identification net
+MOST = 20_000  # classes of an identification net, dimensions of a latent code
 
 # Layers of Caffe that compute their tops from their bottoms, and neither read nor write a file.
 COMPUTING = {
@@ -67,7 +67,8 @@ def rebuild(folder):
         run = json.loads(files.read_text(folder / 'run.json'))
         settings = run.get('settings', {})
         settings = {name: settings[name] for name in settings if name in net.SETTINGS}
-        if len(run['classes']) > MOST_CLASSES:  # so large a net is to be tried before it is loaded
+        # so large a net is to be tried before it is loaded
+        if len(run['classes']) > MOST or settings.get('latent', 0) > MOST:
             return None
         text = net.deploy(run['variant'], len(run['classes']), **settings)
         return text_format.Parse(text, caffe_pb2.NetParameter())

@@ -33,8 +33,8 @@ def read_frames(dataset, raw, subjects):
     if not Path(raw).is_dir():
         raise ValueError(
             f'it needs the frames of {dataset}, and {raw} is not there: give RAW=folder')
-    detected = functools.partial(detect.points_of, raw, cache=f'data/{dataset}.points.csv',
-                                 workers=workers.usable())
+    cache = f'data/{datasets.built_from(dataset)}.points.csv'
+    detected = functools.partial(detect.points_of, raw, cache=cache, workers=workers.usable())
     rows, points, _ = datasets.load(dataset, raw, None, detected)
     rows = [row for row in rows if row['subject'] in subjects and row['path'] != row['reference']]
     length = collections.Counter(sequence_of(row) for row in rows)
