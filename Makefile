@@ -15,6 +15,8 @@ export $(values)
 
 # --option="$VARIABLE", where it has a value
 option = $${$(2):+--$(1)="$$$(2)"}
+# --option, where the variable has a value other than 0
+flag = $(if $(filter-out 0,$($(2))),--$(1))
 dataset = --dataset="$$DATASET"
 run = $(dataset) $(call option,variant,VARIANT) $(call option,fold,FOLD) $(call option,seed,SEED)
 folds = $(call option,folds,FOLDS)
@@ -23,7 +25,7 @@ many = $(call option,variants,VARIANTS) $(folds) $(call option,seeds,SEEDS) \
 training = $(call option,iters,ITERS) $(call option,base-lr,LR) $(call option,batch,BATCH) \
 	$(call option,weights,WEIGHTS) $(call option,gpu,GPU) $(call option,set,SET)
 workers = $(call option,workers,WORKERS)
-frequencies = $(if $(filter-out 0,$(FREQUENCIES)),--frequencies)
+frequencies = $(call flag,frequencies,FREQUENCIES)
 
 enter = docker/enter
 # Ctrl-C waits until the program can end in a word (data_prep/__init__.py).
@@ -82,7 +84,7 @@ ifeq ($(DATASET)$(RAW),demo)
 endif
 	$(python) data_prep.build $(dataset) $(call option,raw,RAW) $(call option,split,SPLIT) $(folds) \
 		$(call option,frames,FRAMES) $(workers) $(call option,validate,VALIDATE) \
-		$(if $(filter-out 0,$(REFERRED)),--referred)
+		$(call flag,referred,REFERRED)
 endif
 	@$(enter) mkdir -p runs  # for what a cluster's tasks say, see tools/cv.sbatch
 
@@ -116,7 +118,7 @@ cv:  ## every fold of VARIANTS="cnn s1r1"; it goes on [FOLDS="0 1" SEEDS= JOBS= 
 	$(fast) tools.cv $(dataset) $(many) $(training)
 
 balance-of-losses:  ## how much each loss of a run moves En2, so that none is dead [START=1 LAYER=]
-	$(python) tools.balance_of_losses $(run) $(if $(filter-out 0,$(START)),--start) $(call option,layer,LAYER)
+	$(python) tools.balance_of_losses $(run) $(call flag,start,START) $(call option,layer,LAYER)
 
 baselines:  ## HOG and LBP with a linear SVM, on the same folds and crops [FOLDS=]
 	$(python) tools.baselines $(dataset) $(folds)

@@ -75,18 +75,25 @@ def test_every_loss_of_an_adversarys_training_is_named_and_alone(place):
     assert set(found) == set(weights) and found['loss_discriminate'][1] == 0
 
 
-@pytest.mark.parametrize('settings, least, most', [
-    ({}, 0.1, 2), (dict(code_length=20, margin=4.5), 10, 100)])
-def test_how_much_contr_acts_where_the_recipe_starts(tmp_path, settings, least, most):
-    """In % of Cls, on drawn faces, from the recipe's generator and an encoder that knows
-    expressions: hardly by default, and by the settings of docs/results.md it does."""
+@pytest.fixture(scope='module')
+def faces(tmp_path_factory):
+    """The LMDB of eight pairs of drawn faces, of three classes."""
+    place = tmp_path_factory.mktemp('faces')
     crops = [align.crop(*drawn.face(person, pose)) for person in range(8) for pose in (1, 2)]
     classes = ['anger', 'happy', 'surprise']
     rows = [dict(subject=f'S{i}', sequence='001', frame='1', expression=classes[i % 3],
                  path=2 * i, reference=2 * i + 1) for i in range(8)]
-    pair_lmdb.write_pairs(str(tmp_path / 'train'), rows, classes, crops.__getitem__)
-    path, source = tmp_path / 'net.prototxt', tmp_path / 'train_lmdb'
-    path.write_text(net.train_val('s1r1', 3, source, source, batch_size=8, generator='change',
+    pair_lmdb.write_pairs(str(place / 'train'), rows, classes, crops.__getitem__)
+    return place / 'train_lmdb'
+
+
+@pytest.mark.parametrize('settings, least, most', [
+    ({}, 0.1, 2), (dict(code_length=20, margin=4.5), 10, 100)])
+def test_how_much_contr_acts_where_the_recipe_starts(faces, tmp_path, settings, least, most):
+    """In % of Cls, on drawn faces, from the recipe's generator and an encoder that knows
+    expressions: hardly by default, and by the settings of docs/results.md it does."""
+    path = tmp_path / 'net.prototxt'
+    path.write_text(net.train_val('s1r1', 3, faces, faces, batch_size=8, generator='change',
                                   decoder='switches', **settings))
     started = [places.ROOT / 'prototxt/pretrained' / name
                for name in ('generator.caffemodel', 'faces/expression.caffemodel')]

@@ -102,12 +102,12 @@ def test_the_bad_news_comes_first():
     assert said == [
         'On mine HOG + linear SVM is ahead of the CNN: +2.0 points of accuracy, 95 % interval '
         '+1.0 to +3.0.',
-        'On mine GCNet S1R1 is behind the CNN: −10.2 points of accuracy, 95 % interval −13.2 to '
-        '−7.0.',
-        'On mine GCNet S1R0 is level with the CNN: +1.5 points of accuracy, 95 % interval −1.0 to '
-        '+4.0.',
-        'On mine LBP + linear SVM is behind the CNN: −7.0 points of accuracy, 95 % interval −9.0 '
-        'to −5.0.',
+        'On mine GCNet S1R1 is behind the CNN: −10.2 points of accuracy, 95 % interval '
+        '−13.2 to −7.0.',
+        'On mine GCNet S1R0 is level with the CNN: +1.5 points of accuracy, 95 % interval '
+        '−1.0 to +4.0.',
+        'On mine LBP + linear SVM is behind the CNN: −7.0 points of accuracy, 95 % interval '
+        '−9.0 to −5.0.',
         'On mine GCNet S0R0 is ahead of the CNN: +3.0 points of accuracy, 95 % interval +2.0 to '
         '+4.0.']
 

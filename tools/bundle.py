@@ -4,9 +4,8 @@
 
 writes runs/bundle/gcnet-caffe.tar.xz.00, .01, …, each below 60 MB: Caffe, Python, the packages
 that training, testing and tools/bench/gpu_check.py load, and every library of theirs, the C library
-too.
-There it is unpacked in any folder and needs neither root nor network, but a Linux kernel, a shell,
-and for a GPU the driver:
+too. There it is unpacked in any folder and needs neither root nor network, but a Linux kernel, a
+shell, and for a GPU the driver:
 
     cat gcnet-caffe.tar.xz.* | tar -xJ
     export PATH="$PWD/gcnet-caffe/bin:$PATH"

@@ -64,14 +64,14 @@ def main():
 def make_figures(options):
     """Makes every figure that can be made; prints what each of the others needs."""
     dataset = options.dataset
-    seed = options.seed and arguments.whole_number('SEED', options.seed, 0, 2 ** 31 - 1)
+    seed = options.seed or least_seed(dataset)
+    seed = arguments.whole_number('SEED', seed, 0, 2 ** 31 - 1)
     if datasets.of_people(dataset):
         raise SystemExit(
             f'The classes of {dataset} are its people: the figures are of expressions.')
     classes = predictions.classes_of(dataset)
     if classes is None:
         raise SystemExit(f'data/{dataset} is not built: run `make data DATASET={dataset}`.')
-    seed = least_seed(dataset) if seed == '' else seed
     tested, among = find_tested(dataset, seed), arguments.fold_list(dataset, options.folds)
     if not tested:
         raise SystemExit(

@@ -92,18 +92,17 @@ def page(folders):
     # What there is: a page can be made before any table or figure. What was made before the last
     # test has no part in it, or the page would have two sets of numbers.
     last = max((folder / 'result.json').stat().st_mtime for folder in folders)
-    made_of = [path for path in (*map(base.joinpath, TEXTS), *(base / 'figures').glob('*.png'))
-               if path.exists()]
-    old = [path for path in made_of if path.stat().st_mtime < last]
+    texts = [base / name for name in TEXTS if (base / name).exists()]
+    drawn = sorted((base / 'figures').glob('*.png'), key=figure_order)
+    old = [path for path in texts + drawn if path.stat().st_mtime < last]
     if old:
         names = ', '.join(html.escape(path.name) for path in old)
         parts.append(f'<p>Left out, since older than the last test: {names}. <code>make tables '
                      'FREQUENCIES=1</code>, <code>make probe</code> and <code>make figures</code> '
                      'make them again.</p>')
     parts += [markdown.as_html(path.read_text(encoding='utf-8'))
-              for path in made_of if path not in old and path.suffix == '.md']
-    drawn = sorted((path for path in made_of if path not in old and path.suffix == '.png'),
-                   key=figure_order)
+              for path in texts if path not in old]
+    drawn = [path for path in drawn if path not in old]
     parts += ['<h2>Figures</h2>'] if drawn else []
     parts += [figure(path, figure_caption(path.stem)) for path in drawn]
 
