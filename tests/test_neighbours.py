@@ -1,10 +1,14 @@
 """The two neighbours: who learns what from which loss, what stands where in a batch, who is told
 apart, and both from `make train` to the test."""
+import csv
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import caffe
@@ -18,7 +22,7 @@ from scipy import ndimage
 
 from data_prep import pair_lmdb
 from prototxt import neighbours, net
-from tools.core import people
+from tools.core import people, snapshots
 
 ROOT = Path(__file__).resolve().parents[1]
 LOSSES = {'disentangled': {'loss_cls', 'loss_recon_i', 'loss_adversary', 'loss_person'},
@@ -247,6 +251,26 @@ def test_both_are_trained_and_tested_as_any_variant(place, variant, words):
     used = text_format.Parse((folder / 'deploy.prototxt').read_text(), caffe_pb2.NetParameter())
     assert not {layer.name.split('/')[0] for layer in used.layer} & {
         'adversary_expression', 'adversary_person', 'dis', 'en1'}
+
+
+def test_a_killed_degan_goes_on_behind_its_last_snapshot(place):
+    command = ['--variant', 'degan', '--fold', '0', '--iters', '60', '--batch', '2']
+    folder = Path('runs/demo/degan/fold0_seed1')
+    process = subprocess.Popen([sys.executable, '-m', 'tools.train', *command],
+                               stderr=subprocess.DEVNULL, start_new_session=True,
+                               env={**os.environ, 'PYTHONPATH': str(ROOT)})
+    end = time.monotonic() + 100
+    while snapshots.last_snapshot(folder) is None:
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+
+    done = run('tools.train', *command)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r'Resuming from .*degan_iter_50\.solverstate', (folder / 'log.txt').read_text())
+    with open(folder / 'metrics.csv', newline='') as file:
+        assert [int(row['iteration']) for row in csv.DictReader(file)] == list(range(61))
 
 
 @pytest.mark.parametrize('subjects, words, said', [
