@@ -268,7 +268,8 @@ def test_a_killed_degan_goes_on_behind_its_last_snapshot(place):
 
     done = run('tools.train', *command)
     assert done.returncode == 0, done.stderr
-    assert re.search(r'Resuming from .*degan_iter_50\.solverstate', (folder / 'log.txt').read_text())
+    log = (folder / 'log.txt').read_text()
+    assert re.search(r'Resuming from .*degan_iter_50\.solverstate', log)
     with open(folder / 'metrics.csv', newline='') as file:
         assert [int(row['iteration']) for row in csv.DictReader(file)] == list(range(61))
 

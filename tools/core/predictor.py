@@ -83,12 +83,14 @@ class Predictor:
             return [[] for _ in found]
 
         queries = network.centre(np.array(crops))
-        outputs = network.run(self.net, queries)
-        if not np.isfinite(outputs['prob']).all():
+        # A face and its mirror image show the same, and the mean of both is right more often
+        # (prototxt/trained/README.md). The test of a run sees the face alone.
+        outputs = network.run(self.net, np.concatenate([queries, queries[..., ::-1]]))
+        probabilities = outputs['prob'].reshape(2, len(crops), -1).mean(axis=0)
+        if not np.isfinite(probabilities).all():
             raise SystemExit(f'{self.folder} gives probabilities that are not finite: train again.')
 
         references = outputs['generated'][:, 0] if 'generated' in outputs else [None] * len(crops)
-        probabilities = outputs['prob']
         if self.frequencies:
             probabilities = class_balance.with_frequencies(self.run, probabilities)
 

@@ -7,8 +7,8 @@ The numbers are five points of the face, x and y in pixels of the photograph: le
 seen in it, tip of the nose, left and right corner of the mouth. A face detector gives them, and
 none is in here. Without numbers the picture is taken for a face that is cropped already.
 
-Prints the probabilities. A model that draws writes reference.png: the face as seen, the one drawn
-of it, and three times the difference.
+Prints the probabilities, the means of those of the face and of its mirror image. A model that draws
+writes reference.png: the face as seen, the one drawn of it, and three times the difference.
 """
 import json
 import sys
@@ -44,10 +44,10 @@ def main(picture, *numbers):
     if numbers:
         face = crop(face, np.array(numbers, float).reshape(5, 2), np.array(about['target']), size)
     edge, end = (size - about['centre']) // 2, (size + about['centre']) // 2
-    query = face[None, None, edge:end, edge:end].astype(np.float32) / 255
+    query = np.stack([face, np.fliplr(face)])[:, None, edge:end, edge:end].astype(np.float32) / 255
     names = [each.name for each in session.get_outputs()]
     outputs = dict(zip(names, session.run(None, {'query': query})))
-    for probability, name in sorted(zip(outputs['prob'][0], about['classes']), reverse=True):
+    for probability, name in sorted(zip(outputs['prob'].mean(0), about['classes']), reverse=True):
         print(f'{name} {probability:.6f}')
     if 'generated' in outputs:
         seen, drawn = query[0, 0], outputs['generated'][0, 0].clip(0, 1)
