@@ -148,6 +148,17 @@ def extract(place, folder, name):
     return tools.extract_weights.extract(folder)
 
 
+def test_what_is_kept_of_a_gcnet(place, tmp_path):
+    """Its CNN's part and De2: the generator has its own file, and classes are of one data set."""
+    trained = train(place, 's1r1', 1, 0.01)
+    name, model = extract(place, tmp_path, 's1r1_iter_1')
+    assert name == 'gcnet'
+    kept = {layer.name for layer in model.layer}
+    assert {name.split('/')[0] for name in kept} == {'en2', 'de2_r', 'de2_i'}
+    assert set(trained) - kept == {name for name in trained if name.startswith(
+        ('en1/', 'de1_r/', 'en2_r/', 'standardized', 'fc1_delta', 'score'))}
+
+
 def test_what_is_kept_of_a_generator_with_a_discriminator(place, tmp_path):
     train(place, 'generator', 1, 0.01, generator='gan', neutral=1)
     name, model = extract(place, tmp_path, 'generator_iter_1')

@@ -68,8 +68,8 @@ def test_pretraining_then_its_weights(asked, raw, dataset, networks):
 
 def test_pretraining_on_faces(asked):
     recipe.main(['pretrain', '--faces', 'ferplus7_validation', '--iters', '9'])
-    expression, generator, cnn, extracted = asked
-    for words, variant in ((expression, 'expression'), (cnn, 'cnn')):
+    expression, generator, cnn, s1r1, extracted = asked
+    for words, variant in ((expression, 'expression'), (cnn, 'cnn'), (s1r1, 's1r1')):
         assert (after(words, '--dataset'), after(words, '--variant')) == (
             'ferplus7_validation', variant)
     assert (after(generator, '--dataset'), after(generator, '--variant')) == (
@@ -78,9 +78,13 @@ def test_pretraining_on_faces(asked):
     assert '--weights' not in expression + generator
 
     expressions = 'runs/ferplus7_validation/expression/fold0_seed1/snapshots/expression_iter_9'
+    drawing = 'runs/ferplus7_referred_validation/generator/fold0_seed1/snapshots/generator_iter_9'
     assert after(cnn, '--weights') == f'{expressions}.caffemodel'
+    assert after(s1r1, '--weights') == f'{drawing}.caffemodel,{expressions}.caffemodel'
+    assert cnn[cnn.index('--iters'):-2] == s1r1[s1r1.index('--iters'):-2]  # alike but for that
     assert extracted == ['extract', 'runs/ferplus7_referred_validation/generator/fold0_seed1',
                          'runs/ferplus7_validation/cnn/fold0_seed1',
+                         'runs/ferplus7_validation/s1r1/fold0_seed1',
                          '--out', 'runs/ferplus7_validation/pretrained']
 
 
@@ -94,3 +98,9 @@ def test_from_faces_every_network_starts_at_once(asked, tmp_path):
     assert after(cnn, '--weights') == f'{tmp_path}/expression.caffemodel'
     assert after(s1r1, '--set') == after(cnn, '--set')
     assert 'classifier=code' in after(cnn, '--set')  # FC's names are the pre-trained CNN's
+
+    (tmp_path / 'gcnet.caffemodel').touch()
+    recipe.main(['compare', '--variants', 'cnn s1r1', '--pretrained', str(tmp_path)])
+    assert after(asked[2], '--weights') == (f'{tmp_path}/generator.caffemodel,'
+                                            f'{tmp_path}/gcnet.caffemodel')
+    assert after(asked[3], '--weights') == f'{tmp_path}/expression.caffemodel'

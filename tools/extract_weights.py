@@ -5,8 +5,9 @@
 
 writes generator.caffemodel, En1 of a generator or an auto-encoder and De1,r of the former;
 identity.caffemodel, En2 of an identification CNN; expression.caffemodel, En2 and the first FC layer
-of a CNN of expressions: the weights alone. The layers that tell people apart, most of an
-identification CNN, stay behind, and so does what gives a class its score.
+of a CNN of expressions; gcnet.caffemodel, the same of a GCNet, with its De2: the weights alone. The
+layers that tell people apart, most of an identification CNN, stay behind, and so does what gives a
+class its score.
 """
 import argparse
 import re
@@ -14,18 +15,23 @@ from pathlib import Path
 
 from caffe.proto import caffe_pb2
 
+from prototxt import net
 from tools.core import files, snapshots
 
 # What is taken of which network, by the names that every network of the comparison has; fc1 those
 # with classifier=code.
 FILES = {'generator': 'generator', 'autoencoder': 'generator', 'identity': 'identity',
-         'cnn': 'expression', 'expression': 'expression'}
-LAYERS = {'generator': '(en1|de1_r)/.*', 'identity': 'en2/.*', 'expression': 'en2/.*|fc1'}
+         'cnn': 'expression', 'expression': 'expression',
+         **{net.title(variant): 'gcnet' for variant in net.GCNETS}}
+LAYERS = {'generator': '(en1|de1_r)/.*', 'identity': 'en2/.*', 'expression': 'en2/.*|fc1',
+          'gcnet': 'en2/.*|de2_.*|fc1'}
 
 
 def extract(folder):
     """(name of what it is, NetParameter) of the parts that others take of a run's last snapshot:
-    layers' names, types and weights. SystemExit without any.
+    layers' names, types and weights.
+
+    A GCNet's generator is left out: it has the file that it came from. SystemExit without any.
     """
     snapshot = snapshots.last_snapshot(folder)
     model = snapshots.parse(snapshot.caffemodel,

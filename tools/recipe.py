@@ -11,7 +11,8 @@ earlier one was stopped.
 
 For photographs the pre-training is on real faces: En2 and FC have learned expressions in it, so the
 second stage falls away, and En1 and De1,r draw the nearest neutral face (generator=vae). From there
-CNN and GCNet are trained on as long as each other.
+CNN and GCNet are trained on as long as each other: what a distance tells is not what a code tells,
+and takes as many iterations to learn as a fold of a small set does not have.
 """
 import argparse
 import sys
@@ -44,7 +45,8 @@ ON_FACES = ('balance=1 classifier=code streams=together generator_rate=0 codes=r
             f'contrast_weight=0.0001 margin=100 {VAE}')
 FACES = {'expression': dict(iters=8000, batch=64, lr=0.02, set='policy=poly power=1'),
          'generator': dict(iters=4000, batch=64, lr=0.005, set=f'policy=poly power=1 {VAE}'),
-         'cnn': dict(iters=5000, batch=64, lr=0.015, set='gamma=0.0004 power=3 balance=1')}
+         **dict.fromkeys(('cnn', 's1r1'), dict(iters=5000, batch=64, lr=0.015,
+                                               set=f'gamma=0.0004 power=3 {ON_FACES}'))}
 COMPARED_FACES = ['--batch', '64', '--base-lr', '0.01', '--set', f'gamma=0.04 {ON_FACES}']
 
 
@@ -87,8 +89,9 @@ def compare(options):
                          f'not {" ".join(unknown or variants)!r}.')
     common = ['--dataset', options.dataset, *cv.words_of(options)]
 
-    generator, identity, faces = (f'{options.pretrained}/{name}.caffemodel'
-                                  for name in ('generator', 'identity', 'expression'))
+    generator, identity, faces, gcnet = (
+        f'{options.pretrained}/{name}.caffemodel'
+        for name in ('generator', 'identity', 'expression', 'gcnet'))
     gcnets = [name for name in variants if name in net.GCNETS]
     others = [name for name in variants if name not in net.GCNETS]
 
@@ -102,7 +105,8 @@ def compare(options):
         begin = [identity] if Path(identity).is_file() else []
         first = [(['expression'], EXPRESSION, begin)]
     compared = [*compared, '--iters', options.last]
-    stages = [*first, (gcnets, compared, [generator, expression]), (others, compared, [expression])]
+    own = gcnet if Path(gcnet).is_file() else expression
+    stages = [*first, (gcnets, compared, [generator, own]), (others, compared, [expression])]
 
     for names, settings, weights in stages:
         given = ['--weights', ','.join(weights)] if weights else []
@@ -119,7 +123,7 @@ def pretrain(options):
         dataset, networks = options.faces, FACES
     else:
         dataset, networks = ('webface', PHOTOGRAPHED) if options.raw else ('demo_people', DRAWN)
-    seed, runs = options.seed or '1', {}
+    seed, runs, weights = options.seed or '1', {}, {}
     for variant, default in networks.items():
         # A generator learns from what has a reference, and FACES are strangers' for the most part.
         own = datasets.referred(dataset) if variant == 'generator' and options.faces else dataset
@@ -127,14 +131,14 @@ def pretrain(options):
         words = ['--dataset', own, '--variant', variant, '--fold', '0', '--seed', seed,
                  '--iters', given['iters'], '--batch', given['batch'], '--base-lr', given['lr'],
                  '--set', given['set']]
-        if variant == 'cnn':  # goes on from the first
-            end = options.iters or FACES['expression']['iters']
-            words += ['--weights',
-                      f'{runs["expression"]}/snapshots/expression_iter_{end}.caffemodel']
+        if variant in net.VARIANTS:  # begins where the others have ended
+            parts = ('generator', 'expression') if variant in net.GCNETS else ('expression',)
+            words += ['--weights', ','.join(weights[part] for part in parts)]
         code = train.main(words)
         if code:
             return code
         runs[variant] = f'runs/{own}/{variant}/fold0_seed{seed}'
+        weights[variant] = f'{runs[variant]}/snapshots/{variant}_iter_{given["iters"]}.caffemodel'
 
     out = f'runs/{dataset}/pretrained'
     # A comparison's CNN begins with the one that was trained longest.
