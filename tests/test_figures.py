@@ -342,6 +342,10 @@ def test_what_is_missing_is_said_and_the_rest_is_made(unseen, monkeypatch, capsy
 def test_without_a_seed_it_is_the_least_that_was_tested(unseen, monkeypatch, capsys):
     for seed, tested in ((3, False), (7, True), (12, True)):
         add_run('cnn', fold=2, seed=seed, tested=tested)
+    # A classical baseline has seed 1 always.
+    baseline = shutil.copytree('runs/demo/cnn/fold2_seed7', 'runs/demo/hog/fold2_seed1')
+    path = Path(baseline, 'run.json')
+    path.write_text(json.dumps({**json.loads(path.read_text()), 'variant': 'hog', 'seed': 1}))
     assert make(monkeypatch) is None
     assert 'SEED=7`' in capsys.readouterr().out
     assert pictures() == both('learning_curves', 'confusion_cnn')
@@ -415,7 +419,7 @@ def test_folds_are_pooled_each_by_its_own_networks(place, monkeypatch, capsys):
     monkeypatch.setattr(figure4_depth, 'bins', bins_of)
     monkeypatch.setattr(figure4_depth, 'text', lambda tables: '')
     monkeypatch.setattr(figure4_depth, 'draw', lambda path, tables, known, n: drawn.update(tables))
-    tested = make_figures.find_tested('demo', 1)
+    tested = make_figures.by_fold(make_figures.find_tested('demo'), 1)
     assert list(tested) == [0, 1, 3] and list(tested[0]) == ['cnn', 's1r1', 's1r0']
     rival, folds = make_figures.choose(tested)
     assert (rival, folds) == ('s1r1', [0, 1])

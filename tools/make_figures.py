@@ -64,7 +64,8 @@ def main():
 def make_figures(options):
     """Makes every figure that can be made; prints what each of the others needs."""
     dataset = options.dataset
-    seed = options.seed or least_seed(dataset)
+    runs = find_tested(dataset)
+    seed = options.seed or least_seed(runs)
     seed = arguments.whole_number('SEED', seed, 0, 2 ** 31 - 1)
     if datasets.of_people(dataset):
         raise SystemExit(
@@ -72,7 +73,7 @@ def make_figures(options):
     classes = predictions.classes_of(dataset)
     if classes is None:
         raise SystemExit(f'data/{dataset} is not built: run `make data DATASET={dataset}`.')
-    tested, among = find_tested(dataset, seed), arguments.fold_list(dataset, options.folds)
+    tested, among = by_fold(runs, seed), arguments.fold_list(dataset, options.folds)
     if not tested:
         raise SystemExit(
             f'No tested run of seed {seed} in runs/{dataset}: run `make train DATASET={dataset} '
@@ -122,19 +123,24 @@ def make_figures(options):
     write_all(Path('runs', dataset, 'figures'), figures_of)
 
 
-def least_seed(dataset):
-    """The least seed of the tested runs; 1 without any."""
-    runs = filter(None, map(predictions.complete, Path('runs', dataset).glob('*/fold*_seed*')))
-    return min((run['seed'] for run in runs), default=1)
+def find_tested(dataset):
+    """[(folder, its run.json)] of the tested runs of a data set."""
+    folders = sorted(Path('runs', dataset).glob('*/fold*_seed*'))
+    return [(folder, run) for folder in folders if (run := predictions.complete(folder))]
 
 
-def find_tested(dataset, seed):
-    """{fold: {variant: folder}} of the tested runs: folds ascending, variants in the order of
-    plots.VARIANTS, and after them what else gave predictions, such as the classical baselines."""
+def least_seed(runs):
+    """The least seed of the tested networks; 1 without any."""
+    return min((run['seed'] for _, run in runs if run['variant'] in plots.VARIANTS), default=1)
+
+
+def by_fold(runs, seed):
+    """{fold: {variant: folder}} of the tested runs of a seed: folds ascending, variants in the
+    order of plots.VARIANTS, and after them what else gave predictions, such as the classical
+    baselines."""
     folders = {}
-    for folder in sorted(Path('runs', dataset).glob(f'*/fold*_seed{seed}')):
-        run = predictions.complete(folder)
-        if run:
+    for folder, run in runs:
+        if run['seed'] == seed:
             folders.setdefault(run['fold'], {})[run['variant']] = folder
     names = {variant for of in folders.values() for variant in of}
     order = [*plots.VARIANTS, *sorted(names - set(plots.VARIANTS))]
