@@ -16,7 +16,7 @@ from scipy import stats
 from data_prep import build, datasets, spreadsheet
 from prototxt import net as networks
 from tools import evaluate, make_figures
-from tools.core import fold_data, metrics, network, plots, run_folder, tested_run
+from tools.core import fold_data, measured, metrics, network, plots, run_folder, tested_run
 from tools.figures import figure4_depth, figure4_faces, figure6_filters, learning_curves
 
 CLASSES = datasets.SEVEN
@@ -419,7 +419,7 @@ def test_folds_are_pooled_each_by_its_own_networks(place, monkeypatch, capsys):
     monkeypatch.setattr(figure4_depth, 'bins', bins_of)
     monkeypatch.setattr(figure4_depth, 'text', lambda tables: '')
     monkeypatch.setattr(figure4_depth, 'draw', lambda path, tables, known, n: drawn.update(tables))
-    tested = make_figures.by_fold(make_figures.find_tested('demo'), 1)
+    tested = make_figures.by_fold(measured.find_tested('demo'), 1)
     assert list(tested) == [0, 1, 3] and list(tested[0]) == ['cnn', 's1r1', 's1r0']
     rival, folds = make_figures.choose(tested)
     assert (rival, folds) == ('s1r1', [0, 1])

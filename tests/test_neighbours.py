@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import caffe
@@ -16,6 +15,7 @@ import lmdb
 import numpy as np
 import pytest
 import test_oracle
+import test_train
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from scipy import ndimage
@@ -259,10 +259,8 @@ def test_a_killed_degan_goes_on_behind_its_last_snapshot(place):
     process = subprocess.Popen([sys.executable, '-m', 'tools.train', *command],
                                stderr=subprocess.DEVNULL, start_new_session=True,
                                env={**os.environ, 'PYTHONPATH': str(ROOT)})
-    end = time.monotonic() + 100
-    while snapshots.last_snapshot(folder) is None:
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.02)
+    test_train.wait_for(lambda: snapshots.last_snapshot(folder) or process.poll() is not None, 100)
+    assert process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
 

@@ -27,6 +27,7 @@ from tools.core import (
     arguments,
     files,
     fold_data,
+    measured,
     metrics,
     network,
     plots,
@@ -64,7 +65,7 @@ def main():
 def make_figures(options):
     """Makes every figure that can be made; prints what each of the others needs."""
     dataset = options.dataset
-    runs = find_tested(dataset)
+    runs = measured.find_tested(dataset)
     seed = options.seed or least_seed(runs)
     seed = arguments.whole_number('SEED', seed, 0, 2 ** 31 - 1)
     if datasets.of_people(dataset):
@@ -121,12 +122,6 @@ def make_figures(options):
         draw = functools.partial(draw_confusion, folders=folders, **data)
         figures_of[f'confusion_{variant}'] = [], draw
     write_all(Path('runs', dataset, 'figures'), figures_of)
-
-
-def find_tested(dataset):
-    """[(folder, its run.json)] of the tested runs of a data set."""
-    folders = sorted(Path('runs', dataset).glob('*/fold*_seed*'))
-    return [(folder, run) for folder in folders if (run := predictions.complete(folder))]
 
 
 def least_seed(runs):

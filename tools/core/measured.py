@@ -1,5 +1,5 @@
 """What tools.references and tools.probe share, which measure tested networks on unseen people:
-finding the networks, a mean with its interval, the page and the CSV."""
+finding the runs (tools.make_figures does, too), a mean with its interval, the page and the CSV."""
 import contextlib
 import csv
 import io
@@ -12,10 +12,11 @@ from tools.core import files, intervals, predictions
 from tools.core.markdown import escape, markdown
 
 
-def find_tested(dataset, variants):
-    """[(folder, run.json)] of the tested networks, by fold: so one fold in memory is enough."""
+def find_tested(dataset, variants=('*',)):
+    """[(folder, run.json)] of the tested runs, by default of every variant there is, by fold: so
+    one fold in memory is enough."""
     folders = [folder for variant in variants
-               for folder in sorted(Path('runs', dataset, variant).glob('fold*_seed*'))]
+               for folder in sorted(Path('runs', dataset).glob(f'{variant}/fold*_seed*'))]
     settings = [predictions.complete(folder) for folder in folders]
     tested = [(folder, run) for folder, run in zip(folders, settings) if run]
     return sorted(tested, key=lambda pair: pair[1]['fold'])
