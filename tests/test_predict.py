@@ -187,6 +187,25 @@ def test_pictures_are_those_of_caffes_own_pass(place):
     assert cnn.reference is None and np.array_equal(cnn.face, face.face)
 
 
+@pytest.mark.parametrize('variant, settings', [
+    ('s1r1', {}), ('s1r1', dict(decoder='switches', generator='change')),
+    ('s1r1', dict(generator='vae', streams='together', codes='raw')),
+    ('s0r0', {}), ('cnn', {}), ('disentangled', {}), ('degan', {})])
+def test_what_nobody_looks_at_is_not_computed(tmp_path, variant, settings):
+    make_run(tmp_path / 'run', variant, **settings)
+    model = predictor.Predictor(tmp_path / 'run')
+
+    layers = {layer.split('/')[0] for layer in model.used._layer_names}
+    assert not layers & {'de', 'de2_r', 'de2_i'}
+    assert ('de1_r' in layers) == ('generated' in model.net.blobs)
+    queries = np.random.default_rng(3).random((5, 1, 64, 64), np.float32)
+    whole, shown = network.run(model.net, queries), network.run(model.used, queries)
+    assert set(shown) == set(whole) - {'reconstructed_r', 'reconstructed_i'}
+    assert whole['prob'].std() > 0
+    for name, values in shown.items():
+        np.testing.assert_array_equal(values, whole[name])
+
+
 def test_a_batch_is_what_each_picture_alone_gives(place, monkeypatch):
     model = predictor.Predictor(FOLDER)
     images = [image('two.png'), image('nobody.png'), image('faces/p3.png')]

@@ -2,6 +2,7 @@
 import caffe
 import numpy as np
 from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 from data_prep import align
 from prototxt.net import CROP
@@ -26,8 +27,9 @@ def load(folder, text=None):
     if snapshot is None:
         raise SystemExit(f'{folder} has no snapshot: run `make train` first.')
     caffe.set_mode_cpu()
+    text = text or read_text(folder)
     try:  # Caffe itself would abort
-        net = build(text or checked_net.read_network(folder, BATCH))
+        net = build(text)
         if weights_only:  # last_snapshot has looked at its own
             snapshots.check_sum(folder, snapshot)
         load_weights(net, snapshot.caffemodel)
@@ -36,10 +38,45 @@ def load(folder, text=None):
     return net, snapshot.iteration
 
 
+def read_text(folder):
+    """The deploy network of a run folder (Path) as prototxt text.
+
+    SystemExit where it must not or cannot run (see checked_net).
+    """
+    try:
+        return checked_net.read_network(folder, BATCH)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f'{error}: remove {folder} and train again.') from None
+
+
 def build(text):
     """The caffe.Net, for use, that a prototxt describes."""
     with files.temporary(text, '.prototxt') as path:
         return caffe.Net(path, caffe.TEST)
+
+
+def cut(net, text, blobs):
+    """A Net of those layers alone that the named blobs need, with the weights of `net` in memory.
+
+    text: what `net` was built of, as prototxt. `blobs` are among its outputs, or one layer takes
+    them.
+    """
+    network, needed = text_format.Parse(text, caffe_pb2.NetParameter()), set(blobs)
+    layers = []
+    for layer in reversed(network.layer):
+        if needed.intersection(layer.top):
+            needed.update(layer.bottom)
+            layers.insert(0, layer)
+
+    # What no layer takes any more, such as a decoder's switches, would be an output.
+    left = {top for layer in layers for top in layer.top} - needed
+    del network.layer[:]
+    network.layer.extend(layers)
+    if left:
+        network.layer.add(name='silence', type='Silence', bottom=sorted(left))
+    smaller = build(text_format.MessageToString(network))
+    smaller.share_with(net)
+    return smaller
 
 
 def load_weights(net, path):

@@ -35,8 +35,12 @@ class Predictor:
         self.folder = Path(folder or default_folder())
         self.run, self.frequencies = read_settings(self.folder), frequencies
         self.classes, self.iterations = self.run['classes'], self.run.get('iterations')
-        self.net, self.iteration = network.load(self.folder)
+        text = network.read_text(self.folder)
+        self.net, self.iteration = network.load(self.folder, text)
         self.check_shapes()
+        # Nobody looks at the reconstructions here, and they are half of the work.
+        shown = {'prob', 'generated'} & set(self.net.blobs)
+        self.used = network.cut(self.net, text, shown)
         if frequencies:
             # What is wrong with them is said now, not at the first face.
             class_balance.with_frequencies(self.run, np.ones((1, len(self.classes))))
@@ -85,7 +89,7 @@ class Predictor:
         queries = network.centre(np.array(crops))
         # A face and its mirror image show the same, and the mean of both is right more often
         # (prototxt/trained/README.md). The test of a run sees the face alone.
-        outputs = network.run(self.net, np.concatenate([queries, queries[..., ::-1]]))
+        outputs = network.run(self.used, np.concatenate([queries, queries[..., ::-1]]))
         probabilities = outputs['prob'].reshape(2, len(crops), -1).mean(axis=0)
         if not np.isfinite(probabilities).all():
             raise SystemExit(f'{self.folder} gives probabilities that are not finite: train again.')
