@@ -1,6 +1,7 @@
 """The recipe: which trainings it asks for, in which order, and from which weights."""
 import pytest
 
+from prototxt import net
 from tools import cv, extract_weights, recipe, train
 
 
@@ -104,3 +105,20 @@ def test_from_faces_every_network_starts_at_once(asked, tmp_path):
     assert after(asked[2], '--weights') == (f'{tmp_path}/generator.caffemodel,'
                                             f'{tmp_path}/gcnet.caffemodel')
     assert after(asked[3], '--weights') == f'{tmp_path}/expression.caffemodel'
+
+
+@pytest.mark.parametrize('pretrained', ['faces', ''])
+def test_neighbours_draw_on_known_faces(asked, tmp_path, pretrained):
+    if pretrained:
+        (tmp_path / 'expression.caffemodel').touch()
+    recipe.main(['compare', '--variants', 'degan cnn disentangled', '--pretrained', str(tmp_path)])
+    cnn, relatives = asked[-2:]
+    assert after(relatives, '--variants') == 'degan disentangled'
+    for name in '--weights', '--iters', '--batch', '--base-lr':
+        assert after(relatives, name) == after(cnn, name)
+
+    given = dict(word.split('=') for word in after(relatives, '--set').split())
+    assert given.pop('pixel_scale') == 'relative'  # tools.train puts a number in its place
+    settings = {name: given[name] for name in given if name in net.SETTINGS}
+    for variant in after(relatives, '--variants').split():
+        assert net.known(variant, settings)['generator'] == 'change'

@@ -19,15 +19,15 @@ import sys
 from pathlib import Path
 
 from data_prep import datasets
-from prototxt import net
+from prototxt import neighbours, net
 from tools import cv, extract_weights, train
 
 # Of tools.train, a stage each. The ablations of docs/recipe_search.md chose them.
 START = 360  # iterations of the expressions' stage
 EXPRESSION = ['--iters', str(START), '--batch', '32', '--base-lr', '0.01',
               '--set', 'gamma=0.02 balance=1']
-COMPARED = ['--batch', '32', '--base-lr', '0.01', '--set',
-            'gamma=0.04 balance=1 generator=change decoder=switches pixel_scale=relative']
+CHANGE = 'gamma=0.04 balance=1 generator=change decoder=switches pixel_scale=relative'
+COMPARED = ['--batch', '32', '--base-lr', '0.01', '--set', CHANGE]
 
 # Of people who are in no other set. Of drawn ones a neutral face is known, which their auto-encoder
 # draws; of others it draws what it is shown, and a second network learns to tell them apart.
@@ -48,6 +48,8 @@ FACES = {'expression': dict(iters=8000, batch=64, lr=0.02, set='policy=poly powe
          **dict.fromkeys(('cnn', 's1r1'), dict(iters=5000, batch=64, lr=0.015,
                                                set=f'gamma=0.0004 power=3 {ON_FACES}'))}
 COMPARED_FACES = ['--batch', '64', '--base-lr', '0.01', '--set', f'gamma=0.04 {ON_FACES}']
+# DE-GAN has a generator of its own, which draws on a known neutral face.
+NEIGHBOURS_FACES = ['--batch', '64', '--base-lr', '0.01', '--set', CHANGE]
 
 
 def main(words=None):
@@ -93,20 +95,23 @@ def compare(options):
         f'{options.pretrained}/{name}.caffemodel'
         for name in ('generator', 'identity', 'expression', 'gcnet'))
     gcnets = [name for name in variants if name in net.GCNETS]
-    others = [name for name in variants if name not in net.GCNETS]
+    relatives = [name for name in variants if name in neighbours.VARIANTS]
+    cnns = [name for name in variants if name not in gcnets + relatives]
 
     if Path(faces).is_file():
-        compared, expression, first = COMPARED_FACES, faces, []
+        compared, apart, expression, first = COMPARED_FACES, NEIGHBOURS_FACES, faces, []
     else:
         # tools.train puts the numbers in.
-        compared, expression = COMPARED, (
+        compared, apart, expression = COMPARED, COMPARED, (
             f'runs/{options.dataset}/expression/fold{{fold}}_seed{{seed}}/snapshots/'
             f'expression_iter_{START}.caffemodel')
         begin = [identity] if Path(identity).is_file() else []
         first = [(['expression'], EXPRESSION, begin)]
-    compared = [*compared, '--iters', options.last]
     own = gcnet if Path(gcnet).is_file() else expression
-    stages = [*first, (gcnets, compared, [generator, own]), (others, compared, [expression])]
+    last = ['--iters', options.last]
+    stages = [*first, (gcnets, [*compared, *last], [generator, own]),
+              (cnns, [*compared, *last], [expression]),
+              (relatives, [*apart, *last], [expression])]
 
     for names, settings, weights in stages:
         given = ['--weights', ','.join(weights)] if weights else []

@@ -38,7 +38,7 @@ class Predictor:
         text = network.read_text(self.folder)
         self.net, self.iteration = network.load(self.folder, text)
         self.check_shapes()
-        # Nobody looks at the reconstructions here, and they are half of the work.
+        # Nobody looks at the reconstructions here, and they are a fifth of the work and more.
         shown = {'prob', 'generated'} & set(self.net.blobs)
         self.used = network.cut(self.net, text, shown)
         if frequencies:
