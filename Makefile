@@ -10,6 +10,25 @@ PORT = 8000
 values = DATASET VARIANT VARIANTS FOLD FOLDS SEED SEEDS ITERS LR BATCH WEIGHTS SET GPU GPUS JOBS \
 	PRETRAINED LAST RAW WEBFACE FACES SPLIT VALIDATE REFERRED JOIN FRAMES WORKERS IMAGE WEBCAM RUN \
 	OUT DRAW FORMAT EVERY FREQUENCIES PART START LAYER PORT
+# Those that were given, and which of them a command would pass over, though another takes them:
+# `make cv FOLD=3` would train every fold.
+given := $(foreach name,$(values),$(if $(filter command environment,$(firstword \
+	$(origin $(name)))),$(if $(value $(name)),$(name))))
+single = VARIANT FOLD SEED GPU
+several = VARIANTS FOLDS SEEDS GPUS JOBS
+schedule = LR BATCH WEIGHTS SET
+not_demo = $(single) $(schedule) ITERS VARIANTS FOLDS LAST
+not_recipe = $(single) $(schedule) ITERS
+not_paper = $(single) $(schedule) VARIANTS PRETRAINED LAST
+not_cv = $(single) PRETRAINED LAST
+not_train = $(several) PRETRAINED LAST
+not_pretrain = $(several) VARIANT FOLD WEIGHTS
+not_evaluate = $(several)
+not_balance-of-losses = $(several)
+not_baselines = $(single) $(several:FOLDS=)
+not_probe = $(not_baselines)
+$(foreach goal,$(MAKECMDGOALS),$(foreach name,$(filter $(not_$(goal)),$(given)),$(error \
+	make $(goal) takes no $(name); docs/training.md lists what it takes)))
 $(foreach name,$(values),$(eval override $(name) := $$(value $(name))))
 export $(values)
 
@@ -149,8 +168,8 @@ predict:  ## expressions in IMAGE= (picture, folder, video) [RUN= FORMAT=json OU
 
 serve: export GCNET_READ = RUN
 serve: export GCNET_PUBLISH = PORT
-serve:  ## the same in a browser on this machine, photo or webcam: a page at PORT=8000 [RUN=]
-	@$(python) tools.serve --port="$$PORT" $(call option,run,RUN)
+serve:  ## the same in a browser on this machine, photo or webcam: a page at PORT=8000 [RUN= ...]
+	@$(python) tools.serve --port="$$PORT" $(call option,run,RUN) $(frequencies)
 
 export: export GCNET_READ = RUN
 export: export GCNET_WRITE = OUT

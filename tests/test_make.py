@@ -45,13 +45,38 @@ def make(tmp_path):
 
 @pytest.mark.parametrize('value', VALUES)
 def test_a_value_is_one_word_of_a_program_and_nothing_of_it_is_run(make, value):
-    targets = ['data', 'cv', 'recipe', 'predict']
-    names = ['DATASET', 'RAW', 'SPLIT', 'WEIGHTS', 'SET', 'PRETRAINED', 'RUN', 'OUT', 'IMAGE']
+    targets = ['data', 'cv', 'predict']
+    names = ['DATASET', 'RAW', 'SPLIT', 'WEIGHTS', 'SET', 'RUN', 'OUT', 'IMAGE']
     for status, called, said in (make(*targets, *(f'{name}={value}' for name in names)),
                                  make(*targets, '-e', **dict.fromkeys(names, value))):
         assert status == 0, said
         assert {f'--{name.lower()}={value}' for name in names[:-1]} <= set(called)
         assert called[-2:] == ['--', value]
+
+
+@pytest.mark.parametrize('goal, name', [
+    ('cv', 'FOLD'), ('cv', 'GPU'), ('recipe', 'SEED'), ('recipe', 'SET'), ('demo', 'ITERS'),
+    ('demo', 'FOLDS'), ('paper', 'VARIANT'), ('paper', 'LR'), ('train', 'FOLDS'),
+    ('train', 'JOBS'), ('pretrain', 'WEIGHTS'), ('evaluate', 'SEEDS'), ('probe', 'FOLD'),
+    ('baselines', 'VARIANTS'), ('balance-of-losses', 'FOLDS')])
+def test_what_another_command_takes_is_not_passed_over(make, goal, name):
+    for status, called, said in make(goal, f'{name}=3'), make(goal, **{name: '3'}):
+        assert status and not called
+        assert f'make {goal} takes no {name}; docs/training.md lists what it takes' in said
+    assert make(goal, f'{name}=')[0] == 0  # no value
+
+
+def test_what_a_command_takes_is_not_refused(make):
+    text = (ROOT / 'Makefile').read_text()
+    names = re.search(r'^values = ((?:.*\\\n)*.*)', text, re.M)[1].replace('\\', '').split()
+    goals = set(re.findall(r'^([a-z-]+):.*##', text, re.M)) - {'demo', 'paper'}  # call others
+    shown = {goal: make('-n', goal)[2] for goal in goals}
+    taken = {(goal, name) for goal in goals for name in names
+             if f'${{{name}:+' in shown[goal]} - {('cv', 'GPU')}  # tools.cv refuses it too
+    assert len(taken) > 50
+    for goal in goals:
+        words = [f'{name}=1' for other, name in taken if goal == other]
+        assert make('-n', goal, *words)[0] == 0, words
 
 
 def test_make_demo_gives_values_on_to_the_make_that_it_calls(make):

@@ -1,7 +1,7 @@
 """A page that shows what the network makes of a photograph, or of what the webcam sees: `make
 serve`.
 
-    python3 -m tools.serve [--port 8000] [--run RUN]
+    python3 -m tools.serve [--port 8000] [--run RUN] [--frequencies]
 
 It listens at 127.0.0.1, where this machine alone reaches it; in a container whose port docker/enter
 has published at the host's 127.0.0.1, at the container's own address. The page (tools/page) asks
@@ -52,13 +52,15 @@ def main():
     parser.add_argument('--port', default='8000', help='default: %(default)s')
     parser.add_argument('--run', help='folder of a trained run (default: the model that comes with '
                         'the project)')
+    parser.add_argument('--frequencies', action='store_true', help='as in tools.predict')
     options = parser.parse_args()
 
     with ended_by_ctrl_c():
         from tools.core import arguments, prediction, predictor
         port = arguments.whole_number('PORT', options.port, 1, 65535)
         with prediction.quiet():
-            model = predictor.Predictor(options.run and prediction.seen_inside(Path(options.run)))
+            run = options.run and prediction.seen_inside(Path(options.run))
+            model = predictor.Predictor(run, options.frequencies)
         server = start(model, port)
 
     print(f'Model: {model.folder}, iteration {model.iteration}.\n'
