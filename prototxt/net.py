@@ -148,8 +148,9 @@ def losses(n, variant, settings):
 def deploy(variant, n_classes, **settings):
     """The network for use, as prototxt text.
 
-    From blob `query`, N x 1 x 64 x 64, in [0, 1], to `prob`, N x n_classes. A GCNet also has the
-    pictures `generated`, and in R1 `reconstructed_r` and `reconstructed_i`, each N x 1 x 64 x 64.
+    From blob `query`, N x 1 x 64 x 64, in [0, 1], to `prob`, N x n_classes, but in `autoencoder`
+    and `generator`. A GCNet also has the pictures `generated`, and in R1 `reconstructed_r` and
+    `reconstructed_i`, each N x 1 x 64 x 64.
     """
     settings = known(variant, settings)
     n = caffe.NetSpec()
@@ -280,6 +281,9 @@ def known(variant, settings):
     length = settings['code_length']
     if isinstance(length, bool) or not isinstance(length, (int, float)) or not 0 < length < 1e9:
         raise ValueError(f'code_length must be a number above 0, not {str(length)[:40]}')
+    latent = settings['latent']
+    if isinstance(latent, bool) or not isinstance(latent, int) or latent < 1:
+        raise ValueError(f'latent must be a whole number above 0, not {str(latent)[:40]}')
     if variant == 'degan' and settings['generator'] in ('vae', 'gan'):
         raise ValueError(f'generator cannot be {settings["generator"]!r} for degan; choose from '
                          'picture, change')

@@ -448,7 +448,8 @@ def test_killed_at_any_moment(raw, tmp_path, monkeypatch):
         code, said = in_a_child(functools.partial(deadly_build, str(final), raw, moment))
         assert code in (0, -signal.SIGKILL), said
         if not final.exists():
-            build.recover(str(final), str(final) + '.partial', str(final) + '.earlier')
+            build.recover(str(final), *(build.beside(str(final), ending)
+                                        for ending in ('partial', 'earlier')))
         found = contents(final)
         assert found in (old, new)
         outcomes.append((code, found == new))

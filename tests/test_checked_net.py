@@ -173,6 +173,15 @@ def test_so_large_a_network_of_ours_is_tried_first(place, settings, classes):
     assert checked_net.rebuild(FOLDER).layer
 
 
+@pytest.mark.parametrize('latent', [0, -1, 2.5, True, '64'])
+def test_a_latent_code_of_no_numbers_is_none_of_ours(place, latent):
+    run = dict(variant='s1r1', classes=['x'] * 7, settings=dict(generator='vae', latent=latent))
+    (FOLDER / 'run.json').write_text(json.dumps(run))
+    assert checked_net.rebuild(FOLDER) is None
+    with pytest.raises(ValueError, match='latent must be a whole number above 0'):
+        net.deploy('s1r1', 7, generator='vae', latent=latent)
+
+
 @pytest.mark.parametrize('change, sentence', [
     (lambda text: text.replace('dim: 64', 'dim: 2000000000'), 'Caffe cannot make this network: '),
     (lambda text: text.replace('dim: 64', 'dim: 20000'), 'Caffe cannot make this network: '),
@@ -207,6 +216,8 @@ def test_so_large_a_network_of_ours_is_tried_first(place, settings, classes):
     (lambda text: text + 'input: "data" input_dim: 1', 'outside of its layers'),
     (lambda text: text.replace('name: "de1_r/relu2"', 'name: "en2/scale1"'),
      "has two layers of the name 'en2/scale1'"),
+    (lambda text: text.replace('type: "Softmax"', 'type: "Softmax" include { phase: TEST }'),
+     'has `include` or `exclude`, which is not taken'),
     (lambda text: '', ''),
     (lambda text: QUERY, 'no layer with weights is in both'),
 ])

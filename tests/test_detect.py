@@ -146,6 +146,15 @@ def test_a_row_corrected_by_hand_counts(raw):
     assert failures == {} and searched == []
 
 
+@pytest.mark.parametrize('path', ['=HYPERLINK("x")/1.png', '@a.png', "'b.png", 'c.png'])
+def test_a_path_is_no_formula_and_comes_back(path):
+    points = np.arange(10.).reshape(5, 2)
+    row = detect.row_of(path, 'h0123456789abcdef', points, 1)
+    assert not row[0].startswith(('=', '@'))
+    found = detect.parse_row(list(map(str, row)))
+    assert found[0] == path and np.array_equal(found[2], points)
+
+
 def test_cut_off_at_any_byte(raw):
     expected = points_of(raw)[:3]
     cache = raw.parent / 'points.csv'

@@ -118,6 +118,8 @@ def test_where_runs_stopped_and_how_they_go_on(told, place):
                  '1 trained, not tested (fold4_seed1)', '1 tested (fold0_seed1)',
                  '1 damaged (runs/demo/s1r1/fold5_seed1/run.json cannot be read'):
         assert part in ours
+    assert ('make report DATASET=demo  tables and figures of what was tested'
+            in said['What to do next'])
     assert {"docker/enter python3 -m tools.train --set 'a b'",
             'make train DATASET=demo VARIANT=s1r1 FOLD=2 SEED=1 …',
             'make evaluate DATASET=demo VARIANT=s1r1 FOLD=4 SEED=1'} <= {

@@ -187,18 +187,18 @@ def test_arguments(place, monkeypatch, arguments, sentence):
 def test_an_export_that_breaks_off_leaves_nothing_and_goes_again(place, monkeypatch):
     def full(*arguments):
         # never seen under its name
-        assert sorted(map(str, Path().glob('model*'))) == ['model.partial']
+        assert sorted(map(str, Path().glob('*model*'))) == ['.model.partial']
         raise OSError(28, 'No space left on device')
     monkeypatch.setattr(shutil, 'copyfile', full)
     with pytest.raises(SystemExit, match='^model cannot be written .*No space left.*: make room'):
         export.export(FOLDER, OUT)
-    assert not list(Path().glob('model*'))
+    assert not list(Path().glob('*model*'))
     monkeypatch.undo()
     monkeypatch.chdir(place)
-    Path('model.partial').mkdir()  # as a kill leaves it
-    (Path('model.partial') / 'old').touch()
+    Path('.model.partial').mkdir()  # as a kill leaves it
+    (Path('.model.partial') / 'old').touch()
     export.export(FOLDER, OUT)
-    assert sorted(contents(OUT)) == FILES and not Path('model.partial').exists()
+    assert sorted(contents(OUT)) == FILES and not Path('.model.partial').exists()
 
 
 # ---------------------------------------------------------------- the model that comes with the

@@ -80,6 +80,21 @@ def test_classes_are_as_frequent_as_in_the_first_set(built, monkeypatch):
     assert neutral == 3 * ['b/9.png'] and len(rows) == 10
 
 
+@pytest.mark.parametrize('change', [
+    lambda lines: lines[:1] + lines[:0:-1], lambda lines: lines[:-1],
+    lambda lines: lines + lines[1:]])
+def test_a_list_that_is_not_that_of_the_pairs(built, monkeypatch, change):
+    for name in 'ab':
+        built(name, [('happy', 'train'), ('sad', 'train'), ('sad', 'test')])
+    path = 'data/b/fold0/train.csv'
+    with open(path) as file:
+        lines = file.readlines()
+    with open(path, 'w') as file:
+        file.writelines(change(lines))
+    with pytest.raises(SystemExit, match='train.csv and train_lmdb hold different rows'):
+        run(monkeypatch, '--dataset', 'ab', 'a', 'b')
+
+
 @pytest.mark.parametrize('words, sentence', [
     (('--dataset', 'ab', 'b', 'a'), 'data/a has the class sadness, and data/b has not'),
     (('--dataset', 'ab', 'a', 'c'), 'data/c is not built: run `make data`'),

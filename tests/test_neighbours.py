@@ -230,6 +230,14 @@ def test_people_are_told_in_the_order_of_the_pairs(place):
     assert not list(folder.parent.glob('.people*'))
 
 
+def test_a_picture_that_is_there_twice_makes_nobody_known(place):
+    path = Path('data/demo/fold0/train.csv')
+    header, *lines = path.read_text().splitlines()
+    stranger = [line for line in lines if ',S3,' in f',{line}']
+    path.write_text('\n'.join([header, *lines, *stranger]) + '\n')
+    assert len(stranger) == 1 and people.write_people('demo', 0) == 2
+
+
 def run(module, *words):
     return subprocess.run([sys.executable, '-m', module, *words], stderr=subprocess.PIPE,
                           env={**os.environ, 'PYTHONPATH': str(ROOT)}, encoding='utf-8')

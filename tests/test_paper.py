@@ -37,7 +37,7 @@ def weights(path):
 def test_people_then_every_network_from_their_encoders(place, monkeypatch, capsys):
     monkeypatch.setattr(paper, 'COMPARED', ('cnn', 's1r1'))
     monkeypatch.setattr(net, 'GCNETS', {'s1r1': net.GCNETS['s1r1']})
-    monkeypatch.setattr(paper, 'seconds_of', lambda variant, dataset: 36.0)
+    monkeypatch.setattr(paper, 'seconds_of', lambda variant, dataset, settings: 36.0)
     # The rest as it is, and fewer images for the test's sake.
     settings = paper.SETTINGS
     monkeypatch.setattr(paper, 'SETTINGS', [*settings, '--batch', '8'])
@@ -75,7 +75,15 @@ def test_people_then_every_network_from_their_encoders(place, monkeypatch, capsy
 
 
 def test_time_is_of_real_iterations(place):
-    assert 0 < paper.seconds_of('cnn', 'demo') < 600
+    assert 0 < paper.seconds_of('cnn', 'demo', paper.SETTINGS) < 600
+
+
+def test_the_first_of_the_gpus_is_timed_and_pre_trains(place, monkeypatch):
+    given = []
+    monkeypatch.setattr(paper, 'seconds_of', lambda *words: given.append(words[-1]) or 36.0)
+    monkeypatch.setattr(paper, 'pretrain', lambda iterations, settings: given.append(settings) or 1)
+    assert paper.main(['--dataset', 'demo', '--gpus', '1 0']) == 1
+    assert len(given) == 8 and all(words == [*paper.SETTINGS, '--gpu=1'] for words in given)
 
 
 def test_runs_of_another_experiment_are_refused(place):

@@ -481,6 +481,8 @@ def test_a_video_with_its_faces_marked(place, program):
         assert abs(frame - original)[~colour].mean() < 8
     assert not video.read()[0]
     assert marked[0] == marked[3] == 0 and min(marked[1:3]) > 300
+    # A later call that draws no video does not take the credit for it.
+    assert program('clip.avi')[1][-2] == 'drawn: predictions/clip.png'
     # Every second frame is looked at; those between show the faces of the one before.
     assert program('clip.avi', '--draw', 'video', '--every', '2', '--out', 'second')[0] == 0
     video = cv2.VideoCapture('second/clip.mp4')

@@ -30,6 +30,7 @@ def add_run(variant, fold=0, dataset='mine', **changes):
                   classes=CLASSES)
     (folder / 'run.json').write_text(json.dumps(run))
     (folder / 'result.json').write_text(json.dumps({**result, **changes}))
+    (folder / 'predictions.csv').touch()
     return folder
 
 
@@ -173,6 +174,17 @@ def test_what_is_older_than_the_last_test_is_left_out(monkeypatch):
     assert 'Page tables' in text and 'Page probes' not in text
     assert text.count('<img') == 1
     assert 'older than the last test: probes.md, figure4_depth.png.' in text
+
+
+def test_a_run_that_trains_on_and_a_copy_of_one_are_no_tested_runs(monkeypatch):
+    folder = add_run('s1r1')
+    shutil.copytree(folder, f'{folder}_old')
+    longer = add_run('cnn')
+    run = json.loads((longer / 'run.json').read_text())
+    (longer / 'run.json').write_text(json.dumps({**run, 'iterations': 1000}))
+    assert make(monkeypatch) is None
+    rows = Reader(Path('runs/mine/report.html').read_text()).rows
+    assert [row[0] for row in rows if 'fold' in row[0]] == ['GCNet S1R1, fold 0, seed 1']
 
 
 def test_every_table_has_a_box_that_scrolls():

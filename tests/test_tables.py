@@ -430,6 +430,17 @@ def test_share_of_the_errors_of_two_people(place):
     assert intervals.share(intervals.take(rows, rows['value'] == 2), 's1r1', 'cnn')['to'] is None
 
 
+@pytest.mark.parametrize('people', [
+    images('cnn', 0, 'A', 1, 2) + images('s1r1', 0, 'A', 2, 1),
+    images('cnn', 0, 'A', 1, 2) + images('s1r1', 0, 'A', 2, 1) + images('cnn', 0, 'B', 3) +
+    images('s1r1', 0, 'B', 2, 1)])
+def test_a_share_of_nothing_in_some_draws_has_no_interval(place, people):
+    rows = place(people)
+    with np.errstate(all='raise', divide='ignore', invalid='ignore'):
+        line = intervals.share({**rows, 'value': 1 - rows['value']}, 's1r1', 'cnn')
+    assert line["of the CNN's"] in (50, 100) and line['from'] is line['to'] is None
+
+
 def test_markdown_is_aligned_and_the_csv_has_every_value(place, monkeypatch, capsys):
     rows = images('cnn', 0, 'A', 1, 2) + images('vae', 0, 'A', 3) + images('hog', 1, 'B', 1)
     place(rows, 'mmi')

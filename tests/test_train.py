@@ -209,6 +209,21 @@ def test_trained_and_longer(capsys):
     assert 'for 60 iterations, more than ITERS=30' in refusal('--iters', '30')
 
 
+def test_a_run_that_was_to_go_on_is_complete_where_it_ended(monkeypatch):
+    monkeypatch.setattr(net, 'train_val', functools.partial(tiny, augment=True))
+    train.main([*COMMAND, '--iters', '20'])
+    complete = json.loads((FOLDER / 'run.json').read_text())
+    process = start(1000000)  # killed before it has a snapshot
+    wait_for(lambda: json.loads((FOLDER / 'run.json').read_text())['iterations'] == 1000000)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not held())
+    assert train.main([*COMMAND, '--iters', '20']) == 0
+    again = json.loads((FOLDER / 'run.json').read_text())
+    assert (again['iterations'], again['averaged_at'], again['sha256']) == (
+        20, 20, complete['sha256'])
+
+
 def test_a_resumed_run_equals_one_that_never_stopped():
     train.main([*COMMAND, '--iters', '20', '--base-lr', '0.01'])
     whole = weights(snapshots.last_snapshot(FOLDER).caffemodel)

@@ -3,10 +3,10 @@
     python3 -m tools.baselines --dataset demo --folds 0-9
 
 writes runs/<dataset>/{hog,lbp}/fold<F>_seed1/ with the same result.json and predictions.csv as a
-tested network has, and all predictions to predictions.csv (see predictions.py). Folds done before
-on the same data are passed over: remove their folders after a change of this file. The cost C of
-the SVM is chosen within the training people, by cross-validation over people: the test people have
-no part in it.
+tested network has, and all predictions to results.csv (tools/core/predictions.py). Folds done
+before on the same data are passed over: remove their folders after a change of this file. The cost
+C of the SVM is chosen within the training people, by cross-validation over people: the test people
+have no part in it.
 
 HOG: Dalal and Triggs, CVPR 2005. LBP, 59 bins a cell (8 points, radius 2): Shan, Gong and McOwan,
 Image and Vision Computing 27(6), 2009.

@@ -58,7 +58,7 @@ def describe_engine():
 def describe_sets():
     """[(name, text)] of the data sets in data/, and what to do for those not as they were built."""
     rows, again = [], []
-    for place in sorted(Path('data').glob('*/classes.txt')):
+    for place in sorted(Path('data').glob('[!.]*/classes.txt')):
         name, folds = place.parent.name, sorted(place.parent.glob('fold[0-9]'))
         sizes, troubles = set(), []
         for fold in folds:
@@ -150,7 +150,8 @@ def advise(sets, runs):
     sound = [name for name, text in sets
              if text.endswith(', as built') and not datasets.of_people(name)]
     trained = {name.split()[0] for name, _ in runs}
-    tested = {name.split()[0] for name, text in runs if re.search(r'(^|; )\d+ tested( |$)', text)}
+    tested = {name.split()[0] for name, text in runs
+              if re.search(r'(^|; )\d+ tested([ ;]|$)', text)}
     lines = [f'make report DATASET={name}  tables and figures of what was tested'
              for name in sorted(tested)]
     lines += [f'make recipe DATASET={name}  trains and tests the variants' for name in sound

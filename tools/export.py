@@ -65,7 +65,7 @@ def export(folder, out):
     onnx = convert(folder, net, about)
 
     # Under a name of its own until it is whole
-    partial = out.with_name(out.name + '.partial')
+    partial = out.with_name(f'.{out.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)  # left by a kill
     try:
         (partial / 'snapshots').mkdir(parents=True)

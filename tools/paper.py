@@ -44,9 +44,11 @@ def main(words=None):
     check_runs(options.dataset)
     folds = len(arguments.fold_list(options.dataset, options.folds))
     runs = folds * len(options.seeds.split() or ['1'])
-    tell_time(options.dataset, iterations, runs)
+    # One network at a time is pre-trained, on the first of the GPUs.
+    settings = [*SETTINGS, *(f'--gpu={number}' for number in options.gpus.split()[:1])]
+    tell_time(options.dataset, iterations, runs, settings)
 
-    return pretrain(iterations) or compare(options)
+    return pretrain(iterations, settings) or compare(options)
 
 
 def check_runs(dataset):
@@ -60,10 +62,10 @@ def check_runs(dataset):
                                  'away, then give this again.')
 
 
-def tell_time(dataset, iterations, runs):
+def tell_time(dataset, iterations, runs, settings):
     """Prints how long all will take one after the other, a line a network.
 
-    From iterations made here and now.
+    From iterations made here and now; settings: further words for tools.train.
     """
     print(f'Each network is trained for {iterations} iterations of 64 '
           '(the paper: 300000). One after the other, on this machine, that takes', flush=True)
@@ -71,7 +73,7 @@ def tell_time(dataset, iterations, runs):
     for variant in (*PRETRAINED, *COMPARED):
         people = variant in PRETRAINED
         times = 1 if people else runs
-        seconds = seconds_of(variant, PEOPLE if people else dataset)
+        seconds = seconds_of(variant, PEOPLE if people else dataset, settings)
         hours[variant] = iterations * times * seconds / 3600
         each = f'{times:>4} x {seconds:6.2f} s an iteration'
         print(f'{variant:<12}{each}{hours[variant]:10.1f} hours', flush=True)
@@ -79,11 +81,11 @@ def tell_time(dataset, iterations, runs):
           'same command goes on.', flush=True)
 
 
-def seconds_of(variant, dataset):
+def seconds_of(variant, dataset, settings):
     """Median seconds an iteration of a network on fold 0 of a data set, by `caffe train`."""
     with tempfile.TemporaryDirectory() as folder:
         _, run, gpu = request.read_request(['--dataset', dataset, '--variant', variant, '--fold',
-                                            '0', '--iters', str(TIMED), *SETTINGS])
+                                            '0', '--iters', str(TIMED), *settings])
         texts = train.prototxts(Path(folder), {**run, 'begun': 0, 'n_test': 1})
         for name, text in texts.items():
             Path(folder, name).write_text(text, encoding='utf-8')
@@ -92,11 +94,11 @@ def seconds_of(variant, dataset):
     return seconds
 
 
-def pretrain(iterations):
+def pretrain(iterations, settings):
     """Trains auto-encoder and identification CNN, takes their encoders out; the exit code."""
     for variant in PRETRAINED:
         code = train.main(['--dataset', PEOPLE, '--variant', variant, '--iters', str(iterations),
-                           *SETTINGS])
+                           *settings])
         if code:
             return code
     extract_weights.main([*(f'runs/{PEOPLE}/{variant}/fold0_seed1' for variant in PRETRAINED),

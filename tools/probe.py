@@ -101,11 +101,12 @@ def frequent(labels):
 
 
 def collect(dataset, tested):
-    """({(variant, code): rows}, sentences on runs that are left out, {share: values of chance}) of
-    what measured.find_tested gives; rows as in tools/core/intervals.py, with measure()'s values."""
+    """({(variant, code): rows}, sentences on runs that are left out, the two SHARES by chance or
+    None) of what measured.find_tested gives; rows as in tools/core/intervals.py, with the values of
+    measure()."""
     read = functools.lru_cache(maxsize=1)(functools.partial(fold_data.read_part, dataset,
                                                             part='test'))
-    parts, left_out, chance = collections.defaultdict(list), [], collections.defaultdict(dict)
+    parts, left_out, chance = collections.defaultdict(list), [], {}
     for folder, run in tqdm(tested, 'probes', unit='net', ascii=True):
         try:
             trained = tested_run.load_tested(folder, dataset, run['fold'])

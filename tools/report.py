@@ -211,12 +211,15 @@ def made(folder, result):
 
 
 def find_whole(base):
-    """([folders of runs with a good result, of the data as now], a sentence for each other)."""
+    """([folders of complete runs with a good result, of the data as now], a sentence for each that
+    is damaged or of other data)."""
     whole, left_out = [], []
     for folder in sorted(path.parent for path in base.glob('*/fold*/result.json')):
         try:
             read_result(folder)
-            run = run_folder.read_settings(folder)
+            run = predictions.complete(folder)
+            if run is None:  # trained on since, or a copy of another run's folder
+                continue
             if predictions.classes_of(run['dataset']):  # the data set is built here
                 predictions.check_data(folder, run)
         except SystemExit as error:

@@ -103,7 +103,8 @@ def train(task, held):
     start = resume(folder, run)
     # A run that was stopped between its last iteration and its averages lacks these alone.
     if start and start.iteration == run['iterations']:
-        if run_folder.read_settings(folder).get('averaged_at') == start.iteration:
+        earlier = run_folder.read_settings(folder)
+        if earlier.get('averaged_at') == earlier['iterations'] == start.iteration:
             print(f'Already trained: {start.caffemodel}.')
             return 0
         return finish(task)
@@ -178,10 +179,11 @@ def finish(task):
         raise SystemExit(f"Batch norm's averages could not be taken ({why.rstrip('.')}): "
                          f'give the same command again; {started.log}.')
 
-    # run.json comes last: what has `averaged_at` is a run that is complete.
-    last = snapshots.find_snapshots(task.folder)[-1]
-    averaged = {**run_folder.read_settings(task.folder), 'averaged_at': task.run['iterations'],
-                'sha256': pair_lmdb.checksum(last.caffemodel)}
+    # run.json comes last: what has `averaged_at` is a run that is complete. Another length may
+    # stand in it, of which a run was asked for that then ended here.
+    last, reached = snapshots.last_snapshot(task.folder), task.run['iterations']
+    averaged = {**run_folder.read_settings(task.folder), 'iterations': reached,
+                'averaged_at': reached, 'sha256': pair_lmdb.checksum(last.caffemodel)}
     files.write(task.folder / 'run.json', json.dumps(averaged, indent=2) + '\n')
     print(f'Trained: {last.caffemodel}.')
     return 0

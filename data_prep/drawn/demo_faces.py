@@ -353,8 +353,8 @@ def main():
                         help='folder to make, e.g. data/raw/demo')
     parser.add_argument('--people', type=int, default=100, help='1..999 (default 100)')
     parser.add_argument('--seed', type=int, default=1, help='0 or more (default 1)')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(),
-                        help='processes (default: all cores)')
+    parser.add_argument('--jobs', type=int, default=workers.usable(),
+                        help='processes (default: one a core)')
     parser.add_argument('--sheet', type=Path,
                         help='also write a contact sheet of the set to this PNG')
     options = parser.parse_args()

@@ -9,7 +9,6 @@ PyTorch is there. It needs the demo set (`make data`). `--gpu none` tries the pr
 there is no card.
 """
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data_prep import workers
 from prototxt import net
 from tools.bench import network_speed
 from tools.core import arguments, caffe_log, caffe_process, files, gpu
@@ -46,7 +46,7 @@ def main(words=None):
     variants = options.variants.split()
     if not variants or not set(variants) <= set(net.VARIANTS):
         raise SystemExit(f'--variants must be of {" ".join(net.VARIANTS)}.')
-    card = None if options.gpu == 'none' else gpu.which(options.gpu or '0')
+    card = gpu.which(options.gpu or '0')
 
     options.out.parent.mkdir(parents=True, exist_ok=True)
     page = ['# Caffe on a GPU\n']
@@ -127,7 +127,7 @@ def training(solvers, card, batch, compared):
 def trained(solver, card):
     """The log of `caffe train`, as lines; SystemExit where it failed."""
     log, _ = network_speed.finish(network_speed.start(
-        ['caffe', 'train', '-solver', solver, *network_speed.place(card)], os.cpu_count()))
+        ['caffe', 'train', '-solver', solver, *network_speed.place(card)], workers.usable()))
     return log
 
 
@@ -153,7 +153,7 @@ def pytorch(solver, card, batch):
              'images a second': batch / second}
             for layout in compare_torch.LAYOUTS
             for second in [statistics.median(compare_torch.train(
-                TIMED, solver, 20, os.cpu_count(), layout, device))]]
+                TIMED, solver, 20, workers.usable(), layout, device))]]
     return markdown(Table(f'{TIMED} in PyTorch, eager mode', rows, ['20 iterations, median.']))
 
 

@@ -94,7 +94,7 @@ def write(folder, variant, batch, iterations):
     Returns the solver's path; SystemExit where the data are yet to be built.
     """
     try:
-        classes = len((FOLD.parent / 'classes.txt').read_text().split())
+        classes = len((FOLD.parent / 'classes.txt').read_text().splitlines())
         if not (FOLD / 'train_lmdb').is_dir():
             raise FileNotFoundError
     except FileNotFoundError:
@@ -189,7 +189,7 @@ def clock(call, passes):
 
 
 def trained(solver, iterations):
-    """Seconds an iteration of `caffe train`, and MB of its memory at most."""
+    """{(what, 'train'): value} of `caffe train`: seconds an iteration, MB of memory at most."""
     seconds, memory = train(solver)
     return {('seconds', 'train'): seconds, ('memory', 'train'): memory}
 

@@ -91,6 +91,8 @@ def check_layers(path, given):
         if layer.type not in COMPUTING:
             raise ValueError(f'{where} is of type {layer.type[:60]!r}, which is not taken: it may '
                              'read or write files')
+        if layer.include or layer.exclude:  # whether it is there at all would depend on these
+            raise ValueError(f'{where} has `include` or `exclude`, which is not taken')
         if layer.type == 'Python':
             python = layer.python_param
             if not is_ours(python.module, python.layer):

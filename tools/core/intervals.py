@@ -1,8 +1,9 @@
 """How much a number of the tables is worth: means, differences, and their intervals.
 
 Rows here are a dict of arrays of one length, an entry a tested image of a run: variant, fold, seed,
-iterations, subject, image (subject/sequence/frame), truth, and value, 1 or 0: whether the image
-counts. For an accuracy those count that were recognised, for an error the others.
+iterations, subject, image (subject/sequence/frame), truth, and value. For an accuracy that is 1 for
+those that were recognised and 0 for the others, for an error the other way round; measured.py has
+other measures in it.
 
 All people of a test fold were judged by one network. If it happens to be a poor one, all of them
 are judged worse, so they are not independent: an interval draws folds first, and then people
@@ -187,14 +188,17 @@ def balanced_difference(rows, variant, base):
 
 def share(rows, variant, base):
     """Of a line of a table: the values of a variant in % of another's, on the folds and seeds that
-    both have, and its interval; None for each without."""
+    both have, and its interval; None for each without, or where the interval has no upper end."""
     line = dict.fromkeys(["of the CNN's", 'from', 'to'])
     pair = common(rows, variant, base)
     if pair[1]['value'].any():
         own, other = map(by_person, pair)
         ratio = own._replace(total=other.gain)
         line["of the CNN's"] = 100 * ratio.gain.sum() / ratio.total.sum()
-        line['from'], line['to'] = 100 * bootstrap(ratio)
+        low, high = 100 * bootstrap(ratio)
+        # Where the other has few, many draws hold none of them.
+        if len(own.gain) > 1 and np.isfinite(high):
+            line['from'], line['to'] = low, high
     return line
 
 

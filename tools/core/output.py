@@ -87,7 +87,3 @@ def hash_of(path):
     return hashlib.sha256(os.fsencode(Path(path).resolve())).hexdigest()
 
 
-def drawn(place):
-    """A drawing, with the video beside it where there is one."""
-    video = place.with_suffix('.mp4')
-    return f'{place}, {video}' if video.exists() else place

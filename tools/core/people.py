@@ -27,7 +27,9 @@ def write_people(dataset, fold):
         raise SystemExit(f'{dataset} does not say who is on its pictures, so that nobody can be '
                          f'told apart: {STILL}.')
     rows = spreadsheet.read_csv(root / 'train.csv')
-    count = collections.Counter(row['subject'] for row in rows)
+    # A joined set has the same picture several times.
+    count = collections.Counter(subject for subject, _ in
+                                {(row['subject'], row['path']) for row in rows})
     label_of = {name: label for label, name in enumerate(sorted(
         name for name in count if count[name] > 1))}
     if len(label_of) < 2:

@@ -20,8 +20,9 @@ LONGEST = 24  # letters of a name that are shown
 VARIANTS = tuple(dict.fromkeys(['cnn', 's1r1', *net.VARIANTS]))  # in the order of the figures
 LOSSES = {
     'loss_cls': 'Cls', 'loss_contr': 'Contr', 'loss_gen_r': 'Gen,r', 'loss_recon_r': 'Recon,r',
-    'loss_recon_i': 'Recon,i', 'loss_adversary': 'adversary', 'loss_person': 'person',
-    'loss_draw': 'drawn', 'loss_real': 'real', 'loss_expression': 'expression'
+    'loss_recon_i': 'Recon,i', 'loss_kl': 'KL', 'loss_adversary': 'adversary',
+    'loss_person': 'person', 'loss_draw': 'drawn', 'loss_real': 'real',
+    'loss_expression': 'expression'
 }
 # A network's pictures, in the order of the figures, and what they are called there.
 DRAWN = {'generated': '$\\hat{X}_r$', 'reconstructed_r': 'De$_{2,r}$',
@@ -93,6 +94,11 @@ def confusion(path, labels, predicted, classes):
     save(figure, path)
 
 
+def above_zero(losses):
+    """Losses for a logarithmic axis: one may be 0, as Contr is beyond the margin."""
+    return np.maximum(losses, 1e-6)
+
+
 def curves(path, metrics_csv):
     """The losses over iterations, and accuracy on the test fold where it was measured."""
     losses = metrics.read_columns(metrics_csv)
@@ -100,8 +106,7 @@ def curves(path, metrics_csv):
 
     for i, loss in enumerate(loss for loss in LOSSES if loss in losses):
         x, y = losses[loss]
-        # a loss may be 0, as Contr is beyond the margin, and its logarithm nothing
-        left.plot(x, np.maximum(y, 1e-6), color=COLOURS[i], linestyle=STYLES[i], label=LOSSES[loss])
+        left.plot(x, above_zero(y), color=COLOURS[i], linestyle=STYLES[i], label=LOSSES[loss])
     left.set(xlabel='iteration', ylabel='loss, unweighted', yscale='log', title='Training losses')
     left.legend(loc='center left', bbox_to_anchor=(1, 0.5))  # beside the curves, not on them
 

@@ -115,7 +115,9 @@ def predict(options):
                 draw_video.draw(places[image].with_suffix('.mp4'), image, curve)
 
     if options.format == 'text':
-        print(f'drawn: {out if len(places) > 1 else output.drawn(*places.values())}')
+        made = [out] if len(places) > 1 else list(places.values())
+        made += [place.with_suffix('.mp4') for place in made if options.draw]
+        print(f'drawn: {", ".join(map(str, made))}')
     if len(paths) != 1 or image.is_dir():
         unit = 'frame' if curve else 'picture'
         print(face_lines.summary(unit, count, len(others)),

@@ -14,6 +14,7 @@ from tools.core import arguments, caffe_process, fold_data, gpu, network, snapsh
 
 # Arguments of net.solver that --set may give; the others have options of their own, or are fixed.
 SOLVER_SETTINGS = ('gamma', 'power', 'policy')
+FROM_DATA = ('neutral', 'score_offsets', 'people')  # tools.train fills them in
 
 
 def read_request(words):
@@ -24,7 +25,8 @@ def read_request(words):
     # Said once, where the functions are: net.train_val and net.solver.
     default = {name: parameter.default for function in (net.train_val, net.solver)
                for name, parameter in inspect.signature(function).parameters.items()}
-    tunable = [*net.SETTINGS, *SOLVER_SETTINGS, 'balance']
+    tunable = [name for name in (*net.SETTINGS, *SOLVER_SETTINGS, 'balance')
+               if name not in FROM_DATA]
     parser = argparse.ArgumentParser(prog='python3 -m tools.train',
                                      description='Train a variant on a fold.')
     arguments.add_run_options(parser)
@@ -72,12 +74,12 @@ def filled(text, values):
     return text
 
 
-def check_weights(paths, network):
+def check_weights(paths, text):
     """SystemExit where a weights file is missing, damaged, or of another net than this text."""
     try:
         # The files first: making the network takes longer.
         models = [(path, snapshots.parse(path, caffe_pb2.NetParameter())) for path in paths]
-        shapes = caffe_process.blob_shapes(network)
+        shapes = caffe_process.blob_shapes(text)
         for path, model in models:
             snapshots.check_fit(path, model, shapes)
     except ValueError as error:

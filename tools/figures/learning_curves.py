@@ -26,7 +26,8 @@ def draw(path, metrics):
     for axes, loss in zip(panels, losses):
         for variant, own in metrics.items():
             if loss in own:
-                axes.plot(*thin(*own[loss]), linewidth=1.2,
+                x, y = thin(*own[loss])
+                axes.plot(x, plots.above_zero(y), linewidth=1.2,
                           **{**plots.style(variant), 'marker': None})
         axes.set(title=plots.LOSSES[loss], xlabel='iteration', ylabel='loss, unweighted',
                  yscale='log')
