@@ -159,6 +159,18 @@ def test_what_is_kept_of_a_gcnet(place, tmp_path):
         ('en1/', 'de1_r/', 'en2_r/', 'standardized', 'fc1_delta', 'score'))}
 
 
+def test_the_shipped_model_has_weights_alone_and_can_be_begun_with(tmp_path):
+    shipped = places.ROOT / 'prototxt/trained'
+    name, model = tools.extract_weights.extract(shipped)
+    assert name == 'gcnet'
+    assert {layer.name.split('/')[0] for layer in model.layer} == {'en2', 'de2_r', 'de2_i', 'fc1'}
+    shutil.copytree(shipped, tmp_path / 'copy')
+    (weights,) = (tmp_path / 'copy/snapshots').iterdir()
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(SystemExit, match='by its checksum: name another run'):
+        tools.extract_weights.extract(tmp_path / 'copy')
+
+
 def test_what_is_kept_of_a_generator_with_a_discriminator(place, tmp_path):
     train(place, 'generator', 1, 0.01, generator='gan', neutral=1)
     name, model = extract(place, tmp_path, 'generator_iter_1')

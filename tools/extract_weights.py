@@ -33,9 +33,12 @@ def extract(folder):
 
     A GCNet's generator is left out: it has the file that it came from. SystemExit without any.
     """
-    snapshot = snapshots.last_snapshot(folder)
-    model = snapshots.parse(snapshot.caffemodel,
-                            caffe_pb2.NetParameter()) if snapshot else caffe_pb2.NetParameter()
+    try:
+        snapshot, model = snapshots.last_weights(folder), caffe_pb2.NetParameter()
+        if snapshot:
+            snapshots.parse(snapshot.caffemodel, model)
+    except ValueError as error:
+        raise SystemExit(f'{error}: name another run.') from None
     name = FILES.get(model.name)
     taken = [caffe_pb2.LayerParameter(name=layer.name, type=layer.type, blobs=layer.blobs)
              for layer in model.layer

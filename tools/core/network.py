@@ -16,22 +16,17 @@ ALIGNMENT = dict(size=align.SIZE, target=align.TARGET.tolist())
 def load(folder, text=None):
     """The deploy network of a run folder (Path) with its last weights, and their iteration.
 
-    text: another network of ours for the same weights, as prototxt. A folder without any
-    solverstate, so one from which no training goes on, needs a caffemodel alone. Raises SystemExit
-    where the folder has no whole snapshot, or one of another net, or a network that must not or
-    cannot run (see checked_net).
+    text: another network of ours for the same weights, as prototxt. Raises SystemExit where the
+    folder has no whole snapshot (see snapshots.last_weights), or one of another net, or a network
+    that must not or cannot run (see checked_net).
     """
-    found = snapshots.find_snapshots(folder)
-    weights_only = found and not any(snapshot.solverstate.exists() for snapshot in found)
-    snapshot = found[-1] if weights_only else snapshots.last_snapshot(folder)
-    if snapshot is None:
-        raise SystemExit(f'{folder} has no snapshot: run `make train` first.')
-    caffe.set_mode_cpu()
     text = text or read_text(folder)
+    caffe.set_mode_cpu()
     try:  # Caffe itself would abort
+        snapshot = snapshots.last_weights(folder)
+        if snapshot is None:
+            raise SystemExit(f'{folder} has no snapshot: run `make train` first.')
         net = build(text)
-        if weights_only:  # last_snapshot has looked at its own
-            snapshots.check_sum(folder, snapshot)
         load_weights(net, snapshot.caffemodel)
     except (OSError, ValueError) as error:
         raise SystemExit(f'{error}: remove {folder} and train again.') from None

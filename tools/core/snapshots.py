@@ -40,6 +40,19 @@ def last_snapshot(folder):
     return None
 
 
+def last_weights(folder):
+    """The last Snapshot of a run whose weights can be used, or None.
+
+    A folder without any solverstate, so one from which no training goes on, needs a caffemodel
+    alone; ValueError where that is not the one that was tested.
+    """
+    found = find_snapshots(folder)
+    if not found or any(snapshot.solverstate.exists() for snapshot in found):
+        return last_snapshot(folder)
+    check_sum(folder, found[-1])
+    return found[-1]
+
+
 def check_whole(snapshot):
     """Raises ValueError, with the reason, for a snapshot that is not whole or holds nan or inf."""
     iteration, caffemodel, solverstate = snapshot
