@@ -28,6 +28,7 @@ IDENTITY_STRENGTH = 1.0      # spread of the features that look like an expressi
 
 LENGTH_RANGE = (6, 10)       # frames in a sequence, both ends included
 DRAWING = 1                  # to be raised when the same parameters give other pictures
+SHOWN = 8                    # people on a contact sheet
 
 # Expression: (CK+ code, [(action unit, intensity at full depth, how often it takes part)]), by
 # EMFACS.
@@ -300,10 +301,10 @@ def draw_people(folder, people, seed, jobs):
             writer.writerows(rows)
 
 
-def write_sheet(folder, file, people=8):
+def write_sheet(folder, file):
     """A contact sheet (PNG) of a set: a row a person, columns neutral and each expression full.
 
-    Shows those people whose expressions are deepest on average.
+    Shows the SHOWN people whose expressions are deepest on average.
     """
     # Here, since whoever draws people without a sheet needs none of it.
     import matplotlib
@@ -315,7 +316,7 @@ def write_sheet(folder, file, people=8):
     with open(str(folder / 'depth.csv'), newline='') as table:
         for row in csv.DictReader(table):
             depths.setdefault(row['subject'], []).append(float(row['depth']))
-    subjects = sorted(sorted(depths, key=lambda subject: -np.mean(depths[subject]))[:people])
+    subjects = sorted(sorted(depths, key=lambda subject: -np.mean(depths[subject]))[:SHOWN])
 
     figure, axes = pyplot.subplots(len(subjects), 8, figsize=(8, 1.2 * len(subjects) + 0.2),
                                    squeeze=False)

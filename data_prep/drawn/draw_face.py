@@ -84,7 +84,7 @@ def project(points, view, relief=0.0):
 
 def brow_points(who, aus, side):
     """Five points of a brow, inner to outer end."""
-    sign, au = (-1, 1)[side], aus[:, side]
+    sign, au = SIGN[side], aus[:, side]
     t = np.linspace(0, 1, 5)
     begin = 12 + who.brow_gap
     x = begin + min(40 + who.brow_length, 0.84 * who.face_half - begin) * t
@@ -103,7 +103,7 @@ def brow_points(who, aus, side):
 
 def eye_points(who, aus, side):
     """Six points of an eye: outer corner, 2 of the upper lid, inner corner, 2 of the lower lid."""
-    sign, au = (-1, 1)[side], aus[:, side]
+    sign, au = SIGN[side], aus[:, side]
     half = 14.5 * who.eye_width
     upper = (who.lid_upper + 4.5 * au[5] - 1.8 * au[7] - 1.0 * au[6] - 1.8 * au[9]
              - 1.0 * au[4] * (1 - au[5]))
@@ -131,7 +131,7 @@ def mouth_points(who, aus):
 
     # Half a mouth a side: each half has its own corner.
     outer, inner = np.zeros((12, 2)), np.zeros((8, 2))
-    for side, sign in enumerate((-1, 1)):
+    for side, sign in enumerate(SIGN):
         au = aus[:, side]
         half = (who.mouth_half + 9 * au[12] + 8 * au[20] + 4 * au[14] + 1.5 * au[15]
                 - 4 * mid[24] - 3 * mid[23] - 2.5 * mid[17] - 2.5 * mid[26] - 5 * mid[27])
@@ -297,7 +297,7 @@ def draw_behind(page, shape, who):
                [95, 138], [130, 185], [0, 220]]
     paint(page, curve(clothes, closed=True), who.cloth, 0.8)
     if who.hair_length < 25:
-        for sign in (-1, 1):
+        for sign in SIGN:
             paint(page, ellipse(sign * (who.face_half + 3), 10, 8, 17, sign * 0.15), who.tone * 0.9,
                   0.5)
             shade(page, ellipse(sign * (who.face_half + 4), 10, 4, 10, sign * 0.15), -0.3, 2)
@@ -441,7 +441,7 @@ def draw_nose(page, shape, who):
     base, tip = shape.base, shape.bridge[3]
     shade(page, ellipse(tip[0], tip[1] - 1, 4.5, 4), 0.20, 2, 16)
     shade(page, ellipse(0, base[2, 1] + 2, abs(base[4, 0]) * 0.9, 2.5), -0.25, 2, 6)
-    for side, sign in enumerate((-1, 1)):
+    for side, sign in enumerate(SIGN):
         wing = base[0 if side == 0 else 4]
         edge = [wing + [-sign * 1.5, -9], wing + [sign * 1.0, -4], wing + [-sign * 1, 1],
                 wing + [-sign * 5, 1.5]]
@@ -453,7 +453,7 @@ def draw_nose(page, shape, who):
 
 def draw_eye(page, shape, who, side, gaze):
     """White, iris, pupil, highlight, lids and lashes of one eye."""
-    sign, eye = (-1, 1)[side], shape.eyes[side]
+    sign, eye = SIGN[side], shape.eyes[side]
     ring = curve(eye, closed=True)
     upper, lower = eye[[0, 1, 2, 3]], eye[[3, 4, 5, 0]]
     shade(page, ring, -0.25, 1.5)
@@ -561,7 +561,7 @@ def draw_hair(page, shape, who):
 def draw_glasses(page, who):
     """Frames, bridge and arms."""
     half, down, grey, thick = who.glasses
-    for sign in (-1, 1):
+    for sign in SIGN:
         middle = np.array([sign * (who.eye_apart + 1), 3])
         ring = np.stack([np.cos(ANGLE), np.sin(ANGLE)], 1)
         ring = np.sign(ring) * np.abs(ring) ** 0.7                 # between a circle and a square

@@ -32,6 +32,7 @@ COLUMNS = [
     'subDirectory_filePath', 'face_x', 'face_y', 'face_width', 'face_height', 'facial_landmarks',
     'expression', 'valence', 'arousal'
 ]
+WANTED = ('subDirectory_filePath', 'facial_landmarks', 'expression')
 # By AffectNet's number; the last three (none, uncertain, no face) are no expression.
 EXPRESSIONS = {
     '0': 'neutral', '1': 'happy', '2': 'sadness', '3': 'surprise', '4': 'fear', '5': 'disgust',
@@ -174,15 +175,15 @@ def find_entry(raw, folders, name, test):
                             'val_set')
 
 
-def read_list(path, wanted=('subDirectory_filePath', 'facial_landmarks', 'expression')):
-    """Yields (line, [text of each wanted column]), the text '' where the row has none, of a list
+def read_list(path):
+    """Yields (line, [text of each column of WANTED]), the text '' where the row has none, of a list
     with a header or without; SystemExit where a column is missing.
     """
     with open(path, newline='', encoding='utf-8-sig', errors='surrogateescape') as file:
         text = file.readline(10000)
         first = [] if '\0' in text else next(csv.reader([text]), [])
-        header = bool(set(wanted) & set(first))
-        if set(wanted) - set(first) if header else len(first) != len(COLUMNS):
+        header = bool(set(WANTED) & set(first))
+        if set(WANTED) - set(first) if header else len(first) != len(COLUMNS):
             raise SystemExit(f'{path}, line 1: expected the columns {",".join(COLUMNS)}, got '
                              f'{ascii(text[:120])}.')
         file.seek(0)
@@ -196,7 +197,7 @@ def read_list(path, wanted=('subDirectory_filePath', 'facial_landmarks', 'expres
                 except csv.Error:  # a character 0, or a quote that does not end
                     row = {}
                 progress.update()
-                yield table.reader.line_num, [row.get(column) or '' for column in wanted]
+                yield table.reader.line_num, [row.get(column) or '' for column in WANTED]
 
 
 def read_expression(number, classes):

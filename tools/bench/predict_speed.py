@@ -32,7 +32,7 @@ def measure(many=256, rounds=5):
         make_run(Path(folder))
         model = predictor.Predictor(folder)
 
-    whole, network = [], []
+    whole, alone = [], []
     with workers.pool(number) as pool:
         list(pool.map(prediction.search, jobs[:4 * number]))  # each worker has its detector then
         for _ in tqdm(range(rounds), desc='predict', ascii=True):
@@ -44,7 +44,7 @@ def measure(many=256, rounds=5):
             found = [picture.found for picture in pictures]
             begun = time.perf_counter()
             model.recognise(found)
-            network.append(time.perf_counter() - begun)
+            alone.append(time.perf_counter() - begun)
 
     faces = sum(map(len, found))
     if not faces:
@@ -53,7 +53,7 @@ def measure(many=256, rounds=5):
     return [(f'faces found and recognised a second, {len(jobs)} pictures, {number} workers',
              faces / statistics.median(whole), '/s'),
             (f'faces recognised a second, {VARIANT}, found and aligned before',
-             faces / statistics.median(network), '/s')]
+             faces / statistics.median(alone), '/s')]
 
 
 def make_run(folder):

@@ -16,6 +16,7 @@ plt.rcParams['pdf.fonttype'] = 42
 COLOURS = ('#000000', '#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#F0E442')
 STYLES = ('-', '--', '-.', ':', (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (6, 1, 1, 1)))
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
+SHOWN, SEED = 10, 1  # faces of a picture, and of their choice
 LONGEST = 24  # letters of a name that are shown
 VARIANTS = tuple(dict.fromkeys(['cnn', 's1r1', *net.VARIANTS]))  # in the order of the figures
 LOSSES = {
@@ -117,13 +118,13 @@ def curves(path, metrics_csv):
     save(figure, path)
 
 
-def faces(path, queries, references, outputs, labels, classes, most=10, seed=1):
+def faces(path, queries, references, outputs, labels, classes):
     """Test faces, a column each: X, what the network draws of it, and the true Xr.
 
     Pictures are N x 1 x 64 x 64 in [0, 1]; outputs are those of network.run, labels the true
     classes (N).
     """
-    chosen, said = one_of_each(labels, most, seed), outputs['prob'].argmax(1)
+    chosen, said = one_of_each(labels, SHOWN, SEED), outputs['prob'].argmax(1)
     rows = [('$X$', queries), *((DRAWN[name], outputs[name]) for name in DRAWN if name in outputs),
             ('$X_r$', references)]
     below = [(classes[labels[i]], guess(said[i], labels[i], classes)) for i in chosen]
