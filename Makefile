@@ -17,18 +17,22 @@ given := $(foreach name,$(values),$(if $(filter command environment,$(firstword 
 single = VARIANT FOLD SEED GPU
 several = VARIANTS FOLDS SEEDS GPUS JOBS
 schedule = LR BATCH WEIGHTS SET
+start = PRETRAINED LAST
 not_demo = $(single) $(schedule) ITERS VARIANTS FOLDS LAST
 not_recipe = $(single) $(schedule) ITERS
-not_paper = $(single) $(schedule) VARIANTS PRETRAINED LAST
-not_cv = $(single) PRETRAINED LAST
-not_train = $(several) PRETRAINED LAST
-not_pretrain = $(several) VARIANT FOLD WEIGHTS
-not_evaluate = $(several)
-not_balance-of-losses = $(several)
-not_baselines = $(single) $(several:FOLDS=)
+not_paper = $(single) $(schedule) VARIANTS $(start)
+not_cv = $(single) $(start)
+not_train = $(several) $(start)
+not_pretrain = $(several) VARIANT FOLD GPU WEIGHTS $(start)
+not_evaluate = $(several) $(schedule) ITERS GPU $(start)
+not_balance-of-losses = $(not_evaluate)
+not_baselines = $(single) $(several:FOLDS=) $(schedule) ITERS $(start)
 not_probe = $(not_baselines)
+not_tables = $(not_baselines) FOLDS
+not_figures = VARIANT GPU $(several:FOLDS=) $(schedule) ITERS $(start)
+not_report = VARIANT VARIANTS GPU $(schedule) LAST
 $(foreach goal,$(MAKECMDGOALS),$(foreach name,$(filter $(not_$(goal)),$(given)),$(error \
-	make $(goal) takes no $(name); docs/training.md lists what it takes)))
+	make $(goal) takes no $(name): see `make help` and docs/training.md)))
 $(foreach name,$(values),$(eval override $(name) := $$(value $(name))))
 export $(values)
 

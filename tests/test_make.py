@@ -58,11 +58,12 @@ def test_a_value_is_one_word_of_a_program_and_nothing_of_it_is_run(make, value):
     ('cv', 'FOLD'), ('cv', 'GPU'), ('recipe', 'SEED'), ('recipe', 'SET'), ('demo', 'ITERS'),
     ('demo', 'FOLDS'), ('paper', 'VARIANT'), ('paper', 'LR'), ('train', 'FOLDS'),
     ('train', 'JOBS'), ('pretrain', 'WEIGHTS'), ('evaluate', 'SEEDS'), ('probe', 'FOLD'),
-    ('baselines', 'VARIANTS'), ('balance-of-losses', 'FOLDS')])
+    ('baselines', 'VARIANTS'), ('balance-of-losses', 'FOLDS'), ('pretrain', 'GPU'),
+    ('evaluate', 'LR'), ('tables', 'FOLDS'), ('figures', 'SEEDS'), ('report', 'VARIANTS')])
 def test_what_another_command_takes_is_not_passed_over(make, goal, name):
     for status, called, said in make(goal, f'{name}=3'), make(goal, **{name: '3'}):
         assert status and not called
-        assert f'make {goal} takes no {name}; docs/training.md lists what it takes' in said
+        assert f'make {goal} takes no {name}: see `make help`' in said
     assert make(goal, f'{name}=')[0] == 0  # no value
 
 
@@ -77,6 +78,12 @@ def test_what_a_command_takes_is_not_refused(make):
     for goal in goals:
         words = [f'{name}=1' for other, name in taken if goal == other]
         assert make('-n', goal, *words)[0] == 0, words
+    assert make('demo', 'SEEDS=2', 'JOBS=1', 'GPUS=0', 'PRETRAINED=x')[0] == 0
+    assert make('paper', *(f'{name}=1' for name in (
+        'FOLDS', 'SEEDS', 'JOBS', 'GPUS', 'ITERS', 'RAW', 'WEBFACE', 'WORKERS')))[0] == 0
+    for goal in 'predict', 'tables', 'serve':
+        assert '--frequencies' in make(goal, 'FREQUENCIES=1')[1]
+        assert '--frequencies' not in make(goal, 'FREQUENCIES=0')[1]
 
 
 def test_make_demo_gives_values_on_to_the_make_that_it_calls(make):

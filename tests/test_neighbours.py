@@ -238,6 +238,14 @@ def test_a_picture_that_is_there_twice_makes_nobody_known(place):
     assert len(stranger) == 1 and people.write_people('demo', 0) == 2
 
 
+def test_labels_of_before_are_not_taken_for_those_of_now(place):
+    people.write_people('demo', 0)
+    folder = Path('data/demo/fold0/people_lmdb')
+    expected = people.read(folder)
+    people.replace(folder, [(key, 7) for key, _ in expected])
+    assert people.write_people('demo', 0) == 2 and people.read(folder) == expected
+
+
 def run(module, *words):
     return subprocess.run([sys.executable, '-m', module, *words], stderr=subprocess.PIPE,
                           env={**os.environ, 'PYTHONPATH': str(ROOT)}, encoding='utf-8')

@@ -9,7 +9,7 @@ from caffe.proto import caffe_pb2
 
 from prototxt import net
 from tools import balance_of_losses, paper
-from tools.core import request
+from tools.core import gpu, request
 
 
 @pytest.fixture(scope='module')
@@ -80,10 +80,18 @@ def test_time_is_of_real_iterations(place):
 
 def test_the_first_of_the_gpus_is_timed_and_pre_trains(place, monkeypatch):
     given = []
+    monkeypatch.setattr(gpu, 'which', int)
     monkeypatch.setattr(paper, 'seconds_of', lambda *words: given.append(words[-1]) or 36.0)
     monkeypatch.setattr(paper, 'pretrain', lambda iterations, settings: given.append(settings) or 1)
     assert paper.main(['--dataset', 'demo', '--gpus', '1 0']) == 1
-    assert len(given) == 8 and all(words == [*paper.SETTINGS, '--gpu=1'] for words in given)
+    assert len(given) == 8
+    assert all(words == [*paper.SETTINGS, '--gpu', '1'] for words in given)
+
+
+def test_a_gpu_that_is_none_is_said_before_anything_is_timed(place, monkeypatch):
+    monkeypatch.setattr(paper, 'seconds_of', None)
+    with pytest.raises(SystemExit, match="GPUS must be a whole number .* not 'none'"):
+        paper.main(['--dataset', 'demo', '--gpus', 'none'])
 
 
 def test_runs_of_another_experiment_are_refused(place):

@@ -206,6 +206,18 @@ def test_what_nobody_looks_at_is_not_computed(tmp_path, variant, settings):
         np.testing.assert_array_equal(values, whole[name])
 
 
+def test_a_layer_of_any_name_is_no_other(tmp_path):
+    make_run(tmp_path / 'run', 's1r1', decoder='switches', generator='change')
+    path = tmp_path / 'run/deploy.prototxt'
+    more = ('layer { name: "silence" type: "Convolution" bottom: "reconstructed_i" top: "more" '
+            'convolution_param { num_output: 1 kernel_size: 1 } }')
+    path.write_text(path.read_text() + more)
+    weights = str(tmp_path / 'run/snapshots/s1r1_iter_5.caffemodel')
+    caffe.Net(str(path), weights, caffe.TEST).save(weights)
+    model = predictor.Predictor(tmp_path / 'run')
+    assert 'prob' in network.run(model.used, np.zeros((1, 1, 64, 64), np.float32))
+
+
 def test_a_batch_is_what_each_picture_alone_gives(place, monkeypatch):
     model = predictor.Predictor(FOLDER)
     images = [image('two.png'), image('nobody.png'), image('faces/p3.png')]

@@ -233,6 +233,15 @@ def test_a_damaged_result_is_one_sentence_and_the_others_are_shown(monkeypatch, 
     assert told > 150
 
 
+def test_a_damaged_run_json_is_one_sentence_and_the_others_are_shown(monkeypatch, capsys):
+    add_run('cnn')
+    (add_run('s1r1') / 'run.json').write_text('{')
+    assert make(monkeypatch) is None
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert 'runs/mine/s1r1/fold0_seed1/run.json cannot be read' in sentence
+    assert sentence.endswith('It is left out of the report.')
+
+
 def test_of_damaged_results_alone_there_is_no_page(monkeypatch):
     folder = add_run('s1r1')
     (folder / 'result.json').write_bytes(b'\xff\xfe')

@@ -301,6 +301,15 @@ def test_it_says_where_it_is_and_listens_there_alone(program, variables, address
     assert (process.returncode, out, places.own_words(err)) == (0, '', 'Ended.\n')
 
 
+def test_frequencies_count_as_in_predict(monkeypatch):
+    models = []
+    monkeypatch.setattr(serve, 'start', lambda model, port: models.append(model))
+    monkeypatch.setattr(sys, 'argv', ['serve', '--frequencies'])
+    with pytest.raises(AttributeError):  # there is no server to be run
+        serve.main()
+    assert models[0].frequencies
+
+
 @pytest.mark.parametrize('arguments, expected', [
     (['--run', 'runs/nothing'], 'runs/nothing is no run folder'),
     (['--port', 'http'], "PORT must be a whole number from 1 to 65535, not 'http'."),

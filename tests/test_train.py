@@ -215,13 +215,18 @@ def test_a_run_that_was_to_go_on_is_complete_where_it_ended(monkeypatch):
     complete = json.loads((FOLDER / 'run.json').read_text())
     process = start(1000000)  # killed before it has a snapshot
     wait_for(lambda: json.loads((FOLDER / 'run.json').read_text())['iterations'] == 1000000)
+    wait_for(lambda: iterations()[-1] > 20)
     process.kill()
     process.communicate()
     wait_for(lambda: not held())
+    (FOLDER / 'result.json').touch()  # tested before
     assert train.main([*COMMAND, '--iters', '20']) == 0
     again = json.loads((FOLDER / 'run.json').read_text())
-    assert (again['iterations'], again['averaged_at'], again['sha256']) == (
-        20, 20, complete['sha256'])
+    for name in 'iterations', 'averaged_at', 'command', 'sha256':
+        assert again[name] == complete[name]
+    assert iterations() in (list(range(20)), list(range(21)))
+    assert not (FOLDER / 'result.json').exists()
+    assert [snapshot.iteration for snapshot in snapshots.find_snapshots(FOLDER)] == [20]
 
 
 def test_a_resumed_run_equals_one_that_never_stopped():

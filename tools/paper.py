@@ -44,8 +44,10 @@ def main(words=None):
     check_runs(options.dataset)
     folds = len(arguments.fold_list(options.dataset, options.folds))
     runs = folds * len(options.seeds.split() or ['1'])
-    # One network at a time is pre-trained, on the first of the GPUs.
-    settings = [*SETTINGS, *(f'--gpu={number}' for number in options.gpus.split()[:1])]
+    # One network at a time is pre-trained, on the first of the GPUs. All are looked at now, and not
+    # when the comparison begins.
+    number = cv.parse(['--dataset', options.dataset, *cv.words_of(options)])[0].gpus[0]
+    settings = [*SETTINGS, '--gpu', 'none' if number is None else str(number)]
     tell_time(options.dataset, iterations, runs, settings)
 
     return pretrain(iterations, settings) or compare(options)

@@ -217,8 +217,8 @@ def find_whole(base):
     for folder in sorted(path.parent for path in base.glob('*/fold*/result.json')):
         try:
             read_result(folder)
-            run = predictions.complete(folder)
-            if run is None:  # trained on since, or a copy of another run's folder
+            run = run_folder.read_settings(folder)
+            if predictions.complete(folder) is None:  # it trains on, or is a copy of a folder
                 continue
             if predictions.classes_of(run['dataset']):  # the data set is built here
                 predictions.check_data(folder, run)
@@ -232,9 +232,8 @@ def find_whole(base):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--dataset', default='demo', help='what was tested (default: demo)')
-    parser.add_argument('--runs', type=Path, default=Path('runs'), help='default: runs')
     arguments = parser.parse_args()
-    base = arguments.runs / arguments.dataset
+    base = Path('runs', arguments.dataset)
 
     folders, left_out = find_whole(base)
     for sentence in left_out:

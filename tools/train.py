@@ -107,6 +107,7 @@ def train(task, held):
         if earlier.get('averaged_at') == earlier['iterations'] == start.iteration:
             print(f'Already trained: {start.caffemodel}.')
             return 0
+        end_here(folder, start.iteration)
         return finish(task)
 
     run['begun'] = start.iteration if start else 0
@@ -181,9 +182,12 @@ def finish(task):
 
     # run.json comes last: what has `averaged_at` is a run that is complete. Another length may
     # stand in it, of which a run was asked for that then ended here.
-    last, reached = snapshots.last_snapshot(task.folder), task.run['iterations']
+    reached = task.run['iterations']
+    (last,) = (snapshot for snapshot in snapshots.find_snapshots(task.folder)
+               if snapshot.iteration == reached)
     averaged = {**run_folder.read_settings(task.folder), 'iterations': reached,
-                'averaged_at': reached, 'sha256': pair_lmdb.checksum(last.caffemodel)}
+                'command': task.run['command'], 'averaged_at': reached,
+                'sha256': pair_lmdb.checksum(last.caffemodel)}
     files.write(task.folder / 'run.json', json.dumps(averaged, indent=2) + '\n')
     print(f'Trained: {last.caffemodel}.')
     return 0
@@ -313,6 +317,17 @@ def prepare(folder, run, texts):
     # From here on it is not tested as complete, even where its last snapshot stays.
     files.write(folder / 'run.json', json.dumps({**run, 'averaged_at': None}, indent=2) + '\n')
     return rows
+
+
+def end_here(folder, iteration):
+    """Removes what a run has of later iterations than its last whole snapshot, at which it is to
+    end, and its test, which may be of other averages."""
+    remove_after(folder, iteration)
+    (folder / 'result.json').unlink(missing_ok=True)
+    path = folder / 'metrics.csv'
+    if path.exists():
+        metrics.write_metrics(path, [row for row in metrics.read_metrics(path)
+                                     if row['iteration'] <= iteration])
 
 
 def remove_after(folder, iteration):

@@ -57,7 +57,7 @@ def cut(net, text, blobs):
     them.
     """
     network, needed = text_format.Parse(text, caffe_pb2.NetParameter()), set(blobs)
-    layers = []
+    layers, names = [], {layer.name for layer in network.layer}
     for layer in reversed(network.layer):
         if needed.intersection(layer.top):
             needed.update(layer.bottom)
@@ -67,8 +67,8 @@ def cut(net, text, blobs):
     left = {top for layer in layers for top in layer.top} - needed
     del network.layer[:]
     network.layer.extend(layers)
-    if left:
-        network.layer.add(name='silence', type='Silence', bottom=sorted(left))
+    if left:  # under a name that no layer has: its weights would be shared
+        network.layer.add(name=max(names) + '_', type='Silence', bottom=sorted(left))
     smaller = build(text_format.MessageToString(network))
     smaller.share_with(net)
     return smaller

@@ -37,9 +37,18 @@ def write_people(dataset, fold):
                          f'and 2 are needed to tell them apart: {STILL}.')
 
     place = root / 'people_lmdb'
-    if not place.is_dir() or pair_lmdb.count_pairs(place) != len(rows):
-        replace(place, [(row['key'], label_of.get(row['subject'], NOBODY)) for row in rows])
+    labels = [(row['key'], label_of.get(row['subject'], NOBODY)) for row in rows]
+    if (not place.is_dir() or pair_lmdb.count_pairs(place) != len(labels)
+            or read(place) != labels):
+        replace(place, labels)
     return len(label_of)
+
+
+def read(place):
+    """The [(key, label)] of an LMDB that write_people wrote."""
+    with lmdb.open(str(place), readonly=True, lock=False) as env, env.begin() as txn:
+        return [(key.decode(), caffe_pb2.Datum.FromString(value).label)
+                for key, value in txn.cursor()]
 
 
 def replace(place, labels):
