@@ -50,10 +50,10 @@ def train_val(variant, n_classes, train_source, test_source, batch_size=64, test
     """The training network as prototxt text.
 
     variant: one of VARIANTS; train_source, test_source: LMDBs of pairs (data_prep); seed: of the
-    augmentation; settings: see SETTINGS. Tops: the losses, `accuracy` in the test phase. Raises
-    ValueError for unknown names.
+    augmentation, and of the noise of a variational auto-encoder; settings: see SETTINGS. Tops: the
+    losses, `accuracy` in the test phase. Raises ValueError for unknown names.
     """
-    settings = known(variant, settings)
+    settings = {**known(variant, settings), 'seed': seed}
 
     # Two layers give `pair` and `label`, one a phase; one NetSpec cannot hold a blob twice.
     data = caffe.NetSpec()
@@ -233,7 +233,8 @@ def generator(n, settings):
     else:
         n.latent_log_variance = dense(code, settings['latent'], dict(type='gaussian', std=0.001),
                                       name='en1/log_variance')
-        latent = n.latent = python('sample', 'Sample', n.latent_mean, n.latent_log_variance)
+        latent = n.latent = python('sample', 'Sample', n.latent_mean, n.latent_log_variance,
+                                   seed=settings['seed'])
     return decoder(n, 'de1_r', unfold(n, 'de1_r', latent), settings)
 
 

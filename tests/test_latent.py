@@ -78,6 +78,24 @@ def test_shapes_that_differ_are_refused(tmp_path, module, layer):
         test_layers.build(n, tmp_path)
 
 
+def test_another_seed_is_another_noise(tmp_path):
+    places.build_smooth(tmp_path, 6, ['a', 'b'])
+    source = tmp_path / 'data/demo/fold0/train_lmdb'
+
+    def noise(seed):
+        path = tmp_path / 'train.prototxt'
+        path.write_text(net.train_val('s1r1', 2, source, source, batch_size=3, generator='vae',
+                                      seed=seed))
+        trained = balance_of_losses.load_net(path, [])
+        trained.forward()
+        mean, log_variance, latent = (trained.blobs[name].data for name in (
+            'latent_mean', 'latent_log_variance', 'latent'))
+        return (latent - mean) / np.exp(log_variance / 2)
+    one, same, other = noise(1), noise(1), noise(2)
+    np.testing.assert_allclose(one, same, atol=1e-4)
+    assert np.abs(one - other).max() > 0.5
+
+
 def test_nothing_but_the_latent_code_goes_into_the_picture(tmp_path):
     """Two faces with the same code are drawn alike; the training network has KL and Gen,r."""
     places.build_smooth(tmp_path, 6, ['a', 'b'])
