@@ -85,6 +85,21 @@ def test_layout_and_formats_are_those_of_ckplus(demo):
         assert sorted(codes) == [1, 2, 3, 4, 5, 6, 7]
 
 
+def test_a_label_is_of_what_was_drawn(tmp_path, monkeypatch):
+    """With CK+'s codes, whatever the program's own table says."""
+    names, draw = [], demo_faces.draw_sequence
+    monkeypatch.setattr(demo_faces, 'draw_sequence',
+                        lambda who, name, rng: names.append(name) or draw(who, name, rng))
+    rows = demo_faces.write_person((str(tmp_path), 1, 1))
+    codes = {int(path.parent.name): int(float(path.read_text()))
+             for path in (tmp_path / 'Emotion').rglob('*.txt')}
+    ckplus = ['neutral', 'anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise']
+    assert {number: ckplus[code] for number, code in codes.items()} == dict(enumerate(names, 1))
+    peaks = [max(float(depth) for _, sequence, _, depth in rows if int(sequence) == number)
+             for number in codes]
+    assert max(peaks) - min(peaks) > 0.2 and len(set(peaks)) == 7  # not each of its own scale
+
+
 def test_depth_rises_from_zero_to_the_peak(demo):
     sequences = {}
     with open(str(demo / 'depth.csv'), newline='') as table:

@@ -157,14 +157,15 @@ def refusal_with_damage(path):
     return message
 
 
-def rewrite_pairs(part, change):
-    """Writes a part of the fold again, each of its pictures as `change` gives it back."""
+def rewrite_pairs(part, change, change_reference=lambda picture: picture):
+    """Writes a part of the fold again, its pictures and references as the functions give them
+    back."""
     path = Path('data/demo/fold3', part)
     records = list(pair_lmdb.read_pairs(f'{path}_lmdb'))
     rows = [{**row, 'path': i, 'reference': -i - 1} for i, row in enumerate(table(f'{path}.csv'))]
     crops = {}
     for i, (_, query, reference, _) in enumerate(records):
-        crops[i], crops[-i - 1] = change(query), reference
+        crops[i], crops[-i - 1] = change(query), change_reference(reference)
     shutil.rmtree(f'{path}_lmdb')
     text = Path(f'{path}.csv').read_text()
     pair_lmdb.write_pairs(str(path), rows, CLASSES, crops.__getitem__)
@@ -182,6 +183,9 @@ def rewrite_pairs(part, change):
      'n_train, n_test, data, pictures'),
     # the same rows, other pictures
     (lambda: rewrite_pairs('test', lambda picture: picture[::-1].copy()), 'pictures'),
+    # the same, other references
+    (lambda: rewrite_pairs('train', lambda picture: picture,
+                           lambda picture: picture[:, ::-1].copy()), 'pictures'),
 ])
 def test_data_that_are_not_those_of_the_training_are_refused(place, change, names):
     evaluate.evaluate(FOLDER)

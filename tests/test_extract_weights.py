@@ -171,6 +171,14 @@ def test_the_shipped_model_has_weights_alone_and_can_be_begun_with(tmp_path):
         tools.extract_weights.extract(tmp_path / 'copy')
 
 
+@pytest.mark.parametrize('variant', ['cnn', 'expression'])
+def test_what_is_kept_of_a_cnn(place, tmp_path, variant):
+    train(place, variant, 1, 0.01)
+    name, model = extract(place, tmp_path, f'{variant}_iter_1')
+    assert name == 'expression'
+    assert {layer.name.split('/')[0] for layer in model.layer} == {'en2', 'fc1'}
+
+
 def test_what_is_kept_of_a_generator_with_a_discriminator(place, tmp_path):
     train(place, 'generator', 1, 0.01, generator='gan', neutral=1)
     name, model = extract(place, tmp_path, 'generator_iter_1')

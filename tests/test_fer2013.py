@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import drawn
@@ -77,9 +78,22 @@ def test_a_file_is_gone_through_once(tmp_path):
 
 
 def test_a_changed_file_is_gone_through_again(tmp_path):
-    fer2013.picture(make_file(tmp_path, [PICTURES[1] // 100, PICTURES[2]]), 3)
+    path = make_file(tmp_path, [PICTURES[1] // 100, PICTURES[2]])
+    os.utime(path, ns=(1, 1))  # some file systems count time in steps of milliseconds
+    fer2013.picture(path, 3)
     path = make_file(tmp_path, PICTURES[3:5])
+    os.utime(path, ns=(2, 2))
     assert np.array_equal(fer2013.picture(path, 3), PICTURES[4])
+
+
+@pytest.mark.parametrize('name', ['fer2013', 'fer2013_validation'])
+def test_a_neutral_picture_is_its_own_reference_and_no_other_has_one(tmp_path, name):
+    raw = make(tmp_path, [row(number, 'Training') for number in range(7)])
+    rows, _, _ = datasets.load(name, raw, 3, None)
+    assert {entry['expression'] for entry in rows} == set(CLASSES)
+    for entry in rows:
+        neutral = entry['expression'] == 'neutral'
+        assert entry['reference'] == (entry['path'] if neutral else None)
 
 
 @pytest.mark.parametrize('line, reason', [

@@ -289,6 +289,24 @@ def test_every_picture_of_classes_with_any_name_is_made(tmp_path, monkeypatch):
         assert cv2.imread(str(tmp_path / name)).std() > 5
 
 
+def test_a_row_of_a_confusion_matrix_is_a_true_class(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, 'save', lambda figure, path: figures.append(figure))
+    plots.confusion(tmp_path / 'x.png', [0, 0, 0, 1], np.array([0, 1, 1, 1]), ['a', 'b'])
+    shown = figures[0].axes[0].images[0].get_array()
+    np.testing.assert_allclose(shown, [[100 / 3, 200 / 3], [0, 100]])
+
+
+def test_the_confusion_matrix_of_a_variant_has_its_truth_in_rows(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(make_figures.tested_run, 'read_tested', lambda *given: None)
+    monkeypatch.setattr(make_figures.predictions, 'read_predictions', lambda *given: [
+        dict(truth='a', predicted='b'), dict(truth='a', predicted='a')])
+    monkeypatch.setattr(plots, 'confusion', lambda path, *given: asked.append(given))
+    make_figures.draw_confusion(tmp_path, 'demo', {0: tmp_path}, ['a', 'b'])
+    assert asked == [([0, 0], [1, 0], ['a', 'b'])]
+
+
 def test_every_figure_of_a_cnn_and_a_gcnet(place, monkeypatch, capsys):
     for variant in ('cnn', 's1r1'):
         add_run(variant)

@@ -401,6 +401,20 @@ def test_rotation_is_scipys(tmp_path):
         assert min(errors) < 0.01
 
 
+def test_scale_zooms_about_the_middle(tmp_path):
+    pairs, zooms = smooth(12), np.arange(0.8, 1.2005, 0.005)
+    net = augmented(tmp_path, caffe.TRAIN, pairs, crop=66, rotate=0, intensity=0, flip=0.0,
+                    scale=0.2)
+    best = []
+    for pair, query in zip(pairs, net.blobs['query'].data):
+        errors = [np.abs(ndimage.affine_transform(
+            pair[0] / 255, np.eye(2) / zoom, offset=32.5 * (1 - 1 / zoom), order=1)[16:50, 16:50]
+            - query[0, 16:50, 16:50]).max() for zoom in zooms]
+        assert min(errors) < 0.02
+        best.append(zooms[np.argmin(errors)])
+    assert 0.8 <= min(best) < 0.9 and 1.1 < max(best) <= 1.2
+
+
 def test_intensity_multiplies(tmp_path):
     pairs = smooth(20) // 2
     net = augmented(tmp_path, caffe.TRAIN, pairs, rotate=0, scale=0, flip=0.0, crop=66,

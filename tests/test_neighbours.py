@@ -270,7 +270,7 @@ def test_both_are_trained_and_tested_as_any_variant(place, variant, words):
 
 
 def test_a_killed_degan_goes_on_behind_its_last_snapshot(place):
-    command = ['--variant', 'degan', '--fold', '0', '--iters', '60', '--batch', '2']
+    command = ['--variant', 'degan', '--fold', '0', '--iters', '80', '--batch', '2']
     folder = Path('runs/demo/degan/fold0_seed1')
     process = subprocess.Popen([sys.executable, '-m', 'tools.train', *command],
                                stderr=subprocess.DEVNULL, start_new_session=True,
@@ -285,7 +285,7 @@ def test_a_killed_degan_goes_on_behind_its_last_snapshot(place):
     log = (folder / 'log.txt').read_text()
     assert re.search(r'Resuming from .*degan_iter_50\.solverstate', log)
     with open(folder / 'metrics.csv', newline='') as file:
-        assert [int(row['iteration']) for row in csv.DictReader(file)] == list(range(61))
+        assert [int(row['iteration']) for row in csv.DictReader(file)] == list(range(81))
 
 
 @pytest.mark.parametrize('subjects, words, said', [

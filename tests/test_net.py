@@ -44,6 +44,22 @@ def pairs(tmp_path_factory):
     return f'{path}_lmdb'
 
 
+@pytest.mark.parametrize('variant, settings, weights', [
+    ('generator', dict(generator='vae', kl_weight=0.5, pixel_scale=0.02),
+     dict(loss_gen_r=0.02, loss_kl=0.01)),
+    ('generator', dict(generator='gan', neutral=0, keep_weight=3, pixel_scale=0.1),
+     dict(loss_keep=0.3)),
+    ('degan', dict(generate_weight=2, pixel_scale=0.1), dict(loss_draw=0.2)),
+    ('s1r1', dict(generate_weight=2, reconstruct_weight=3, pixel_scale=0.1),
+     dict(loss_gen_r=0.2, loss_recon_r=0.3, loss_recon_i=0.3, loss_contr=1))])
+def test_the_scale_of_pixels_weighs_all_that_is_drawn(variant, settings, weights):
+    made = text_format.Parse(net.train_val(variant, 2, 'a', 'b', **settings),
+                             caffe_pb2.NetParameter())
+    found = {layer.top[0]: layer.loss_weight[0] for layer in made.layer if layer.loss_weight}
+    for name, weight in weights.items():
+        assert found[name] == pytest.approx(weight)
+
+
 def test_committed_files_are_in_step():
     written = net.files()
     committed = {path.name: path.read_text() for path in Path('prototxt').glob('*.prototxt')}

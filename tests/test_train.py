@@ -298,6 +298,10 @@ def test_who_trains_is_named_where_it_is_a_container(monkeypatch, container, exp
 def test_kill_and_resume(monkeypatch):
     process = start(600)  # snapshots every 60
     wait_for(lambda: len(snapshots.find_snapshots(FOLDER)) > 1)
+    children = [int(child) for child in
+                Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()]
+    for child in children:
+        os.kill(child, signal.SIGSTOP)  # or it may be through before the refusal is
     assert 'being trained by another process' in refusal('--iters', '600')
     process.kill()
     process.communicate()
@@ -565,8 +569,21 @@ def test_balance_from_the_command_line(monkeypatch):
     assert train.main([*COMMAND, '--iters', '1', '--set', 'balance=0.5']) == 0
     assert 'balance' not in given and len(given['score_offsets']) == len(CLASSES)
     counts = np.array(run_folder.read_settings(FOLDER)['counts'])
+    trained = [label for *_, label in pair_lmdb.read_pairs('data/demo/fold3/train_lmdb')]
+    assert counts.tolist() == np.bincount(trained, minlength=len(CLASSES)).tolist()
     assert np.exp(given['score_offsets'])**2 == pytest.approx(
         np.maximum(counts, 1) / counts.sum(), rel=1e-3)
+
+
+@pytest.mark.parametrize('classes', [CLASSES, [*CLASSES, 'neutral'], ['neutral', *CLASSES]])
+def test_contr_is_told_which_class_is_neutral(monkeypatch, classes):
+    given = {}
+    _, run, _ = request.read_request(COMMAND)
+    monkeypatch.setattr(
+        net, 'train_val',
+        lambda *arguments, **settings: given.update(settings) or tiny(*arguments, **settings))
+    train.prototxts(FOLDER, {**run, 'begun': 0, 'classes': classes})
+    assert given.get('neutral') == (classes.index('neutral') if 'neutral' in classes else None)
 
 
 def test_relative_pixel_losses(monkeypatch):

@@ -173,7 +173,8 @@ def pixels(path, line):
     ValueError where there is no such line.
     """
     try:
-        start = line_starts(path, os.stat(path).st_mtime_ns)
+        file = os.stat(path)
+        start = line_starts(path, (file.st_mtime_ns, file.st_size))
         with open(path, 'rb') as file:
             file.seek(start[line])
             fields = file.readline().split(b',')
@@ -186,7 +187,7 @@ def pixels(path, line):
 @functools.lru_cache(maxsize=1)
 def line_starts(path, changed):
     """int64, at index 1, 2, ... the byte at which that line of the file starts, so that a picture
-    is read without those before it. `changed`, the file's time of change, is there for the cache
-    alone."""
+    is read without those before it. `changed`, the file's time of change and size, is there for the
+    cache alone."""
     with open(path, 'rb') as file:
         return np.cumsum([0, 0] + [len(line) for line in file])[:-1]
