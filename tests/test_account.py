@@ -281,6 +281,17 @@ def test_pairs_with_a_reference_alone(make, built, tmp_path):
                     == {row['path'] for row in whole if row['subject'][0] == 'p'})
 
 
+def test_all_builds_of_a_set_share_what_was_found_and_corrected(make, built, tmp_path,
+                                                                monkeypatch):
+    caches = set()
+    monkeypatch.setattr(detect, 'points_of', lambda raw, paths, cache, workers: (
+        caches.add(cache) or {path: POINTS for path in paths}, {}, 0))
+    raw = make(two_each())
+    for words in ((), ('--validate', 0.25), ('--referred',)):
+        assert built(raw, *words)[0] is None
+    assert caches == {f'{tmp_path}/out/own.points.csv'}
+
+
 def test_nothing_with_a_reference(make, built, tmp_path):
     said, _ = built(make(two_each(neutral='sad')), '--referred')
     assert 'has a reference: there is nothing that a generator could learn from' in said

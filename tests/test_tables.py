@@ -56,6 +56,22 @@ def accuracy(rows, variant='cnn', dataset='demo'):
     return line(tables.accuracy_table(dataset, rows, [variant]), titles.title(variant))
 
 
+def test_who_is_in_training_and_test_is_told(place):
+    rows = place(images('cnn', 0, 'A', 3, 1))
+
+    def note(dataset='demo'):
+        return tables.accuracy_table(dataset, rows, ['cnn']).notes[2]
+    assert note().endswith('Nobody is in training and test of a fold.')
+    fold = Path('data/demo/fold0')
+    fold.mkdir(parents=True)
+    (fold / 'train.csv').write_text('subject\nA\nB\n')
+    (fold / 'test.csv').write_text('subject\nC\n')
+    assert note().endswith('Nobody is in training and test of a fold.')
+    (fold / 'test.csv').write_text('subject\nB\nC\n')
+    assert '1 people are in training and test of a fold' in note() and 'Nobody' not in note()
+    assert note('fer2013').endswith('Who is on a picture is not known: each counts as a person.')
+
+
 def test_accuracy_of_a_hand_computed_sweep(place):
     rows = place(
         images('cnn', 0, 'A', 3, 1) + images('cnn', 0, 'B', 2, 0) + images('cnn', 1, 'C', 1, 1) +

@@ -194,8 +194,7 @@ def distance_table(lines):
         f'{intervals.DRAWS:,} bootstrap draws, seed {intervals.SEED}, of the test folds and of the '
         'people within each, with replacement; of one fold, of its people alone.',
         'people, images: of the test folds, without the images that have no reference or are it '
-        'themselves. Of several seeds an image counts by its mean. Nobody is in training and test '
-        'of a fold.'])
+        'themselves. Of several seeds an image counts by its mean.'])
 
 
 def neutral_table(lines):

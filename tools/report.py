@@ -29,7 +29,7 @@ FIGURES = {
     'figure6_filters': 'Figure 6: learned filters of the first convolutions, and 100, drawn at '
                        'random, of the second deconvolutions. Mid-grey is 0.',
     'figure7_faces': 'Figure 7: X, the generated reference X̂r, the reconstructions, and the true '
-                     'reference Xr of people never seen in training.',
+                     'reference Xr of people in the test.',
     'swapped_faces': 'Expressions of unseen people, drawn on the faces of others. From above: '
                      'whose expression, on whom, what DE-GAN draws, and the true face.',
     'learning_curves': 'Losses and accuracy over the iterations; the accuracy is for the eye only.'
@@ -85,8 +85,7 @@ def page(folders):
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f'<title>GCNet on {data}</title><style>{STYLE}</style></head><body>',
         f'<h1>GCNet on {data}</h1>', '<div class="verdict">', *verdict_of(base, dataset), '</div>',
-        '<p>Everything here was measured on people never seen in training, at the last '
-        'iteration.</p>'
+        '<p>Everything here was measured in the test of each fold, at the last iteration.</p>'
     ]
 
     # What there is: a page can be made before any table or figure. What was made before the last

@@ -16,10 +16,18 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep import spreadsheet
+from data_prep import datasets, spreadsheet
 from data_prep.folds import FOLDS
 from prototxt.net import GCNETS
-from tools.core import class_balance, files, intervals, predictions, run_folder, verdict
+from tools.core import (
+    class_balance,
+    files,
+    fold_data,
+    intervals,
+    predictions,
+    run_folder,
+    verdict,
+)
 from tools.core.intervals import NOT_RUN, by_fold, listed, mean, recalls, take
 from tools.core.markdown import Table, as_csv, column_of, escape, markdown
 from tools.core.titles import LISTED, title
@@ -94,14 +102,24 @@ def accuracy_table(dataset, rows, variants):
              'them; of several seeds of a fold first the mean.',
              'over images: share of all images, each by its mean over seeds. balanced: mean of the '
              'recalls.',
-             'Every network at its last iteration, SVMs have none. Nobody is in training and test '
-             'of a fold.']
+             f'Every network at its last iteration, SVMs have none. {tell_people(dataset)}']
     if len(set(rows['iterations']) - {0}) > 1:
         notes.append('iterations: not all networks were trained equally long; the differences show '
                      'that too.')
     if partial:
         notes.append(f'* incomplete, not to be quoted: {", ".join(partial)}.')
     return Table(verdict.ACCURACY, lines, notes)
+
+
+def tell_people(dataset):
+    """A sentence on whether the people in the test of a fold are new to its networks."""
+    if not datasets.knows_people(dataset):
+        return 'Who is on a picture is not known: each counts as a person.'
+    both = fold_data.in_both_parts(dataset)
+    if both:
+        return (f'{len(both)} people are in training and test of a fold, as the set is split: what '
+                'is said here is not of new people.')
+    return 'Nobody is in training and test of a fold.'
 
 
 def accuracy_line(own, classes, folds):

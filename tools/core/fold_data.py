@@ -75,6 +75,17 @@ def differences(run, present):
             if run.get(name) != present[name] and (name in run or name != 'pictures')]
 
 
+def in_both_parts(dataset):
+    """The subjects in training and test of one fold, of a data set that is built here, sorted."""
+    both = set()
+    for fold in Path('data', dataset).glob('fold[0-9]'):
+        lists = [fold / f'{part}.csv' for part in ('train', 'test')]
+        if all(path.is_file() for path in lists):
+            train, test = ({row['subject'] for row in spreadsheet.read_csv(path)} for path in lists)
+            both |= train & test
+    return sorted(both)
+
+
 def mean_change(path):
     """Gen,r of a generator that copies X: half the sum of squared differences in the middle, values
     in [0, 1], mean over the pairs of an LMDB that have a reference other than X itself; 0 where

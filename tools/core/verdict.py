@@ -3,7 +3,7 @@ from data_prep import spreadsheet
 from tools.core import markdown
 from tools.core.titles import TITLES
 
-ACCURACY = 'Accuracy on people never seen in training, %'
+ACCURACY = 'Accuracy in the test, %'
 DIFFERENCE = 'Difference from the CNN, points'
 WORDS = ('is behind', 'is level with', 'is ahead of')
 
