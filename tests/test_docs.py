@@ -1,5 +1,8 @@
 """The documentation holds together: its links, the commands and the files that it names, its
 measure."""
+import collections
+import csv
+import gzip
 import re
 from pathlib import Path
 
@@ -132,3 +135,22 @@ def is_a_file_of_ours(name):
 def there(name, page):
     """Whether the file is in the repository, from its root or beside the page."""
     return any((folder / name).exists() for folder in (ROOT, ROOT.joinpath(page).parent))
+
+
+@pytest.mark.parametrize('row, files, alike', [
+    ('drawn faces', ['demo', 'demo'], False),
+    ('studio', ['london_faces', 'london'], False),
+    ('in the wild, 5 expressions: mean recall', ['wild_faces', 'wild'], True)])
+def test_the_readmes_figures_are_those_of_the_predictions(row, files, alike):
+    (cells,) = (line.split('|')[2:-1] for line in text_of('README.md').splitlines()
+                if line.startswith(f'| {row}'))
+    cnn, s1r1, _, hog, lbp = cells
+    for said, variant, name in ((cnn, 'cnn', files[0]), (s1r1, 's1r1', files[0]),
+                                (hog, 'hog', files[1]), (lbp, 'lbp', files[1])):
+        right = collections.defaultdict(list)
+        with gzip.open(ROOT / f'docs/{name}_predictions.csv.gz', 'rt', newline='') as file:
+            for line in csv.DictReader(file):
+                if line['variant'] == variant:
+                    right[line['truth'] if alike else ''].append(line['truth'] == line['predicted'])
+        found = 100 * sum(sum(of) / len(of) for of in right.values()) / len(right)
+        assert abs(float(said) - found) < 0.051
