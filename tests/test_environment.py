@@ -633,7 +633,8 @@ def wait_for(condition):
 def test_an_interrupted_making_leaves_nothing(host, number):
     host.cache.mkdir()
     process = subprocess.Popen(
-        [str(host.checkout / 'docker/rootfs'),
+        # as from a terminal: what nohup starts, such as these tests, ignores SIGHUP
+        ['env', '--default-signal', str(host.checkout / 'docker/rootfs'),
          str(host.root), 'debian', 'bullseye'], stderr=subprocess.DEVNULL,
         env={**host.environment, 'CERTIFICATES': '', 'SOURCES': '',
              'FAKE_MAKING_SECONDS': '30'})
