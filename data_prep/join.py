@@ -13,12 +13,11 @@ the expression.
 """
 import argparse
 import collections
-import itertools
 import os
 
 import numpy as np
 
-from data_prep import build, datasets, pair_lmdb, spreadsheet
+from data_prep import build, datasets, pair_lmdb
 
 
 def main():
@@ -96,12 +95,7 @@ def read_part(folder, part, crops):
     x 66 uint8, go into {path: crop}. SystemExit where CSV and LMDB are not of one build."""
     path, name, rows = os.path.join(folder, 'fold0', part), os.path.basename(folder), []
     pair_lmdb.verify(f'{path}_lmdb')
-    listed, pairs = spreadsheet.read_csv(f'{path}.csv'), pair_lmdb.read_pairs(f'{path}_lmdb')
-    for row, pair in itertools.zip_longest(listed, pairs):
-        if not row or not pair or row.get('key') != pair[0]:
-            raise SystemExit(f'{path}.csv and {part}_lmdb hold different rows: run `make data` for '
-                             'it again.')
-        _, query, reference, _ = pair
+    for row, (_, query, reference, _) in pair_lmdb.read_listed(path):
         picture, known = f'{name}/{row["path"]}', reference.any()
         rows.append({**row, 'subject': f'{name}-{row["subject"]}', 'path': picture,
                      'reference': f'Xr of {picture}' if known else None})

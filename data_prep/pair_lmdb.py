@@ -4,6 +4,7 @@ traced to its frame. Beside data.mdb lies data.sha256, as `sha256sum -c` reads i
 have no checksum of their own, and give a picture with a flipped bit without a word."""
 import csv
 import hashlib
+import itertools
 import os
 
 import lmdb
@@ -132,6 +133,19 @@ def read_pairs(path):
                 yield key.decode(), query, reference, datum.label
     except (lmdb.Error, DecodeError, UnicodeDecodeError) as error:
         raise SystemExit(damaged(path, error)) from None
+
+
+def read_listed(path):
+    """Yields (row of `<path>.csv`, (key, X, Xr, label) of `<path>_lmdb`), the latter as read_pairs.
+
+    SystemExit where the two are not of one build, or cannot be read.
+    """
+    rows, pairs = spreadsheet.read_csv(f'{path}.csv'), read_pairs(f'{path}_lmdb')
+    for row, pair in itertools.zip_longest(rows, pairs):
+        if row is None or pair is None or row.get('key') != pair[0]:
+            raise SystemExit(f'{path}.csv and {os.path.basename(path)}_lmdb hold different rows: '
+                             'run `make data` again.')
+        yield row, pair
 
 
 def damaged(path, what):

@@ -90,3 +90,9 @@ def own_words(err):
 def may_mount():
     """Whether this process may mount, as root in an environment of its own."""
     return subprocess.run(['unshare', '--mount', 'true'], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def children_of(process):
+    """The numbers of the processes that a process has started, as the kernel has them."""
+    return [int(child) for child in
+            Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()]

@@ -545,7 +545,7 @@ def test_workers_do_not_outlive_the_program(place):
         shutil.copy('two.png', f'faces/x{i}.png')
     process = start('faces', '--format', 'json', '--workers', '2')
     json.loads(process.stdout.readline())  # it is at work
-    workers = Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
+    workers = places.children_of(process)
     # Ctrl-C goes to all of a terminal's processes; but it is the parent that ends them
     for worker in workers:
         ignored = re.search(r'SigIgn:\s*(\w+)', Path(f'/proc/{worker}/status').read_text())[1]

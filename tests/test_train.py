@@ -258,8 +258,8 @@ def test_interrupt_and_resume(number, all_that_runs, monkeypatch, capsys):
     if number == signal.SIGINT:  # as a terminal does: to the whole group; and an impatient user
         os.killpg(process.pid, number)
     if all_that_runs:  # as SLURM does; Caffe first
-        for child in Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split():
-            os.kill(int(child), number)
+        for child in places.children_of(process):
+            os.kill(child, number)
         time.sleep(0.5)
     process.send_signal(number)
     error = process.communicate(timeout=60)[1]
@@ -298,9 +298,7 @@ def test_who_trains_is_named_where_it_is_a_container(monkeypatch, container, exp
 def test_kill_and_resume(monkeypatch):
     process = start(600)  # snapshots every 60
     wait_for(lambda: len(snapshots.find_snapshots(FOLDER)) > 1)
-    children = [int(child) for child in
-                Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()]
-    for child in children:
+    for child in places.children_of(process):
         os.kill(child, signal.SIGSTOP)  # or it may be through before the refusal is
     assert 'being trained by another process' in refusal('--iters', '600')
     process.kill()

@@ -108,10 +108,9 @@ def compare(options):
         begin = [identity] if Path(identity).is_file() else []
         first = [(['expression'], EXPRESSION, begin)]
     own = gcnet if Path(gcnet).is_file() else expression
-    last = ['--iters', options.last]
-    stages = [*first, (gcnets, [*compared, *last], [generator, own]),
-              (cnns, [*compared, *last], [expression]),
-              (relatives, [*apart, *last], [expression])]
+    compared, apart = ([*words, '--iters', options.last] for words in (compared, apart))
+    stages = [*first, (gcnets, compared, [generator, own]), (cnns, compared, [expression]),
+              (relatives, apart, [expression])]
 
     for names, settings, weights in stages:
         given = ['--weights', ','.join(weights)] if weights else []

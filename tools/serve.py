@@ -56,11 +56,9 @@ def main():
     options = parser.parse_args()
 
     with ended_by_ctrl_c():
-        from tools.core import arguments, prediction, predictor
+        from tools.core import arguments, prediction
         port = arguments.whole_number('PORT', options.port, 1, 65535)
-        with prediction.quiet():
-            run = options.run and prediction.seen_inside(Path(options.run))
-            model = predictor.Predictor(run, options.frequencies)
+        model = prediction.open_model(options)
         server = start(model, port)
 
     print(f'Model: {model.folder}, iteration {model.iteration}.\n'

@@ -105,10 +105,7 @@ def read_part(dataset, fold, part):
     part: train or test. Queries and references are N x 1 x 64 x 64 in [0, 1].
     """
     root = fold_path(dataset, fold)
-    keys, queries, references, labels = zip(*pair_lmdb.read_pairs(root / f'{part}_lmdb'))
-    rows = spreadsheet.read_csv(root / f'{part}.csv')
-    if [row['key'] for row in rows] != list(keys):
-        raise SystemExit(
-            f'{root}/{part}.csv and {part}_lmdb hold different rows: run `make data` again.')
-    return (rows, network.centre(np.array(queries)), network.centre(np.array(references)),
+    rows, pairs = zip(*pair_lmdb.read_listed(root / part))
+    _, queries, references, labels = zip(*pairs)
+    return (list(rows), network.centre(np.array(queries)), network.centre(np.array(references)),
             np.array(labels))

@@ -85,5 +85,3 @@ def is_free(place, path):
 def hash_of(path):
     """What tells one input from another: a hash of its whole path, which itself stays private."""
     return hashlib.sha256(os.fsencode(Path(path).resolve())).hexdigest()
-
-

@@ -62,11 +62,16 @@ def run(options):
         raise SystemExit(f'Nothing more can be read or written here: {error}.') from None
 
 
+def open_model(options):
+    """The Predictor of the options `run` and `frequencies` of a command line."""
+    folder = options.run and seen_inside(Path(options.run))
+    with quiet():
+        return predictor.Predictor(folder, options.frequencies)
+
+
 def load_model(options):
     """The Predictor of the options; says on standard error which model that is, and why."""
-    folder = options.run and str(seen_inside(Path(options.run)))
-    with quiet():
-        model = predictor.Predictor(folder, options.frequencies)
+    model = open_model(options)
     goal = '' if model.iterations in (None, model.iteration) else f' of {model.iterations}'
     why = ''
     if not options.run and model.folder == predictor.SHIPPED:
