@@ -19,6 +19,7 @@ from tools import export, predict
 from tools.core import network, predictor
 
 OUT = Path('model')
+DAMAGED = f'{FOLDER}/result.json is damaged ('
 FILES = ['deploy.prototxt', 'model.json', 'model.onnx', 'predict.py', 'result.json', 'run.json',
          'snapshots/s1r1_iter_5.caffemodel']
 SHIPPED = ROOT / predictor.SHIPPED
@@ -143,12 +144,12 @@ def rewrite(name, **changes):
     (lambda: OUT.symlink_to('nowhere'), 'model is there already: choose another OUT.'),
     (lambda: shutil.rmtree(FOLDER), f'{FOLDER} is no run folder'),
     (lambda: (FOLDER / 'result.json').unlink(), f'{FOLDER} is not tested: '),
-    (lambda: (FOLDER / 'result.json').write_text('{'), f'{FOLDER}/result.json is damaged: '),
-    (lambda: (FOLDER / 'result.json').write_text('[]'), f'{FOLDER}/result.json is damaged: '),
-    (lambda: (FOLDER / 'result.json').write_text('[' * 100000), f'{FOLDER}/result.json is dam'),
-    (lambda: (FOLDER / 'result.json').write_bytes(b'\xff{}'), f'{FOLDER}/result.json is damaged: '),
-    (lambda: rewrite('result.json', iterations='5\n'), f'{FOLDER}/result.json is damaged: '),
-    (lambda: rewrite('result.json', iterations=[5]), f'{FOLDER}/result.json is damaged: '),
+    (lambda: (FOLDER / 'result.json').write_text('{'), DAMAGED),
+    (lambda: (FOLDER / 'result.json').write_text('[]'), DAMAGED),
+    (lambda: (FOLDER / 'result.json').write_text('[' * 100000), DAMAGED),
+    (lambda: (FOLDER / 'result.json').write_bytes(b'\xff{}'), DAMAGED),
+    (lambda: rewrite('result.json', iterations='5\n'), DAMAGED),
+    (lambda: rewrite('result.json', iterations=[5]), DAMAGED),
     (lambda: rewrite('run.json', weights=None), f'{FOLDER}/run.json has no list of weights'),
     (lambda: rewrite('run.json', weights=[3]), f'{FOLDER}/run.json has no list of weights'),
     (lambda: rewrite('run.json', iterations=6), f'{FOLDER} is at iteration 5 of 6, tested at 5: '),

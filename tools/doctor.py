@@ -7,7 +7,6 @@ whether it is tested, trained, in training, or where it stopped. It changes noth
 import collections
 import ctypes
 import fcntl
-import json
 import re
 import sys
 from pathlib import Path
@@ -140,8 +139,8 @@ def is_locked(folder):
 def tested_at(folder):
     """The iteration at which a run was tested, None where it was not."""
     try:
-        return json.loads((folder / 'result.json').read_text(encoding='utf-8')).get('iterations')
-    except (OSError, ValueError, AttributeError):
+        return run_folder.read_result(folder)['iterations']
+    except SystemExit:
         return None
 
 

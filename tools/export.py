@@ -20,7 +20,7 @@ from pathlib import Path
 from caffe.proto import caffe_pb2
 
 from data_prep import align, detect, pair_lmdb
-from tools.core import checked_net, files, network, output, predictor, snapshots
+from tools.core import checked_net, network, output, predictor, run_folder, snapshots
 
 EXAMPLE = Path(__file__).parent / 'example/predict.py'
 
@@ -52,7 +52,7 @@ def export(folder, out):
             f'{out} is not in the checkout: choose an OUT in it, and move it afterwards.')
     trained = predictor.Predictor(folder)
     run, net, iteration = trained.run, trained.net, trained.iteration
-    result, reached = read_result(folder)
+    reached = run_folder.read_result(folder)['iterations']
     if not iteration == reached == run.get('iterations'):
         raise SystemExit(
             f'{folder} is at iteration {iteration} of {run.get("iterations")}, tested at '
@@ -74,7 +74,7 @@ def export(folder, out):
         if 'sha256' in run:  # the checksum of the weights as they are here
             settings['sha256'] = pair_lmdb.checksum(partial / 'snapshots' / weights.name)
         (partial / 'run.json').write_text(json.dumps(settings, indent=2) + '\n', encoding='utf-8')
-        (partial / 'result.json').write_text(result, encoding='utf-8')
+        shutil.copyfile(folder / 'result.json', partial / 'result.json')
         if onnx:
             (partial / 'model.onnx').write_bytes(onnx)
             (partial / 'model.json').write_text(json.dumps(about, indent=2) + '\n',
@@ -111,25 +111,6 @@ def convert(folder, net, about):
     except ValueError as error:
         print(f'Without model.onnx: in {folder}/deploy.prototxt {error}.', file=sys.stderr)
         return None
-
-
-def read_result(folder):
-    """The text of a run's result.json, and the iteration tested.
-
-    SystemExit where it was not tested.
-    """
-    path = folder / 'result.json'
-    try:
-        text = files.read_text(path)
-        iterations = json.loads(text)['iterations']
-        if not isinstance(iterations, int):
-            raise ValueError
-        return text, iterations
-    except FileNotFoundError:
-        raise SystemExit(f'{folder} is not tested: give its `make train` again, which tests at '
-                         'the end.') from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise SystemExit(f'{path} is damaged: run `make evaluate` on this run again.') from None
 
 
 def without_paths(run):

@@ -120,17 +120,9 @@ def page(folders):
 
 
 def read_result(folder):
-    """The result of a tested run, checked; SystemExit, with what is wrong, where it is damaged."""
-    path = folder / 'result.json'
-    again = f'run `make evaluate` of {folder} again'
-    try:
-        result = json.loads(path.read_text(encoding='utf-8'))
-        json.dumps(result, ensure_ascii=False).encode('utf-8')  # half a surrogate is no text
-    except (OSError, ValueError, RecursionError) as error:
-        raise SystemExit(f'{path} cannot be read ({error}): {again}.') from None
-
-    if not isinstance(result, dict):
-        raise SystemExit(f'{path} holds no result: {again}.')
+    """The result of a tested run, all of it checked; SystemExit, with what is wrong, where it is
+    damaged."""
+    result = run_folder.read_result(folder)
     wrong = [name for name, kind in RESULT.items() if not run_folder.is_of(result.get(name), kind)]
     if not wrong:
         shares = {'accuracy': result['accuracy'], 'balanced_accuracy': result['balanced_accuracy']}
@@ -138,7 +130,8 @@ def read_result(folder):
                    if value is not None}
         wrong = [name for name, value in {**shares, **recalls}.items() if not is_share(value)]
     if wrong:
-        raise SystemExit(f'{path} has no good {wrong[0]}: {again}.')
+        raise SystemExit(f'{folder}/result.json has no good {wrong[0]}: run `make evaluate` of '
+                         f'{folder} again.')
     return result
 
 

@@ -11,7 +11,6 @@ import collections
 import csv
 import fcntl
 import io
-import json
 import sys
 from pathlib import Path
 
@@ -83,14 +82,14 @@ def complete(folder):
     """run.json of a run folder, as a dict, where it was tested at its last iteration, else None."""
     try:
         run = run_folder.read_settings(folder)
-        result = json.loads(files.read_text(folder / 'result.json'))
+        result = run_folder.read_result(folder)
         named = (run[name] for name in ('dataset', 'variant', 'fold', 'seed'))
         place = run_folder.folder_of(*named)
         tested = result['iterations'] == run['iterations']
         tested = tested and (folder / 'predictions.csv').is_file()
         if tested and place == folder:  # it may be a copy of another folder
             return run
-    except (SystemExit, OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (SystemExit, OSError, ValueError, KeyError, TypeError):
         pass
     return None
 

@@ -46,6 +46,23 @@ def read_settings(folder):
     return settings
 
 
+def read_result(folder):
+    """The result of a tested run as a dict, `iterations` a whole number in it: its result.json.
+    SystemExit where the run was not tested, or the file is damaged."""
+    file, again = Path(folder, 'result.json'), f'run `make evaluate` of {folder} again'
+    try:
+        result = json.loads(files.read_text(file))
+        json.dumps(result, ensure_ascii=False).encode('utf-8')  # half a surrogate is no text
+    except FileNotFoundError:
+        raise SystemExit(f'{folder} is not tested: give its `make train` again, which tests at '
+                         'the end.') from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise SystemExit(f'{file} is damaged ({error}): {again}.') from None
+    if not isinstance(result, dict) or not is_of(result.get('iterations'), int):
+        raise SystemExit(f'{file} is damaged (no whole number `iterations`): {again}.')
+    return result
+
+
 def is_of(value, kind):
     """Whether a value of JSON is of a type: str, dict, a whole number (int) or any number (float)
     from 0 to 2^31, or, given as [type], a list of such values."""
