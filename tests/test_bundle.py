@@ -16,6 +16,9 @@ from layers.distance import Distance
 print(sys.executable)
 loaded = {line.split(maxsplit=5)[5].strip() for line in open("/proc/self/maps") if ".so" in line}
 print(json.dumps(sorted(loaded)), flush=True)
+import matplotlib.font_manager
+print(json.dumps([matplotlib.matplotlib_fname(), matplotlib.font_manager.findfont("sans")]),
+      flush=True)
 subprocess.run(["caffe", "--version"], check=True)
 subprocess.run([sys.executable, "-c", "import caffe; print(caffe.__version__)"], check=True)
 '''
@@ -69,6 +72,8 @@ def test_what_runs_from_a_bundle_takes_nothing_from_outside(tmp_path, monkeypatc
                           env={'PATH': f'{tree}/bin:/bin'}).stdout.splitlines()
     assert said[0] == f'{tree}/bin/python3'
     loaded = json.loads(said[1])
-    assert len(loaded) > 50 and all(path.startswith(str(tree)) for path in loaded)
+    assert len(loaded) > 50
+    assert all(path.startswith(str(tree)) for path in loaded + json.loads(said[2]))
     assert any(line.startswith('caffe version') for line in said)
     assert said[-1].count('.') == 2
+    assert bundle.caffe_build() in (tree / 'bin' / 'python3').read_text()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-BUILD = subprocess.run(['dpkg-query', '--show', '--showformat', '${Version}', 'caffe'],
-                       stdout=subprocess.PIPE, text=True).stdout
+from tools import bundle
+
+BUILD = bundle.caffe_build()
 with_cuda = pytest.mark.skipif(not BUILD.endswith('+cuda'),
                                reason='Caffe is not compiled for CUDA here')
 

@@ -17,9 +17,9 @@ import test_layers
 from caffe import layers as L
 
 from layers import repeat
+from tools import bundle
 
-BUILD = subprocess.run(['dpkg-query', '--show', '--showformat', '${Version}', 'caffe'],
-                       stdout=subprocess.PIPE, text=True).stdout
+BUILD = bundle.caffe_build()
 COMPILED = BUILD.endswith(('+native', '+cuda'))
 KERNELS = Path('/opt/gcnet-caffe/kernels_on_cpu.so')
 

@@ -16,6 +16,7 @@ The project and its data are not in it.
 import argparse
 import json
 import lzma
+import os
 import re
 import shutil
 import subprocess
@@ -40,12 +41,14 @@ LOADER = 'ld-linux-x86-64.so.2'
 # Of the standard library, what no program of ours loads and is large.
 UNUSED = ('test', 'idlelib', 'ensurepip', 'turtledemo', 'config-*', 'dist-packages',
           'site-packages', '__pycache__')
+BUILD = 'GCNET_CAFFE_BUILD'  # Caffe's version, which no package tells there
 # The program by its own C library, under the name by which it was called: Python takes that for
 # the place where it lies. Last come the folders where a driver may lie.
 WRAPPER = f'''#!/bin/sh
 here=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
-export PYTHONHOME="$here" PYTHONDONTWRITEBYTECODE=1 GLOG_logtostderr=1
+export PYTHONHOME="$here" PYTHONDONTWRITEBYTECODE=1 GLOG_logtostderr=1 {BUILD}='%s'
 export PYTHONPATH="${{PYTHONPATH:-.}}" OPENBLAS_NUM_THREADS="${{OPENBLAS_NUM_THREADS:-1}}"
+export MATPLOTLIBRC="${{MATPLOTLIBRC:-$here/lib/python3/dist-packages/matplotlib/mpl-data}}"
 driver=/usr/local/nvidia/lib64:/usr/lib/x86_64-linux-gnu:/usr/lib64:/usr/lib/wsl/lib
 exec "$here/lib/{LOADER}" --argv0 "$here/bin/%s" --library-path "$here/lib:$driver" \\
     "$here/programs/%s" "$@"
@@ -95,6 +98,13 @@ def loader():
     return str(Path('/lib64', LOADER).resolve())
 
 
+def caffe_build():
+    """The version of Caffe's package, which ends with `+cuda` or `+native` where it was compiled
+    for that; no version where there is none."""
+    return os.environ.get(BUILD) or said_by('dpkg-query', '--show', '--showformat', '${Version}',
+                                            'caffe')
+
+
 def fill(tree):
     """Lays all that runs into a new folder: bin, programs, lib."""
     for name in ('bin', 'programs', 'lib'):
@@ -102,7 +112,7 @@ def fill(tree):
     for name, path in PROGRAMS.items():
         shutil.copy2(Path(path).resolve(), tree / 'programs' / name)
         wrapper = tree / 'bin' / name
-        wrapper.write_text(WRAPPER % (name, name))
+        wrapper.write_text(WRAPPER % (caffe_build(), name, name))
         wrapper.chmod(0o755)
 
     standard = Path(sysconfig.get_path('stdlib'))
@@ -114,7 +124,8 @@ def fill(tree):
         copy = shutil.copytree if path.is_dir() else shutil.copy2
         ignored = {'ignore': shutil.ignore_patterns('__pycache__')} if path.is_dir() else {}
         copy(path, packages / path.name, **ignored)
-    # Debian keeps matplotlib's fonts and settings elsewhere; beside its program they come first.
+    # Debian keeps matplotlib's fonts elsewhere; beside its program they come first. So do the
+    # settings, which WRAPPER names.
     shutil.copytree(matplotlib.get_data_path(), packages / 'matplotlib' / 'mpl-data',
                     ignore_dangling_symlinks=True)
 

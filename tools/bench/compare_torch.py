@@ -16,16 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import caffe
-import numpy as np
-from caffe.proto import caffe_pb2
-from google.protobuf import text_format
-from tqdm import tqdm
-
-from prototxt import net, parts
-from tools.bench import measure as bench
-from tools.bench import network_speed
-
+# First: gpu_check asks for it where not all that is imported below is there (tools/bundle.py).
 try:
     import torch
 except ImportError:
@@ -33,8 +24,18 @@ except ImportError:
         'PyTorch is not here, and nothing else needs it: `docker/enter python3 -m pip install '
         '--target runs/torch torch==2.8.0`, then `docker/enter env PYTHONPATH=.:runs/torch '
         'python3 -m tools.bench.compare_torch`.') from None
+
+import caffe
+import numpy as np
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 from torch import nn
 from torch.nn import functional as F
+from tqdm import tqdm
+
+from prototxt import net, parts
+from tools.bench import measure as bench
+from tools.bench import network_speed
 
 POOLS = ((5, 1), (3, 0), (3, 0))  # size and pad
 # Relative differences of losses, outputs and gradients. Of two values that differ by rounding alone
