@@ -209,6 +209,17 @@ def test_trained_and_longer(capsys):
     assert 'for 60 iterations, more than ITERS=30' in refusal('--iters', '30')
 
 
+def test_a_complete_run_needs_no_solverstate_and_is_never_begun_anew(capsys):
+    train.main([*COMMAND, '--iters', '30'])
+    (FOLDER / 'result.json').touch()
+    snapshots.last_snapshot(FOLDER).solverstate.unlink()  # to make room
+    before = {path: path.read_bytes() for path in FOLDER.rglob('*') if path.is_file()}
+    assert train.main([*COMMAND, '--iters', '30']) == 0
+    assert 'Already trained' in capsys.readouterr().out
+    assert '30.solverstate is gone' in refusal('--iters', '60')
+    assert {path: path.read_bytes() for path in FOLDER.rglob('*') if path.is_file()} == before
+
+
 def test_a_run_that_was_to_go_on_is_complete_where_it_ended(monkeypatch):
     monkeypatch.setattr(net, 'train_val', functools.partial(tiny, augment=True))
     train.main([*COMMAND, '--iters', '20'])

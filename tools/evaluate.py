@@ -24,8 +24,9 @@ def evaluate(folder):
     trained, iteration = network.load(folder)
     # One number a run: never of a snapshot on the way, nor with batch norm's running averages.
     if iteration < run['iterations'] or run.get('averaged_at', iteration) != iteration:
-        raise SystemExit(f'{folder} stopped at iteration {iteration} of {run["iterations"]}: '
-                         'give its `make train` again to go on, then test it.')
+        lacking = '' if iteration < run['iterations'] else ", before batch norm's averages"
+        raise SystemExit(f'{folder} stopped at iteration {iteration} of {run["iterations"]}'
+                         f'{lacking}: give its `make train` again to go on, then test it.')
 
     rows, queries, references, labels = fold_data.read_part(run['dataset'], run['fold'], 'test')
     outputs = network.run(trained, queries)

@@ -268,6 +268,9 @@ def resume(folder, run):
     if changed:
         raise SystemExit(f'{folder} was trained otherwise ({"; ".join(changed)}): '
                          'use another SEED, or remove that folder.')
+    if start.iteration < run['iterations'] and not start.solverstate.exists():
+        raise SystemExit(f'{start.solverstate} is gone, without which the training cannot go on '
+                         f'from {start.iteration}: use another SEED, or remove {folder}.')
     return start
 
 

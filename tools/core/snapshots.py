@@ -27,11 +27,13 @@ def find_snapshots(folder):
 def last_snapshot(folder):
     """The last whole Snapshot of a run (iteration and two paths), or None.
 
-    A damaged one is passed over, with a sentence on stderr.
+    A damaged one is passed over, with a sentence on stderr. The one that a complete run ended with
+    is whole without its solverstate, which may have been removed to make room.
     """
     for snapshot in reversed(find_snapshots(folder)):
         try:
-            check_whole(snapshot)
+            if snapshot.solverstate.exists() or kept_sum(folder, snapshot) is None:
+                check_whole(snapshot)
             check_sum(folder, snapshot)
         except ValueError as error:
             print(f'{error}: passed over.', file=sys.stderr)
@@ -71,19 +73,25 @@ def check_whole(snapshot):
         raise ValueError(f'{caffemodel} holds weights that are not finite')
 
 
-def check_sum(folder, snapshot):
-    """Raises ValueError where the caffemodel is not the one whose checksum the run keeps, in its
-    run.json: the last one, from when its training ended. A run of before that kept none passes."""
+def kept_sum(folder, snapshot):
+    """The checksum that a run keeps in its run.json of the caffemodel that it ended with; None for
+    any other, and where it kept none."""
     try:
         run = run_folder.read_settings(folder)
     except SystemExit:  # whoever needs the settings will say it
-        return
-    if run.get('averaged_at') != snapshot.iteration or 'sha256' not in run:
+        return None
+    return run.get('sha256') if run.get('averaged_at') == snapshot.iteration else None
+
+
+def check_sum(folder, snapshot):
+    """Raises ValueError where the caffemodel is not the one whose checksum the run keeps."""
+    expected = kept_sum(folder, snapshot)
+    if expected is None:
         return
     if not snapshot.caffemodel.is_file():  # a link to a device would be read without end
         raise ValueError(f'{snapshot.caffemodel} is no file')
     try:
-        kept = pair_lmdb.checksum(snapshot.caffemodel) == run['sha256']
+        kept = pair_lmdb.checksum(snapshot.caffemodel) == expected
     except OSError as error:
         raise ValueError(f'{snapshot.caffemodel} cannot be read ({error.strerror})') from None
     if not kept:
