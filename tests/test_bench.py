@@ -277,9 +277,29 @@ def test_a_card_that_computes_otherwise_is_told(place, monkeypatch):
     assert float(apart) > gpu_check.ALIKE
 
 
+def test_nan_on_a_card_is_told(place, monkeypatch):
+    solver, train = network_speed.write(place / 'cnn', 'cnn', 2, 3), gpu_check.trained
+
+    def on_card(solver, card):
+        log = train(solver, None)
+        second = max(i for i, line in enumerate(log) if 'Iteration 1 ' in line)
+        broken = re.sub('loss = .*', 'loss = nan', log[second])
+        return log if card is None else [*log[:second], broken, *log[second + 1:]]
+    monkeypatch.setattr(gpu_check, 'trained', on_card)
+    lines = gpu_check.training({'cnn': solver}, 0, 2, 2).splitlines()
+    assert next(line for line in lines if line.startswith('| cnn')).split('|')[5].strip() == 'nan'
+
+
+def test_layers_whose_tests_are_aborted_have_not_passed(place, monkeypatch):
+    Path('test_abort.py').write_text('import os\ndef test_it():\n    os.abort()\n')
+    monkeypatch.setattr(gpu_check, 'LAYERS', ['test_abort.py'])
+    text = gpu_check.gradients(None)
+    assert '**Not all of them passed.**' in text and 'ended by signal 6' in text
+
+
 def test_a_part_that_fails_is_told_and_the_others_are_measured(place, monkeypatch):
     monkeypatch.setattr(gpu_check, 'LAYERS', [ROOT / 'tests' / 'test_reverse.py'])
     (place / 'data/demo/fold0/train_lmdb/data.mdb').write_bytes(b'')
     gpu_check.main('--gpu none --iters 3 --compared 2 --batch 2 --variants cnn'.split())
     page = Path('runs/gpu_check.md').read_text()
-    assert '**training: `caffe train' in page and 'passed' in page
+    assert '**cnn: `caffe train' in page and 'passed' in page

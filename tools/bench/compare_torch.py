@@ -3,6 +3,9 @@
     docker/enter python3 -m pip install --target runs/torch torch==2.8.0     (once)
     docker/enter env PYTHONPATH=.:runs/torch python3 -m tools.bench.compare_torch [--variant cnn]
 
+On a card it is tools/bench/gpu_check.py that takes it, with GCNET_CAFFE=cuda before both lines,
+and a folder of its own: the Python there is another.
+
 First the two networks are compared, with the same weights on the same batch: losses and gradients.
 Then they train in processes of their own, with 1 and 2 threads, and two processes with a thread
 each at once, as in a sweep. Caffe reads and augments its batches; PyTorch is given one batch that
@@ -16,26 +19,23 @@ import tempfile
 import time
 from pathlib import Path
 
-# First: gpu_check asks for it where not all that is imported below is there (tools/bundle.py).
-try:
-    import torch
-except ImportError:
-    raise SystemExit(
-        'PyTorch is not here, and nothing else needs it: `docker/enter python3 -m pip install '
-        '--target runs/torch torch==2.8.0`, then `docker/enter env PYTHONPATH=.:runs/torch '
-        'python3 -m tools.bench.compare_torch`.') from None
-
 import caffe
 import numpy as np
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
-from torch import nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from prototxt import net, parts
-from tools.bench import measure as bench
 from tools.bench import network_speed
+
+try:
+    import torch
+except ImportError as error:
+    raise SystemExit(
+        f'PyTorch is not here ({error}), and nothing else needs it: the first lines of '
+        'tools/bench/compare_torch.py say how to get it.') from None
+from torch import nn
+from torch.nn import functional as F
 
 POOLS = ((5, 1), (3, 0), (3, 0))  # size and pad
 # Relative differences of losses, outputs and gradients. Of two values that differ by rounding alone
@@ -178,6 +178,8 @@ def euclidean(a, b):
 
 
 def main():
+    from tools.bench import measure as bench  # with a detector, which a bundle lacks
+
     parser = argparse.ArgumentParser(description='How fast a network trains in Caffe and PyTorch.')
     parser.add_argument('--out', type=Path, default=bench.OUT)
     parser.add_argument('--variant', choices=NETWORKS, default='s1r1', help='(default: s1r1)')
@@ -325,10 +327,12 @@ def numbers(log):
     return [float(line) for line in log if line.replace('.', '', 1).isdigit()]
 
 
-def train(variant, solver, iterations, threads, layout='contiguous_format', device='cpu'):
+def train(variant, solver, iterations, threads, layout='contiguous_format', device='cpu',
+          tf32=False):
     """Seconds of each iteration of a variant in PyTorch but the first, on one batch of a solver's
     training data. layout, device: PyTorch's names, of its pictures' and filters' order in memory,
-    and of the card that they are on."""
+    and of the card that they are on; tf32: whether that may round products to TF32."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.set_num_threads(threads)
     network = text_format.Parse(
         solver.with_name('net.prototxt').read_text(), caffe_pb2.NetParameter())
@@ -347,7 +351,7 @@ def train(variant, solver, iterations, threads, layout='contiguous_format', devi
         losses(model(inputs[0]), *inputs)[0].backward()
         descent.step()
         if device != 'cpu':  # which is given work, and not waited for
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - begun)
     return seconds[1:]
 

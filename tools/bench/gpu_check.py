@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from data_prep import workers
@@ -27,6 +28,7 @@ OUT = Path('runs/gpu_check.md')
 LAYERS = ('tests/test_layers.py', 'tests/test_layer_forms.py', 'tests/test_compiled_layers.py')
 ALIKE = 1e-3   # relative difference of losses: rounding decides where maxima lie
 LONGEST = 12   # layer types that are listed
+SAID = 20      # lines that are shown of a program that was ended
 TIMED = 's1r1'
 
 
@@ -59,8 +61,8 @@ def main(words=None):
         for part, *given in parts:
             try:
                 text = part(*given)
-            except SystemExit as error:  # the others may still tell something
-                text = f'**{part.__name__}: {error}**\n'
+            except (SystemExit, Exception) as error:  # the others may still tell something
+                text = f'**{part.__name__}: {error or type(error).__name__}**\n'
             page.append(text)
             print(text, flush=True)
             files.write(options.out, '\n'.join(page))
@@ -93,35 +95,45 @@ def gradients(card):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding='utf-8',
                           errors='replace', env=environment)
     lines = done.stdout.splitlines() or ['nothing was said']
-    failed = [line for line in lines if line.startswith(('FAILED', 'ERROR'))]
-    return '\n'.join(['## Our layers against numerical gradients', '',
-                      *(f'    {line}' for line in [*failed, lines[-1]]), ''])
+    told = [line for line in lines if line.startswith(('FAILED', 'ERROR'))] + lines[-1:]
+    if done.returncode < 0:  # Caffe has aborted, and pytest with it
+        told = [f'ended by signal {-done.returncode}', *lines[-SAID:]]
+    verdict = [] if done.returncode == 0 else ['**Not all of them passed.**', '']
+    return '\n'.join(['## Our layers against numerical gradients', '', *verdict,
+                      *(f'    {line}' for line in told), ''])
 
 
 def training(solvers, card, batch, compared):
     """A table of what `caffe train` does on the card and on the CPU from the same weights and data,
     a line a variant. Dropout, which draws other numbers on each, drops nothing."""
-    rows = []
+    rows, notes = [], [
+        f'differences are relative; above {ALIKE:g} look closer: one build of the CPU differs from '
+        'another by as much (docs/performance.md).',
+        f'batch {batch}, medians; the loss is the whole one of the training net.']
     for variant, solver in tqdm(solvers.items(), desc='training', ascii=True):
         network_speed.without_dropout(solver)
         shorter = solver.with_name('shorter.prototxt')
         shorter.write_text(solver.read_text().replace('max_iter:', f'max_iter: {compared} #'))
+        try:
+            there, here = trained(solver, card), trained(shorter, None)
+        except SystemExit as error:  # its memory may be too small for this one alone
+            notes.append(f'**{variant}: {error}**')
+            continue
 
-        there, here = trained(solver, card), trained(shorter, None)
         # The last line is of no iteration: Caffe looks at the loss once more.
         losses = [[row['loss'] for row in caffe_log.rows(log) if 'loss' in row][:-1]
                   for log in (there, here)]
-        apart = max(abs(ours - theirs) / abs(theirs) for ours, theirs in zip(*losses))
+        ours, theirs = (np.array(found[:len(losses[1])]) for found in losses)
+        apart = np.max(np.abs(ours - theirs) / np.maximum(np.abs(theirs), 1e-12))  # nan stays
         seconds = [statistics.median(network_speed.steps(log)) for log in (there, here)]
         rows.append({'variant': variant, 'first loss': f'{losses[0][0]:.4f}',
                      'last loss': f'{losses[0][-1]:.4f}', 'iterations': len(losses[0]),
-                     f'largest difference of {len(losses[1])} from the CPU': f'{apart:.1e}',
+                     f'largest difference of {compared} from the CPU': f'{apart:.1e}',
                      'ms an iteration': 1000 * seconds[0], 'on the CPU': 1000 * seconds[1],
                      'images a second': batch / seconds[0]})
-    return markdown(Table('Training', rows, [
-        f'differences are relative; above {ALIKE:g} look closer: one build of the CPU differs from '
-        'another by as much (docs/performance.md).',
-        f'batch {batch}, medians; the loss is the whole one of the training net.']))
+    if not rows:
+        return '\n\n'.join(['## Training', *notes, ''])
+    return markdown(Table('Training', rows, notes))
 
 
 def trained(solver, card):
@@ -145,16 +157,16 @@ def pytorch(solver, card, batch):
     """A table of the same network in PyTorch on the card, or why there is none."""
     try:
         from tools.bench import compare_torch
-    except SystemExit:
-        return ('## PyTorch\n\n'
-                'PyTorch is not here: tools/bench/compare_torch.py says how to get it.\n')
+    except SystemExit as error:
+        return f'## PyTorch\n\n{error}\n'
     device = 'cpu' if card is None else f'cuda:{card}'
-    rows = [{'what differs': layout, 'ms an iteration': 1000 * second,
-             'images a second': batch / second}
-            for layout in compare_torch.LAYOUTS
+    rows = [{'what differs': f'{layout}, {"TF32" if tf32 else "float32"}',
+             'ms an iteration': 1000 * second, 'images a second': batch / second}
+            for layout in compare_torch.LAYOUTS for tf32 in (False, True)
             for second in [statistics.median(compare_torch.train(
-                TIMED, solver, 20, workers.usable(), layout, device))]]
-    return markdown(Table(f'{TIMED} in PyTorch, eager mode', rows, ['20 iterations, median.']))
+                TIMED, solver, 20, workers.usable(), layout, device, tf32))]]
+    return markdown(Table(f'{TIMED} in PyTorch {compare_torch.torch.__version__}, eager mode', rows,
+                          ['20 iterations, median.']))
 
 
 if __name__ == '__main__':
