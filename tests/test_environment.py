@@ -503,8 +503,11 @@ def test_gpus_are_asked_for_where_there_are_some_and_caffe_can_use_them(host):
     host.add('docker', ENGINE)
     host.add('nvidia-smi', '#!/bin/sh\nexit "$FAKE_STATUS"\n')
     for kind, status, expected in ('cuda', '0', ['all']), ('cuda', '9', []), ('native', '0', []):
-        assert host.enter('true', GCNET_CAFFE=kind, FAKE_STATUS=status)[0] == 23
-        assert after(host.arguments(), '--gpus') == expected
+        code, _, err = host.enter('true', GCNET_CAFFE=kind, FAKE_STATUS=status)
+        assert code == 23 and after(host.arguments(), '--gpus') == expected
+        assert ("NVIDIA's container toolkit is not here" in err) == bool(expected)
+    host.add('nvidia-ctk', '#!/bin/sh\n')
+    assert 'toolkit' not in host.enter('true', GCNET_CAFFE='cuda', FAKE_STATUS='0')[2]
 
 
 def test_a_folder_that_would_hide_the_system_is_refused(host):
@@ -718,7 +721,8 @@ case "$*" in
     "image ls --format {{.Size}}, {{.CreatedSince}} $FAKE_IMAGE") echo "1.2GB, 3 hours ago" ;;
     "image ls gcnet-caffe --format {{.Repository}}:{{.Tag}} "*)
         echo "$FAKE_IMAGE 1.2GB, 3 hours ago"
-        echo "gcnet-caffe:old 1.1GB, 3 weeks ago" ;;
+        echo "gcnet-caffe:cuda 3.1GB, 2 weeks ago"
+        echo "gcnet-caffe:0123456789ab 1.1GB, 3 weeks ago" ;;
     run*) printf '%s\\n' "$0" "$@" >"$FAKE_OUT"; echo inner; exit 23 ;;
 esac
 '''
@@ -796,8 +800,8 @@ def test_doctor_lists_images(host):
     assert row(said['The ways in'], 'taken') == ['docker']
     made = said['Environments']
     assert row(made, 'debian') == [f'made: docker image {host.image}, 1.2GB, 3 hours ago']
-    assert row(made, 'earlier') == ['gcnet-caffe:old, 1.1GB, 3 weeks ago; remove it: docker image '
-                                    'rm gcnet-caffe:old']
+    assert row(made, 'earlier') == ['gcnet-caffe:0123456789ab, 1.1GB, 3 weeks ago; remove it: '
+                                    'docker image rm gcnet-caffe:0123456789ab']
     assert status == 23 and host.arguments()[-3:] == ['python3', '-m', 'tools.doctor']
 
 
