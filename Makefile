@@ -18,19 +18,22 @@ single = VARIANT FOLD SEED GPU
 several = VARIANTS FOLDS SEEDS GPUS JOBS
 schedule = LR BATCH WEIGHTS SET
 start = PRETRAINED LAST
-not_demo = $(single) $(schedule) ITERS VARIANTS FOLDS LAST
-not_recipe = $(single) $(schedule) ITERS
-not_paper = $(single) $(schedule) VARIANTS $(start)
-not_cv = $(single) $(start)
-not_train = $(several) $(start)
-not_pretrain = $(several) VARIANT FOLD GPU WEIGHTS $(start)
-not_evaluate = $(several) $(schedule) ITERS GPU $(start)
+# Of `make data`; a name of its own tells DATASET=x_validation from x. With JOIN it builds nothing.
+built = SPLIT FRAMES VALIDATE REFERRED JOIN
+not_data = $(if $(value JOIN),RAW FOLDS SPLIT FRAMES VALIDATE REFERRED)
+not_demo = $(single) $(schedule) ITERS VARIANTS FOLDS LAST $(built)
+not_recipe = $(single) $(schedule) ITERS $(built)
+not_paper = $(single) $(schedule) VARIANTS $(start) VALIDATE REFERRED JOIN
+not_cv = $(single) $(start) $(built)
+not_train = $(several) $(start) $(built)
+not_pretrain = $(several) VARIANT FOLD GPU WEIGHTS $(start) $(built)
+not_evaluate = $(several) $(schedule) ITERS GPU $(start) $(built)
 not_balance-of-losses = $(not_evaluate)
-not_baselines = $(single) $(several:FOLDS=) $(schedule) ITERS $(start)
+not_baselines = $(single) $(several:FOLDS=) $(schedule) ITERS $(start) $(built)
 not_probe = $(not_baselines)
 not_tables = $(not_baselines) FOLDS
-not_figures = VARIANT GPU $(several:FOLDS=) $(schedule) ITERS $(start)
-not_report = VARIANT VARIANTS GPU $(schedule) LAST
+not_figures = VARIANT GPU $(several:FOLDS=) $(schedule) ITERS $(start) $(built)
+not_report = VARIANT VARIANTS GPU $(schedule) LAST VALIDATE REFERRED JOIN
 $(foreach goal,$(MAKECMDGOALS),$(foreach name,$(filter $(not_$(goal)),$(given)),$(error \
 	make $(goal) takes no $(name): see `make help` and docs/training.md)))
 $(foreach name,$(values),$(eval override $(name) := $$(value $(name))))
@@ -207,5 +210,8 @@ test: lint  ## make lint, then the tests, on all cores
 	$(enter) sh -c 'GLOG_minloglevel=2 exec python3 -m pytest -q -rs -p no:cacheprovider \
 		-n "$$(nproc)" --dist loadfile tests'
 
-clean:  ## remove what was built and trained (data/, runs/)
-	rm -rf data runs
+# Raw pictures, and points that somebody may have corrected, are not ours to remove.
+clean:  ## remove what was built, drawn and trained, in data/ and runs/; raw data stay
+	rm -rf runs data/raw/demo data/raw/people
+	[ ! -d data ] || find data -mindepth 1 -maxdepth 1 ! -name raw ! -name '*.points.csv' \
+		-exec rm -rf {} +

@@ -82,7 +82,11 @@ def as_frequent(rows, count, random):
     rows_of, even = collections.defaultdict(list), []
     for row in rows:
         rows_of[row['expression']].append(row)
-    share = len(rows) / sum(count[name] for name in rows_of)
+    known = sum(count[name] for name in rows_of)
+    if not known:
+        raise SystemExit('The first set has no training picture of any class of another set, so '
+                         'none of its frequencies can be taken: join other sets.')
+    share = len(rows) / known
     for name, own in sorted(rows_of.items()):
         wanted = round(share * count[name])
         even += wanted // len(own) * own

@@ -201,6 +201,14 @@ def test_the_same_data_built_again_are_taken(place):
     assert evaluate.evaluate(FOLDER)['n'] == 14
 
 
+def test_losses_that_cannot_be_read_are_no_reason_against_a_test(place, capsys):
+    (FOLDER / 'metrics.csv').write_text('iteration;loss\n0;1\n')  # saved by a spreadsheet
+    (FOLDER / 'curves.png').unlink(missing_ok=True)
+    assert evaluate.evaluate(FOLDER)['n'] == 14 and (FOLDER / 'result.json').exists()
+    assert 'Without curves.png: ' in capsys.readouterr().err
+    assert not (FOLDER / 'curves.png').exists()
+
+
 def test_an_unfinished_run_is_not_scored(place):
     run = json.loads((FOLDER / 'run.json').read_text())
     (FOLDER / 'run.json').write_text(json.dumps({**run, 'iterations': 10}))

@@ -46,12 +46,14 @@ def make(tmp_path):
 @pytest.mark.parametrize('value', VALUES)
 def test_a_value_is_one_word_of_a_program_and_nothing_of_it_is_run(make, value):
     targets = ['data', 'cv', 'predict']
-    names = ['DATASET', 'RAW', 'SPLIT', 'WEIGHTS', 'SET', 'RUN', 'OUT', 'IMAGE']
+    names = ['DATASET', 'RAW', 'WEIGHTS', 'SET', 'RUN', 'OUT', 'IMAGE']
     for status, called, said in (make(*targets, *(f'{name}={value}' for name in names)),
                                  make(*targets, '-e', **dict.fromkeys(names, value))):
         assert status == 0, said
         assert {f'--{name.lower()}={value}' for name in names[:-1]} <= set(called)
         assert called[-2:] == ['--', value]
+    assert f'--split={value}' in make('data', f'SPLIT={value}')[1]
+    make('data', f'JOIN={value}')
 
 
 @pytest.mark.parametrize('goal, name', [
@@ -59,12 +61,19 @@ def test_a_value_is_one_word_of_a_program_and_nothing_of_it_is_run(make, value):
     ('demo', 'FOLDS'), ('paper', 'VARIANT'), ('paper', 'LR'), ('train', 'FOLDS'),
     ('train', 'JOBS'), ('pretrain', 'WEIGHTS'), ('evaluate', 'SEEDS'), ('probe', 'FOLD'),
     ('baselines', 'VARIANTS'), ('balance-of-losses', 'FOLDS'), ('pretrain', 'GPU'),
-    ('evaluate', 'LR'), ('tables', 'FOLDS'), ('figures', 'SEEDS'), ('report', 'VARIANTS')])
+    ('evaluate', 'LR'), ('tables', 'FOLDS'), ('figures', 'SEEDS'), ('report', 'VARIANTS'),
+    ('recipe', 'VALIDATE'), ('train', 'SPLIT'), ('tables', 'REFERRED'), ('paper', 'JOIN')])
 def test_what_another_command_takes_is_not_passed_over(make, goal, name):
     for status, called, said in make(goal, f'{name}=3'), make(goal, **{name: '3'}):
         assert status and not called
         assert f'make {goal} takes no {name}: see `make help`' in said
     assert make(goal, f'{name}=')[0] == 0  # no value
+
+
+def test_a_join_is_not_built_with_options(make):
+    status, called, said = make('data', 'DATASET=both', 'JOIN=a b', 'VALIDATE=0.1')
+    assert status and not called and 'make data takes no VALIDATE' in said
+    assert make('data', 'DATASET=both', 'JOIN=a b')[0] == 0
 
 
 def test_what_a_command_takes_is_not_refused(make):
@@ -90,6 +99,19 @@ def test_make_demo_gives_values_on_to_the_make_that_it_calls(make):
     status, called, said = make('demo', "GPUS='$(touch pwned)", 'RAW=$(shell touch pwned) a')
     assert status == 0, said
     assert "--gpus='$(touch pwned)" in called and called.count('--raw=$(shell touch pwned) a') == 2
+
+
+def test_make_clean_leaves_what_is_not_ours(make):
+    kept = {'data/raw/mine/1.jpg', 'data/mine.points.csv'}
+    for name in {'data/mine/folds.csv', 'data/raw/demo/x', 'data/raw/people/x', 'runs/x/y', *kept}:
+        (make.checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (make.checkout / name).touch()
+    for _ in range(2):
+        assert make('clean')[0] == 0
+        left = [path for folder in ('data', 'runs') for path in (make.checkout / folder).rglob('*')]
+        assert {str(path.relative_to(make.checkout)) for path in left if path.is_file()} == kept
+    shutil.rmtree(make.checkout / 'data')
+    assert make('clean')[0] == 0
 
 
 def test_a_variable_that_is_not_given_is_no_word(make):

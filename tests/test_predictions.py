@@ -95,6 +95,9 @@ def test_only_complete_runs_are_collected():
     run_of('cnn', 3, 6).rename('runs/demo/cnn/fold3_seed6.kept')
     write('runs/demo/cnn/fold3_seed9.txt', 'what a run says')
     (run_of('cnn', 3, 7) / 'result.json').write_text('{"iterations"')
+    # it went on from an earlier snapshot, and stopped
+    gone = run_of('cnn', 3, 8) / 'run.json'
+    gone.write_text(json.dumps({**json.loads(gone.read_text()), 'averaged_at': None}))
     assert predictions.collect('demo') == [] and CSV.read_text().splitlines() == [HEADER, *ROWS]
 
 

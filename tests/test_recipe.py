@@ -1,4 +1,6 @@
 """The recipe: which trainings it asks for, in which order, and from which weights."""
+from pathlib import Path
+
 import pytest
 
 from prototxt import net
@@ -9,6 +11,8 @@ from tools import cv, extract_weights, recipe, train
 def asked(monkeypatch, tmp_path):
     """The command lines that tools.cv, train and extract_weights are given, in their order."""
     monkeypatch.chdir(tmp_path)
+    Path('prototxt/pretrained').mkdir(parents=True)
+    Path('prototxt/pretrained/generator.caffemodel').touch()
     lines = []
     for name, program in (('cv', cv), ('train', train), ('extract', extract_weights)):
         monkeypatch.setattr(program, 'main', lambda words, name=name: lines.append([name, *words]))
@@ -40,6 +44,12 @@ def test_an_identification_network_is_where_the_expressions_start(asked, tmp_pat
     (tmp_path / 'identity.caffemodel').touch()
     recipe.main(['compare', '--variants', 'cnn', '--pretrained', str(tmp_path)])
     assert after(asked[0], '--weights') == f'{tmp_path}/identity.caffemodel'
+
+
+def test_a_folder_without_weights_is_no_other_recipe(asked):
+    with pytest.raises(SystemExit, match='runs/pretraned holds none of the weights of'):
+        recipe.main(['compare', '--variants', 'cnn', '--pretrained', 'runs/pretraned'])
+    assert not asked
 
 
 def test_a_stage_that_was_stopped_is_the_last(asked, monkeypatch):
@@ -109,8 +119,8 @@ def test_from_faces_every_network_starts_at_once(asked, tmp_path):
 
 @pytest.mark.parametrize('pretrained', ['faces', ''])
 def test_neighbours_draw_on_known_faces(asked, tmp_path, pretrained):
-    if pretrained:
-        (tmp_path / 'expression.caffemodel').touch()
+    weights = 'expression' if pretrained else 'generator'
+    (tmp_path / f'{weights}.caffemodel').touch()
     recipe.main(['compare', '--variants', 'degan cnn disentangled', '--pretrained', str(tmp_path)])
     cnn, relatives = asked[-2:]
     assert after(relatives, '--variants') == 'degan disentangled'

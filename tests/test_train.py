@@ -216,8 +216,26 @@ def test_a_complete_run_needs_no_solverstate_and_is_never_begun_anew(capsys):
     before = {path: path.read_bytes() for path in FOLDER.rglob('*') if path.is_file()}
     assert train.main([*COMMAND, '--iters', '30']) == 0
     assert 'Already trained' in capsys.readouterr().out
-    assert '30.solverstate is gone' in refusal('--iters', '60')
+    assert 'the training cannot go on from 30' in refusal('--iters', '60')
     assert {path: path.read_bytes() for path in FOLDER.rglob('*') if path.is_file()} == before
+
+    # without any snapshot, with other settings or the same
+    shutil.rmtree(FOLDER / 'snapshots')
+    for words in (['--iters', '30'], ['--iters', '30', '--set', 'gamma=0.5']):
+        assert 'has results, but no snapshot that can be used' in refusal(*words)
+    before = {path: content for path, content in before.items() if path.parent == FOLDER}
+    assert {path: path.read_bytes() for path in FOLDER.rglob('*') if path.is_file()} == before
+
+
+def test_averages_are_not_taken_of_other_data(monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(train, 'finish', lambda task: 0)
+        train.main([*COMMAND, '--iters', '30'])
+    built = dict(fold_data.fingerprint('demo', 3), data='built anew meanwhile')
+    monkeypatch.setattr(fold_data, 'fingerprint', lambda *_: built)
+    task = train.Task(FOLDER, run_folder.read_settings(FOLDER), None, [])
+    with pytest.raises(SystemExit, match='was trained on other data'):
+        train.finish(task)
 
 
 def test_a_run_that_was_to_go_on_is_complete_where_it_ended(monkeypatch):
@@ -351,8 +369,12 @@ def test_divergence_keeps_the_snapshots_before():
 
 @pytest.mark.parametrize(
     'harm', ['model', 'model empty', 'state', 'state empty', 'state missing', 'seam', 'nan'])
-def test_a_damaged_snapshot_is_passed_over(harm, capsys):
+@pytest.mark.parametrize('complete', [True, False])
+def test_a_damaged_snapshot_is_passed_over(harm, complete, capsys):
     train.main([*COMMAND, '--iters', '100'])
+    if complete is False:  # as one that was killed behind its last snapshot
+        run = json.loads((FOLDER / 'run.json').read_text())
+        (FOLDER / 'run.json').write_text(json.dumps({**run, 'averaged_at': None}))
     whole = weights(FOLDER / 'snapshots/cnn_iter_100.caffemodel')
     _, model, state = snapshots.last_snapshot(FOLDER)
     victim = state if 'state' in harm or harm == 'seam' else model
@@ -371,6 +393,11 @@ def test_a_damaged_snapshot_is_passed_over(harm, capsys):
     if 'missing' in harm:
         victim.unlink()
     capsys.readouterr()
+    if complete and victim == state:  # whole by its checksum: nothing goes on from it
+        assert snapshots.last_snapshot(FOLDER).iteration == 100
+        assert train.main([*COMMAND, '--iters', '100']) == 0
+        assert 'Already trained' in capsys.readouterr().out
+        return
     assert snapshots.last_snapshot(FOLDER).iteration == 50
     assert str(victim.with_suffix('')) in capsys.readouterr().err
     assert train.main([*COMMAND, '--iters', '100']) == 0

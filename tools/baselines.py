@@ -116,6 +116,7 @@ def run_fold(run):
               **evaluate.score(truth, found, run['classes'])}
 
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'result.json').unlink(missing_ok=True)  # of other data, until the last line
     files.write(folder / 'run.json', json.dumps(run, indent=2) + '\n')
     files.write(folder / 'predictions.csv', evaluate.predictions(rows, found, run['classes']))
     plots.confusion(folder / 'confusion.png', truth, found.argmax(1), run['classes'])

@@ -4,6 +4,7 @@ import argparse
 import csv
 import io
 import json
+import sys
 
 import numpy as np
 from sklearn import metrics
@@ -35,7 +36,10 @@ def evaluate(folder):
 
     files.write(folder / 'predictions.csv', predictions(rows, outputs['prob'], run['classes']))
     plots.confusion(folder / 'confusion.png', labels, outputs['prob'].argmax(1), run['classes'])
-    plots.curves(folder / 'curves.png', folder / 'metrics.csv')
+    try:
+        plots.curves(folder / 'curves.png', folder / 'metrics.csv')
+    except SystemExit as error:  # the test does without
+        print(f'Without curves.png: {error}', file=sys.stderr)
     if network.pictures(trained):
         plots.faces(folder / 'faces.png', queries, references, outputs, labels, run['classes'])
     # Last, since it says that the test is complete.

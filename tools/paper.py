@@ -58,7 +58,7 @@ def check_runs(dataset):
     tables would count them together with the paper's."""
     for variant in COMPARED:
         for path in sorted(Path('runs', dataset, variant).glob('fold*_seed*/run.json')):
-            settings = run_folder.read_settings(path.parent)['settings']
+            settings = run_folder.read_settings(path.parent).get('settings', {})
             if any(settings.get(name) != value for name, value in ASKED.items()):
                 raise SystemExit(f'{path.parent} is of another experiment: move runs/{dataset} '
                                  'away, then give this again.')

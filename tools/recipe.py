@@ -94,6 +94,9 @@ def compare(options):
     generator, identity, faces, gcnet = (
         f'{options.pretrained}/{name}.caffemodel'
         for name in ('generator', 'identity', 'expression', 'gcnet'))
+    if not any(Path(path).is_file() for path in (generator, identity, faces, gcnet)):
+        raise SystemExit(f'{options.pretrained} holds none of the weights of `make pretrain`: name '
+                         'a folder that does in PRETRAINED.')
     gcnets = [name for name in variants if name in net.GCNETS]
     relatives = [name for name in variants if name in neighbours.VARIANTS]
     cnns = [name for name in variants if name not in gcnets + relatives]

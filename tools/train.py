@@ -42,6 +42,7 @@ from tools.core import (
     request,
     run_folder,
     snapshots,
+    tested_run,
 )
 
 KEPT = 2  # snapshots: the last, and one to go back to where that is damaged
@@ -60,8 +61,9 @@ Started = collections.namedtuple('Started', 'process log offset')
 
 def main(words=None):
     stopped = child.catch_signals()
-    folder, run, gpu = request.read_request(sys.argv[1:] if words is None else words)
+    folder = 'This run'
     try:
+        folder, run, gpu = request.read_request(sys.argv[1:] if words is None else words)
         with lock(folder) as held:
             return train(Task(folder, run, gpu, stopped), held)
     except OSError as error:
@@ -110,6 +112,8 @@ def train(task, held):
         end_here(folder, start.iteration)
         return finish(task)
 
+    if start is None:
+        refuse_to_lose(folder)
     run['begun'] = start.iteration if start else 0
     texts = prototxts(folder, run)
     # Where all that runs is told to end, as by a cluster, Caffe still writes what we ask it for.
@@ -158,8 +162,9 @@ def start_logged(folder, command, environment, **options):
 def finish(task):
     """Takes batch norm's averages for the last weights; returns the exit code.
 
-    Keeps the checksum of what is written.
+    Keeps the checksum of what is written. SystemExit where other data were built meanwhile.
     """
+    tested_run.check_data(task.folder, run_folder.read_settings(task.folder))
     command = [sys.executable, '-m', 'tools.core.batchnorm_averages', task.folder]
     started = start_logged(task.folder, command + ([] if task.gpu is None else [task.gpu]),
                            caffe_process.environment(level=2))
@@ -268,10 +273,24 @@ def resume(folder, run):
     if changed:
         raise SystemExit(f'{folder} was trained otherwise ({"; ".join(changed)}): '
                          'use another SEED, or remove that folder.')
-    if start.iteration < run['iterations'] and not start.solverstate.exists():
-        raise SystemExit(f'{start.solverstate} is gone, without which the training cannot go on '
-                         f'from {start.iteration}: use another SEED, or remove {folder}.')
+    if start.iteration < run['iterations']:
+        try:  # what a complete run ended with may lack what training goes on from
+            snapshots.check_whole(start)
+        except ValueError as error:
+            raise SystemExit(f'{error}, so the training cannot go on from {start.iteration}: use '
+                             f'another SEED, or remove {folder}.') from None
     return start
+
+
+def refuse_to_lose(folder):
+    """SystemExit where a run that is to begin anew was complete or tested once: its results would
+    be gone."""
+    ended = None
+    with contextlib.suppress(SystemExit):  # what cannot be read tells of no end
+        ended = run_folder.read_settings(folder).get('averaged_at')
+    if ended is not None or (folder / 'result.json').exists():
+        raise SystemExit(f'{folder} has results, but no snapshot that can be used: use another '
+                         'SEED, or remove that folder to train it again.')
 
 
 def read_text(path):
@@ -304,9 +323,8 @@ def prepare(folder, run, texts):
     """
     (folder / 'snapshots').mkdir(parents=True, exist_ok=True)
     remove_after(folder, run['begun'])
-    if run['begun'] == 0:
-        for name in ('log.txt', 'result.json'):  # of a run whose snapshots were removed
-            (folder / name).unlink(missing_ok=True)
+    if run['begun'] == 0:  # one that was killed before its first snapshot
+        (folder / 'log.txt').unlink(missing_ok=True)
 
     path = folder / 'metrics.csv'
     kept = metrics.read_metrics(path) if path.exists() else []

@@ -28,7 +28,9 @@ def load(folder, text=None):
             raise SystemExit(f'{folder} has no snapshot: run `make train` first.')
         net = build(text)
         load_weights(net, snapshot.caffemodel)
-    except (OSError, ValueError) as error:
+    except OSError as error:  # a full disk, say, which is no fault of the run
+        raise SystemExit(f'{folder} cannot be loaded: {error}.') from None
+    except ValueError as error:
         raise SystemExit(f'{error}: remove {folder} and train again.') from None
     return net, snapshot.iteration
 

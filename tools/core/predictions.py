@@ -86,6 +86,8 @@ def complete(folder):
         named = (run[name] for name in ('dataset', 'variant', 'fold', 'seed'))
         place = run_folder.folder_of(*named)
         tested = result['iterations'] == run['iterations']
+        # Of one that went on from an earlier snapshot it is the test of weights that are gone.
+        tested = tested and run.get('averaged_at', run['iterations']) == run['iterations']
         tested = tested and (folder / 'predictions.csv').is_file()
         if tested and place == folder:  # it may be a copy of another folder
             return run

@@ -28,11 +28,11 @@ def last_snapshot(folder):
     """The last whole Snapshot of a run (iteration and two paths), or None.
 
     A damaged one is passed over, with a sentence on stderr. The one that a complete run ended with
-    is whole without its solverstate, which may have been removed to make room.
+    is whole by its checksum, without its solverstate, which may have been removed to make room.
     """
     for snapshot in reversed(find_snapshots(folder)):
         try:
-            if snapshot.solverstate.exists() or kept_sum(folder, snapshot) is None:
+            if kept_sum(folder, snapshot) is None:
                 check_whole(snapshot)
             check_sum(folder, snapshot)
         except ValueError as error:
