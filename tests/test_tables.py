@@ -547,6 +547,21 @@ def test_runs_of_unequal_length_are_said(place):
     assert 'equally long' in str(tables.accuracy_table('demo', place(rows), ['cnn']).notes)
 
 
+@pytest.mark.parametrize('other, names', [
+    (dict(settings={'margin': 2}), 'margin'), (dict(settings={'margin': 1}, base_lr=0.1), 'LR'),
+    (dict(settings={'margin': 1}, weights=['x/fold1_seed1/b']), 'WEIGHTS'),
+    (dict(settings={'margin': 1}, weights=['x/fold1_seed1/a']), '')])
+def test_the_mean_of_different_experiments_is_no_experiment(place, other, names):
+    rows = place(images('cnn', 0, 'A', 1) + images('cnn', 1, 'B', 1) + images('s1r1', 0, 'A', 1))
+    common = dict(settings={'margin': 1}, weights=['x/fold0_seed1/a'])
+    for run, told in (('cnn/fold0_seed1', common), ('cnn/fold1_seed1', {**common, **other}),
+                      ('s1r1/fold0_seed1', dict(settings={'margin': 3}))):
+        Path('runs/demo', run).mkdir(parents=True)
+        write_settings(Path('runs/demo', run), **told)
+    last = tables.accuracy_table('demo', rows, ['cnn', 's1r1']).notes[-1]
+    assert last.endswith(f'whose settings differ: CNN ({names}).') == bool(names)
+
+
 def refusal(function, *arguments):
     with pytest.raises(SystemExit) as error:
         function(*arguments)

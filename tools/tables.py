@@ -12,6 +12,7 @@ Rows are those of tools/core/intervals.py.
 """
 import argparse
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -88,9 +89,12 @@ def accuracy_table(dataset, rows, variants):
     """Accuracy of every variant."""
     folds = len(list(Path('data', dataset).glob('fold[0-9]'))) or FOLDS
     classes = np.unique(rows['truth'])
-    lines, partial = [], []
+    lines, partial, mixed = [], [], []
     for variant in variants:
         own = take(rows, rows['variant'] == variant)
+        names = unlike(dataset, runs_in(own))
+        if names:
+            mixed.append(f'{escape(title(variant))} ({", ".join(names)})')
         line = accuracy_line(own, classes, folds)
         lines.append({'variant': title(variant), **line})
         if str(line['folds']).endswith('*'):
@@ -108,7 +112,26 @@ def accuracy_table(dataset, rows, variants):
                      'that too.')
     if partial:
         notes.append(f'* incomplete, not to be quoted: {", ".join(partial)}.')
+    if mixed:
+        notes.append('Not to be quoted either, the mean of different experiments, whose settings '
+                     f'differ: {", ".join(mixed)}.')
     return Table(verdict.ACCURACY, lines, notes)
+
+
+def unlike(dataset, runs):
+    """The names of the settings in which these runs, (variant, fold, seed) each, were trained
+    otherwise than another of them; [] also where only their results are here."""
+    trained = []
+    for run in runs:
+        folder = run_folder.folder_of(dataset, *run)
+        if (folder / 'run.json').is_file():
+            told = run_folder.read_settings(folder)
+            # Each fold may begin with weights of its own.
+            weights = [re.sub(r'fold\d+_seed\d+', '', path) for path in told.get('weights', [])]
+            trained.append({**told.get('settings', {}), 'LR': told.get('base_lr'),
+                            'BATCH': told.get('batch'), 'WEIGHTS': weights})
+    return sorted({name for one in trained for name in {*one, *trained[0]}
+                   if one.get(name) != trained[0].get(name)})
 
 
 def tell_people(dataset):
