@@ -583,6 +583,24 @@ def test_what_a_python_layer_raised_is_said(monkeypatch):
     assert "unknown name 'sead'" in refusal('--iters', '10')
 
 
+def test_a_run_is_of_the_weights_that_its_files_held(capsys):
+    train.main([*COMMAND, '--iters', '3', '--seed', '2'])
+    given = Path('given.caffemodel')
+    given.write_bytes(Path('runs/demo/cnn/fold3_seed2/snapshots/cnn_iter_3.caffemodel').read_bytes())
+    words = ['--iters', '3', '--weights', str(given)]
+    train.main([*COMMAND, *words])
+    _, asked, _ = request.read_request([*COMMAND, *words])
+    assert not request.other_start(run_folder.read_settings(FOLDER), asked)
+
+    message = caffe_pb2.NetParameter.FromString(given.read_bytes())
+    [layer for layer in message.layer if layer.blobs][0].blobs[0].data[0] += 1
+    given.write_bytes(message.SerializeToString())  # pre-trained again
+    assert 'given.caffemodel held other weights' in refusal(*words)
+    given.unlink()  # what is gone is no other
+    assert train.main([*COMMAND, *words]) == 0
+    assert 'Already trained' in capsys.readouterr().out
+
+
 def test_balance_gives_the_logarithm_of_the_frequencies():
     for balance in (0.5, 1):
         found = class_balance.offsets(dict(settings=dict(balance=balance), counts=[2, 6, 0]))

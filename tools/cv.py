@@ -41,7 +41,7 @@ from tools.core import (
 POLL = 0.5  # seconds between two looks at a run
 QUIET = 60  # seconds between two lines of progress where there is no terminal
 # Of run.json: a run is the one asked for whatever these say.
-ANY = ('command', 'versions', 'code', 'device')
+ANY = ('command', 'versions', 'code', 'device', 'weights_sha256')
 # Which runs, and where: what programs that call this one take and hand on.
 WHICH = ('folds', 'seeds', 'jobs', 'gpus')
 # Of tools.train: this program gives them.
@@ -172,6 +172,8 @@ def is_complete(job):
             if last and last.iteration == job.run['iterations']:
                 earlier = run_folder.read_settings(job.folder)
     if earlier is None or fold_data.differences(earlier, job.run):
+        return False
+    if request.other_start(earlier, job.run):
         return False
     return all(earlier.get(name) == value for name, value in job.run.items()
                if name not in (*ANY, *fold_data.IDENTITY, *fold_data.FOLLOWING))

@@ -261,6 +261,8 @@ def resume(folder, run):
              if earlier.get(name) != run[name]]
     changed = [f'{name} was {earlier.get(name)}, now {run[name]}'
                for name in names + fold_data.differences(earlier, run)]
+    if not changed and request.other_start(earlier, run):
+        changed = [f'{", ".join(run["weights"])} held other weights']
 
     # The prototxt files as they were written when the run began, or went on, the last time.
     texts = prototxts(folder, {**run, 'begun': earlier.get('begun', 0)})

@@ -1,14 +1,17 @@
 """What a command line of tools.train asks for, checked before Caffe starts."""
 import argparse
+import functools
 import inspect
 import platform
 import shlex
 import subprocess
+from pathlib import Path
 
 import caffe
 import numpy as np
 from caffe.proto import caffe_pb2
 
+from data_prep import pair_lmdb
 from prototxt import net
 from tools.core import arguments, caffe_process, fold_data, gpu, network, snapshots
 
@@ -58,6 +61,7 @@ def read_request(words):
         versions=dict(caffe=caffe.__version__, python=platform.python_version(),
                       numpy=np.__version__),
         crop=network.ALIGNMENT, code=commit())
+    run['weights_sha256'] = [sum_of(path) for path in run['weights']]
 
     # Last, since it reads the whole fold.
     run.update(fold_data.fingerprint(run['dataset'], run['fold']))
@@ -72,6 +76,26 @@ def filled(text, values):
     for name, value in values.items():
         text = text.replace(name, value)
     return text
+
+
+def sum_of(path):
+    """The SHA-256 of a file of weights, '' where it is not there."""
+    path = Path(path)
+    if not path.is_file():  # whoever trains from it will say so
+        return ''
+    return kept_sum(path, path.stat().st_mtime_ns, path.stat().st_size)
+
+
+@functools.lru_cache(maxsize=None)
+def kept_sum(path, *stamp):  # a sweep asks for one file many times
+    return pair_lmdb.checksum(path)
+
+
+def other_start(earlier, run):
+    """Whether a run began with other weights than the same files hold now, of those that are there
+    and whose checksum it kept."""
+    return any(before != now for before, now in zip(earlier.get('weights_sha256', []),
+                                                    run['weights_sha256']) if before and now)
 
 
 def check_weights(paths, text):

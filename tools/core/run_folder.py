@@ -8,7 +8,8 @@ from tools.core import files
 NEEDED = dict(dataset=str, variant=str, fold=int, seed=int, iterations=int, classes=[str])
 OTHERS = dict(batch=int, base_lr=float, n_train=int, n_test=int, begun=int, data=str, pictures=str,
               referred=int, sha256=str,
-              command=str, device=str, weights=[str], settings=dict, versions=dict)
+              command=str, device=str, weights=[str], weights_sha256=[str], settings=dict,
+              versions=dict)
 WORDS = {str: 'text', int: 'whole number', float: 'number', dict: 'object'}
 
 
