@@ -34,6 +34,9 @@ VARIANTS = ('disentangled', 'degan')
 # looks for the person in the expression code of `disentangled`, 0 for none; identity_weight: of the
 # people in the discriminator of `degan`; people: how many are told apart, None for nobody.
 SETTINGS = dict(reverse=1.0, reverse_identity=0.0, identity_weight=1.0, people=None)
+# In a rest code of 64 numbers the expression stays, whatever its adversary says (docs/decisions.md,
+# note 24).
+OWN = {'disentangled': dict(latent=8)}
 # An adversary is to follow the code that runs away from it: one as slow as the code is deceived,
 # and what it no longer sees is still there.
 ADVERSARY_RATE = 10

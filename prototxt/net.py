@@ -268,13 +268,14 @@ def compare(n, code, code_r, settings):
 
 
 def known(variant, settings):
-    """SETTINGS with `settings` on top. Raises ValueError for an unknown variant, name or choice."""
+    """SETTINGS, those of a variant alone, and `settings` on top. Raises ValueError for an unknown
+    variant, name or choice."""
     if variant not in VARIANTS + PRETRAINING:
         raise ValueError(f'no variant {variant!r}; there are {", ".join(VARIANTS + PRETRAINING)}')
     for name in settings:
         if name not in SETTINGS:
             raise ValueError(f'no setting {name!r}; there are {", ".join(sorted(SETTINGS))}')
-    settings = {**SETTINGS, **settings}
+    settings = {**SETTINGS, **neighbours.OWN.get(variant, {}), **settings}
     for name, choices in CHOICES.items():
         if settings[name] not in choices:
             raise ValueError(
