@@ -15,8 +15,8 @@ import places
 import pytest
 
 from data_prep import pair_lmdb
-from tools import cv
-from tools.core import arguments, predictions, run_folder
+from tools import cv, train
+from tools.core import arguments, predictions, request, run_folder
 
 HERE = Path(__file__).resolve().parent
 CLASSES = ['anger', 'happy', 'surprise']
@@ -181,6 +181,21 @@ def test_a_failed_or_killed_job_is_named_and_only_it_is_tried_again(monkeypatch,
     assert run() == (0, '') and made() == []
     assert '3 runs, 3 of them complete before' in capsys.readouterr().out
     assert {row[1] for row in table(CSV)[1:]} == {'0', '1', '2'}
+
+
+def test_complete_runs_of_another_network_are_told(monkeypatch, capsys):
+    monkeypatch.setattr(cv, 'commands', stand_in)
+    assert run('--folds', '0') == (0, '')
+    asked = request.read_request('--variant cnn --fold 0 --iters 2 --batch 4'.split())[1]
+    for name, text in train.prototxts(folder(0), {**asked, 'begun': 0}).items():
+        (folder(0) / name).write_text(text)
+    assert run() == (0, '') and 'another network' not in capsys.readouterr().err
+    (folder(1) / 'result.json').unlink()
+    text = (folder(0) / 'net.prototxt').read_text()
+    (folder(0) / 'net.prototxt').write_text(text.replace('num_output: 384', 'num_output: 100'))
+    assert run() == (0, '')
+    assert (f'1 of them have another network or solver than prototxt/net.py writes now, {folder(0)}'
+            ' for one') in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from data_prep import workers
 from prototxt import net
+from tools import train
 from tools.core import (
     arguments,
     caffe_process,
@@ -67,6 +68,7 @@ def main(words=None):
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, workers.usable() // options.jobs)))
     missing = [job for job in jobs if not is_complete(job)]
     print(f'{len(jobs)} runs, {len(jobs) - len(missing)} of them complete before.', flush=True)
+    tell_older([job for job in jobs if job not in missing] if missing else [])
     places = list(itertools.islice(gpus, options.jobs))
     failed = work(options.dataset, missing, places, stopped) if missing else []
     for sentence in predictions.collect(options.dataset) + failed:
@@ -177,6 +179,21 @@ def is_complete(job):
         return False
     return all(earlier.get(name) == value for name, value in job.run.items()
                if name not in (*ANY, *fold_data.IDENTITY, *fold_data.FOLLOWING))
+
+
+def tell_older(jobs):
+    """Says on stderr which of the complete runs have another network or solver than those that are
+    to be trained beside them: a checkout may have changed between the two."""
+    older = []
+    for job in jobs:
+        with contextlib.suppress(SystemExit):  # one without its prototxt files tells nothing
+            begun = run_folder.read_settings(job.folder).get('begun', 0)
+            if train.written_otherwise(job.folder, job.run, begun):
+                older.append(job.folder)
+    if older:
+        print(f'{len(older)} of them have another network or solver than prototxt/net.py writes '
+              f'now, {older[0]} for one, and would be averaged with those to come: remove them to '
+              'train all alike.', file=sys.stderr)
 
 
 def work(dataset, jobs, gpus, stopped):

@@ -264,11 +264,7 @@ def resume(folder, run):
     if not changed and request.other_start(earlier, run):
         changed = [f'{", ".join(run["weights"])} held other weights']
 
-    # The prototxt files as they were written when the run began, or went on, the last time.
-    texts = prototxts(folder, {**run, 'begun': earlier.get('begun', 0)})
-    if not changed and (read_text(folder / 'net.prototxt') != texts['net.prototxt']
-                        or course(read_text(folder / 'solver.prototxt'))
-                        != course(texts['solver.prototxt'])):
+    if not changed and written_otherwise(folder, run, earlier.get('begun', 0)):
         changed = ['prototxt/net.py now writes another network or solver']
     if not changed and start.iteration > run['iterations']:
         changed = [f'for {start.iteration} iterations, more than ITERS={run["iterations"]}']
@@ -282,6 +278,14 @@ def resume(folder, run):
             raise SystemExit(f'{error}, so the training cannot go on from {start.iteration}: use '
                              f'another SEED, or remove {folder}.') from None
     return start
+
+
+def written_otherwise(folder, run, begun):
+    """Whether a run's network or solver are others than are written for it now; begun: as in the
+    run's own run.json, of the last time that it began or went on."""
+    texts = prototxts(folder, {**run, 'begun': begun})
+    return (read_text(folder / 'net.prototxt') != texts['net.prototxt'] or
+            course(read_text(folder / 'solver.prototxt')) != course(texts['solver.prototxt']))
 
 
 def refuse_to_lose(folder):
