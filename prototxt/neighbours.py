@@ -84,7 +84,9 @@ def learn(n, variant, n_classes, batch, people_source, settings):
         n.loss_adversary = adversary(n, 'expression', n.rest, n_classes, n.label,
                                      settings['reverse'])
         if settings['people']:
-            n.loss_person = adversary(n, 'person', n.fc1_relu, settings['people'], n.person,
+            # Standardised as the rest is, or the code runs away from it by its scale.
+            code = n['adversary_person/code'] = standardized(n.fc1_relu, 'adversary_person/bn')
+            n.loss_person = adversary(n, 'person', code, settings['people'], n.person,
                                       settings['reverse_identity'])
 
 
