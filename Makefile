@@ -18,7 +18,7 @@ single = VARIANT FOLD SEED GPU
 several = VARIANTS FOLDS SEEDS GPUS JOBS
 schedule = LR BATCH WEIGHTS SET
 start = PRETRAINED LAST
-# Of `make data`; a name of its own tells DATASET=x_validation from x. With JOIN it builds nothing.
+# Of `make data`; of these data_prep.join, which JOIN calls, takes none.
 built = SPLIT FRAMES VALIDATE REFERRED JOIN
 not_data = $(if $(value JOIN),RAW FOLDS SPLIT FRAMES VALIDATE REFERRED)
 not_demo = $(single) $(schedule) ITERS VARIANTS FOLDS LAST $(built)
@@ -211,7 +211,7 @@ test: lint  ## make lint, then the tests, on all cores
 		-n "$$(nproc)" --dist loadfile tests'
 
 # Raw pictures, and points that somebody may have corrected, are not ours to remove.
-clean:  ## remove what was built, drawn and trained, in data/ and runs/; raw data stay
+clean:  ## remove runs/ and what was built and drawn in data/; data/raw and *.points.csv stay
 	rm -rf runs data/raw/demo data/raw/people
-	[ ! -d data ] || find data -mindepth 1 -maxdepth 1 ! -name raw ! -name '*.points.csv' \
+	[ ! -d data ] || find -H data -mindepth 1 -maxdepth 1 ! -name raw ! -name '*.points.csv' \
 		-exec rm -rf {} +

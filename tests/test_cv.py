@@ -183,6 +183,16 @@ def test_a_failed_or_killed_job_is_named_and_only_it_is_tried_again(monkeypatch,
     assert {row[1] for row in table(CSV)[1:]} == {'0', '1', '2'}
 
 
+def test_a_run_of_other_weights_is_not_complete(monkeypatch):
+    monkeypatch.setattr(cv, 'commands', stand_in)
+    Path('start.caffemodel').write_bytes(b'1')
+    words = ['--folds', '0', '--weights', 'start.caffemodel']
+    assert run(*words) == (0, '') and made() == [folder(0)]
+    assert run(*words) == (0, '') and made() == []
+    Path('start.caffemodel').write_bytes(b'2')
+    assert run(*words) == (0, '') and made() == [folder(0)]
+
+
 def test_complete_runs_of_another_network_are_told(monkeypatch, capsys):
     monkeypatch.setattr(cv, 'commands', stand_in)
     assert run('--folds', '0') == (0, '')

@@ -90,6 +90,8 @@ def test_an_adversary_moves_what_it_reads_and_what_lies_before_that(place):
     assert found['fc1'] and found['en2/conv3'] and found['adversary_person/fc1']
     assert not found['en2_rest/conv3'] and not found['adversary_expression/fc1']
     assert not found['score'] and not found['de/deconv1']
+    seen = made.blobs['adversary_person/reverse'].data  # on one scale, whatever the code's is
+    assert np.abs(seen.mean(0)).max() < 1e-3 and 0.9 < seen.std(0).max() < 1.1
 
 
 def test_the_code_climbs_what_the_adversary_descends(place):

@@ -216,13 +216,13 @@ def test_a_complete_run_needs_no_solverstate_and_is_never_begun_anew(capsys):
     before = {path: path.read_bytes() for path in FOLDER.rglob('*') if path.is_file()}
     assert train.main([*COMMAND, '--iters', '30']) == 0
     assert 'Already trained' in capsys.readouterr().out
-    assert 'the training cannot go on from 30' in refusal('--iters', '60')
+    assert 'has no whole solverstate, so the training cannot go on' in refusal('--iters', '60')
     assert {path: path.read_bytes() for path in FOLDER.rglob('*') if path.is_file()} == before
 
     # without any snapshot, with other settings or the same
     shutil.rmtree(FOLDER / 'snapshots')
     for words in (['--iters', '30'], ['--iters', '30', '--set', 'gamma=0.5']):
-        assert 'has results, but no snapshot that can be used' in refusal(*words)
+        assert 'was complete, but has no snapshot that can be used' in refusal(*words)
     before = {path: content for path, content in before.items() if path.parent == FOLDER}
     assert {path: path.read_bytes() for path in FOLDER.rglob('*') if path.is_file()} == before
 
@@ -521,11 +521,15 @@ def test_bad_input_is_refused_before_anything_is_written(arguments, said):
     assert not FOLDER.exists()
 
 
-def test_a_gpu_that_is_there_is_taken(monkeypatch):
-    for why, text, gpu in [(None, '', 0), ('no CUDA', '', None), (None, 'none', None),
-                           (None, '3', 3)]:
+def test_a_gpu_that_is_there_is_taken(monkeypatch, capsys):
+    for why, text, gpu in [(None, '', 0), ('no driver', '', None), (None, 'none', None),
+                           (None, '3', 3), ('Cannot use GPU in CPU-only Caffe', '', None)]:
         monkeypatch.setattr(gpus, 'why_not', lambda gpu, why=why: why)
         assert gpus.which(text) == gpu
+        # Whoever made a Caffe for GPUs is told why it takes none.
+        told = 'since no GPU can be used (no driver)' if why == 'no driver' else ''
+        said = capsys.readouterr().err
+        assert told in said and bool(told) == bool(said)
 
 
 def test_no_gpu_is_said(monkeypatch):
@@ -599,6 +603,9 @@ def test_a_run_is_of_the_weights_that_its_files_held(capsys):
     given.unlink()  # what is gone is no other
     assert train.main([*COMMAND, *words]) == 0
     assert 'Already trained' in capsys.readouterr().out
+    assert train.main([*COMMAND, *words[2:], '--iters', '6']) == 0  # nor where it goes on
+    given.write_bytes(message.SerializeToString())
+    assert 'given.caffemodel held other weights' in refusal(*words[2:], '--iters', '6')
 
 
 def test_balance_gives_the_logarithm_of_the_frequencies():

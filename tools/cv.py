@@ -171,8 +171,9 @@ def is_complete(job):
     if job.run['variant'] in net.PRETRAINING:  # which nobody tests
         last = snapshots.last_snapshot(job.folder)
         with contextlib.suppress(SystemExit):  # tools.train will say it
-            if last and last.iteration == job.run['iterations']:
-                earlier = run_folder.read_settings(job.folder)
+            settings = run_folder.read_settings(job.folder)
+            if last and last.iteration == job.run['iterations'] == settings.get('averaged_at'):
+                earlier = settings
     if earlier is None or fold_data.differences(earlier, job.run):
         return False
     if request.other_start(earlier, job.run):
@@ -186,7 +187,8 @@ def tell_older(jobs):
     to be trained beside them: a checkout may have changed between the two."""
     older = []
     for job in jobs:
-        with contextlib.suppress(SystemExit):  # one without its prototxt files tells nothing
+        # One without its prototxt files tells nothing.
+        with contextlib.suppress(SystemExit, OSError):
             begun = run_folder.read_settings(job.folder).get('begun', 0)
             if train.written_otherwise(job.folder, job.run, begun):
                 older.append(job.folder)

@@ -126,10 +126,11 @@ def unlike(dataset, runs):
         folder = run_folder.folder_of(dataset, *run)
         if (folder / 'run.json').is_file():
             told = run_folder.read_settings(folder)
-            # Each fold may begin with weights of its own.
-            weights = [re.sub(r'fold\d+_seed\d+', '', path) for path in told.get('weights', [])]
+            # As they were asked for, {fold} and {seed} in it: each run may have its own.
+            asked = re.search(r'--weights[ =](\S+)', told.get('command', ''))
             trained.append({**told.get('settings', {}), 'LR': told.get('base_lr'),
-                            'BATCH': told.get('batch'), 'WEIGHTS': weights})
+                            'BATCH': told.get('batch'),
+                            'WEIGHTS': asked[1].strip("'") if asked else ''})
     return sorted({name for one in trained for name in {*one, *trained[0]}
                    if one.get(name) != trained[0].get(name)})
 

@@ -114,6 +114,8 @@ def train(task, held):
 
     if start is None:
         refuse_to_lose(folder)
+    else:  # the weights that it began with, whatever their files hold now
+        run['weights_sha256'] = run_folder.read_settings(folder).get('weights_sha256', [])
     run['begun'] = start.iteration if start else 0
     texts = prototxts(folder, run)
     # Where all that runs is told to end, as by a cluster, Caffe still writes what we ask it for.
@@ -185,6 +187,8 @@ def finish(task):
         raise SystemExit(f"Batch norm's averages could not be taken ({why.rstrip('.')}): "
                          f'give the same command again; {started.log}.')
 
+    # Of other weights, where the run was tested before and went on from an earlier snapshot.
+    (task.folder / 'result.json').unlink(missing_ok=True)
     # run.json comes last: what has `averaged_at` is a run that is complete. Another length may
     # stand in it, of which a run was asked for that then ended here.
     reached = task.run['iterations']
@@ -272,11 +276,10 @@ def resume(folder, run):
         raise SystemExit(f'{folder} was trained otherwise ({"; ".join(changed)}): '
                          'use another SEED, or remove that folder.')
     if start.iteration < run['iterations']:
-        try:  # what a complete run ended with may lack what training goes on from
-            snapshots.check_whole(start)
-        except ValueError as error:
-            raise SystemExit(f'{error}, so the training cannot go on from {start.iteration}: use '
-                             f'another SEED, or remove {folder}.') from None
+        start = snapshots.last_snapshot(folder, to_go_on=True)
+        if start is None:
+            raise SystemExit(f'{folder} has no whole solverstate, so the training cannot go on: '
+                             'use another SEED, or remove that folder.')
     return start
 
 
@@ -295,8 +298,8 @@ def refuse_to_lose(folder):
     with contextlib.suppress(SystemExit):  # what cannot be read tells of no end
         ended = run_folder.read_settings(folder).get('averaged_at')
     if ended is not None or (folder / 'result.json').exists():
-        raise SystemExit(f'{folder} has results, but no snapshot that can be used: use another '
-                         'SEED, or remove that folder to train it again.')
+        raise SystemExit(f'{folder} was complete, but has no snapshot that can be used: give '
+                         'another SEED, or remove that folder to train it again.')
 
 
 def read_text(path):

@@ -123,12 +123,13 @@ def training(solvers, card, batch, compared):
         # The last line is of no iteration: Caffe looks at the loss once more.
         losses = [[row['loss'] for row in caffe_log.rows(log) if 'loss' in row][:-1]
                   for log in (there, here)]
-        ours, theirs = (np.array(found[:len(losses[1])]) for found in losses)
+        common = min(map(len, losses))
+        ours, theirs = (np.array(found[:common]) for found in losses)
         apart = np.max(np.abs(ours - theirs) / np.maximum(np.abs(theirs), 1e-12))  # nan stays
         seconds = [statistics.median(network_speed.steps(log)) for log in (there, here)]
         rows.append({'variant': variant, 'first loss': f'{losses[0][0]:.4f}',
                      'last loss': f'{losses[0][-1]:.4f}', 'iterations': len(losses[0]),
-                     f'largest difference of {compared} from the CPU': f'{apart:.1e}',
+                     f'largest difference of at most {compared} from the CPU': f'{apart:.1e}',
                      'ms an iteration': 1000 * seconds[0], 'on the CPU': 1000 * seconds[1],
                      'images a second': batch / seconds[0]})
     if not rows:

@@ -30,7 +30,7 @@ def which(text):
         return gpu
     if text:
         other = f'{OTHER_BUILD}, and ' if CPU_ONLY in reason else ''
-        raise SystemExit(f'GPU {gpu} cannot be used ({reason}): {other}GPU=none the CPU.')
+        raise SystemExit(f'GPU {gpu} cannot be used ({reason}): {other}GPU=none takes the CPU.')
     if CPU_ONLY not in reason:  # who made that build expects a card
         print(f'On the CPU, since no GPU can be used ({reason}).', file=sys.stderr)
     return None

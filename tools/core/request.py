@@ -2,10 +2,10 @@
 import argparse
 import functools
 import inspect
+import os
 import platform
 import shlex
 import subprocess
-from pathlib import Path
 
 import caffe
 import numpy as np
@@ -79,11 +79,12 @@ def filled(text, values):
 
 
 def sum_of(path):
-    """The SHA-256 of a file of weights, '' where it is not there."""
-    path = Path(path)
-    if not path.is_file():  # whoever trains from it will say so
+    """The SHA-256 of a file of weights, '' where it cannot be read."""
+    try:
+        stamp = os.stat(path)
+        return kept_sum(path, stamp.st_mtime_ns, stamp.st_size) if os.path.isfile(path) else ''
+    except OSError:  # whoever trains from it will say so
         return ''
-    return kept_sum(path, path.stat().st_mtime_ns, path.stat().st_size)
 
 
 @functools.lru_cache(maxsize=None)

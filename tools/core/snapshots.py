@@ -24,15 +24,16 @@ def find_snapshots(folder):
     return sorted(there)
 
 
-def last_snapshot(folder):
+def last_snapshot(folder, to_go_on=False):
     """The last whole Snapshot of a run (iteration and two paths), or None.
 
     A damaged one is passed over, with a sentence on stderr. The one that a complete run ended with
-    is whole by its checksum, without its solverstate, which may have been removed to make room.
+    is whole by its checksum, without its solverstate, which may have been removed to make room; but
+    not to go on from.
     """
     for snapshot in reversed(find_snapshots(folder)):
         try:
-            if kept_sum(folder, snapshot) is None:
+            if to_go_on or kept_sum(folder, snapshot) is None:
                 check_whole(snapshot)
             check_sum(folder, snapshot)
         except ValueError as error:
