@@ -20,10 +20,12 @@ schedule = LR BATCH WEIGHTS SET
 start = PRETRAINED LAST
 # Of `make data`; of these data_prep.join, which JOIN calls, takes none.
 built = SPLIT FRAMES VALIDATE REFERRED JOIN
-not_data = $(if $(value JOIN),RAW FOLDS SPLIT FRAMES VALIDATE REFERRED)
+not_data = $(if $(value JOIN),RAW FOLDS $(built:JOIN=))
+# What `make paper` gives on to `make data`, `make report` then sees as well.
+not_given_on = $(filter-out SPLIT FRAMES,$(built))
 not_demo = $(single) $(schedule) ITERS VARIANTS FOLDS LAST $(built)
 not_recipe = $(single) $(schedule) ITERS $(built)
-not_paper = $(single) $(schedule) VARIANTS $(start) VALIDATE REFERRED JOIN
+not_paper = $(single) $(schedule) VARIANTS $(start) $(not_given_on)
 not_cv = $(single) $(start) $(built)
 not_train = $(several) $(start) $(built)
 not_pretrain = $(several) VARIANT FOLD GPU WEIGHTS $(start) $(built)
@@ -33,7 +35,7 @@ not_baselines = $(single) $(several:FOLDS=) $(schedule) ITERS $(start) $(built)
 not_probe = $(not_baselines)
 not_tables = $(not_baselines) FOLDS
 not_figures = VARIANT GPU $(several:FOLDS=) $(schedule) ITERS $(start) $(built)
-not_report = VARIANT VARIANTS GPU $(schedule) LAST VALIDATE REFERRED JOIN
+not_report = VARIANT VARIANTS GPU $(schedule) LAST $(not_given_on)
 $(foreach goal,$(MAKECMDGOALS),$(foreach name,$(filter $(not_$(goal)),$(given)),$(error \
 	make $(goal) takes no $(name): see `make help` and docs/training.md)))
 $(foreach name,$(values),$(eval override $(name) := $$(value $(name))))

@@ -372,7 +372,7 @@ def test_divergence_keeps_the_snapshots_before():
 @pytest.mark.parametrize('complete', [True, False])
 def test_a_damaged_snapshot_is_passed_over(harm, complete, capsys):
     train.main([*COMMAND, '--iters', '100'])
-    if complete is False:  # as one that was killed behind its last snapshot
+    if not complete:  # as one that was killed behind its last snapshot
         run = json.loads((FOLDER / 'run.json').read_text())
         (FOLDER / 'run.json').write_text(json.dumps({**run, 'averaged_at': None}))
     whole = weights(FOLDER / 'snapshots/cnn_iter_100.caffemodel')
@@ -590,7 +590,7 @@ def test_what_a_python_layer_raised_is_said(monkeypatch):
 def test_a_run_is_of_the_weights_that_its_files_held(capsys):
     train.main([*COMMAND, '--iters', '3', '--seed', '2'])
     given = Path('given.caffemodel')
-    given.write_bytes(Path('runs/demo/cnn/fold3_seed2/snapshots/cnn_iter_3.caffemodel').read_bytes())
+    shutil.copyfile('runs/demo/cnn/fold3_seed2/snapshots/cnn_iter_3.caffemodel', given)
     words = ['--iters', '3', '--weights', str(given)]
     train.main([*COMMAND, *words])
     _, asked, _ = request.read_request([*COMMAND, *words])

@@ -68,7 +68,8 @@ def main(words=None):
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, workers.usable() // options.jobs)))
     missing = [job for job in jobs if not is_complete(job)]
     print(f'{len(jobs)} runs, {len(jobs) - len(missing)} of them complete before.', flush=True)
-    tell_older([job for job in jobs if job not in missing] if missing else [])
+    if missing:
+        tell_older([job for job in jobs if job not in missing])
     places = list(itertools.islice(gpus, options.jobs))
     failed = work(options.dataset, missing, places, stopped) if missing else []
     for sentence in predictions.collect(options.dataset) + failed:

@@ -275,7 +275,8 @@ def resume(folder, run):
     if changed:
         raise SystemExit(f'{folder} was trained otherwise ({"; ".join(changed)}): '
                          'use another SEED, or remove that folder.')
-    if start.iteration < run['iterations']:
+    # Of a complete run that is to go on, last_snapshot has not looked at the solverstate.
+    if start.iteration < run['iterations'] and earlier.get('averaged_at') == start.iteration:
         start = snapshots.last_snapshot(folder, to_go_on=True)
         if start is None:
             raise SystemExit(f'{folder} has no whole solverstate, so the training cannot go on: '

@@ -13,7 +13,6 @@ layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 } } }
 layer { name: "y" type: "Power" bottom: "x" top: "y" power_param { scale: 2 } }
 '''
 CPU_ONLY = 'CPU-only Caffe'  # in what Caffe says where it was compiled without CUDA
-OTHER_BUILD = 'GCNET_CAFFE=cuda before `make` takes a Caffe for GPUs'
 
 
 def which(text):
@@ -29,7 +28,8 @@ def which(text):
     if not reason:
         return gpu
     if text:
-        other = f'{OTHER_BUILD}, and ' if CPU_ONLY in reason else ''
+        other = ('GCNET_CAFFE=cuda before `make` takes a Caffe for GPUs, and '
+                 if CPU_ONLY in reason else '')
         raise SystemExit(f'GPU {gpu} cannot be used ({reason}): {other}GPU=none takes the CPU.')
     if CPU_ONLY not in reason:  # who made that build expects a card
         print(f'On the CPU, since no GPU can be used ({reason}).', file=sys.stderr)

@@ -91,7 +91,7 @@ def complete(folder):
         tested = tested and (folder / 'predictions.csv').is_file()
         if tested and place == folder:  # it may be a copy of another folder
             return run
-    except (SystemExit, OSError, ValueError, KeyError, TypeError):
+    except (SystemExit, OSError):
         pass
     return None
 

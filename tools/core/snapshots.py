@@ -33,9 +33,8 @@ def last_snapshot(folder, to_go_on=False):
     """
     for snapshot in reversed(find_snapshots(folder)):
         try:
-            if to_go_on or kept_sum(folder, snapshot) is None:
+            if not check_sum(folder, snapshot) or to_go_on:
                 check_whole(snapshot)
-            check_sum(folder, snapshot)
         except ValueError as error:
             print(f'{error}: passed over.', file=sys.stderr)
         else:
@@ -74,29 +73,24 @@ def check_whole(snapshot):
         raise ValueError(f'{caffemodel} holds weights that are not finite')
 
 
-def kept_sum(folder, snapshot):
-    """The checksum that a run keeps in its run.json of the caffemodel that it ended with; None for
-    any other, and where it kept none."""
+def check_sum(folder, snapshot):
+    """Whether the run keeps a checksum of this caffemodel, in its run.json: of the last one, from
+    when its training ended. Raises ValueError where the caffemodel is another now."""
     try:
         run = run_folder.read_settings(folder)
     except SystemExit:  # whoever needs the settings will say it
-        return None
-    return run.get('sha256') if run.get('averaged_at') == snapshot.iteration else None
-
-
-def check_sum(folder, snapshot):
-    """Raises ValueError where the caffemodel is not the one whose checksum the run keeps."""
-    expected = kept_sum(folder, snapshot)
-    if expected is None:
-        return
+        return False
+    if run.get('averaged_at') != snapshot.iteration or 'sha256' not in run:
+        return False
     if not snapshot.caffemodel.is_file():  # a link to a device would be read without end
         raise ValueError(f'{snapshot.caffemodel} is no file')
     try:
-        kept = pair_lmdb.checksum(snapshot.caffemodel) == expected
+        kept = pair_lmdb.checksum(snapshot.caffemodel) == run['sha256']
     except OSError as error:
         raise ValueError(f'{snapshot.caffemodel} cannot be read ({error.strerror})') from None
     if not kept:
         raise ValueError(f'{snapshot.caffemodel} is not as it was written, by its checksum')
+    return True
 
 
 def check_fit(path, model, shapes):
