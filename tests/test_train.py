@@ -279,6 +279,25 @@ def test_a_resumed_run_draws_other_transforms(monkeypatch):
     assert iterations() == list(range(31))
 
 
+@pytest.mark.parametrize('name', ['net.prototxt', 'deploy.prototxt', 'solver.prototxt', 'run.json'])
+def test_a_run_killed_between_the_files_that_it_writes_goes_on(monkeypatch, name):
+    monkeypatch.setattr(net, 'train_val', functools.partial(tiny, augment=True))
+    train.main([*COMMAND, '--iters', '10'])
+    write = train.files.write
+
+    def killed(path, text):
+        if path.name == name:
+            raise KeyboardInterrupt
+        write(path, text)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(train.files, 'write', killed)
+        train.main([*COMMAND, '--iters', '20'])
+    assert 'use another SEED' in refusal('--iters', '20', '--set', 'gamma=0.5')
+    assert train.main([*COMMAND, '--iters', '20']) == 0
+    assert iterations() == list(range(21))
+
+
 @pytest.mark.parametrize('number, all_that_runs', [
     (signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGTERM, True)])
 def test_interrupt_and_resume(number, all_that_runs, monkeypatch, capsys):

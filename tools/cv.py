@@ -191,7 +191,7 @@ def tell_older(jobs):
         # One without its prototxt files tells nothing.
         with contextlib.suppress(SystemExit, OSError):
             begun = run_folder.read_settings(job.folder).get('begun', 0)
-            if train.written_otherwise(job.folder, job.run, begun):
+            if train.written_otherwise(job.folder, job.run, [begun]):
                 older.append(job.folder)
     if older:
         print(f'{len(older)} of them have another network or solver than prototxt/net.py writes '

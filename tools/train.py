@@ -268,7 +268,10 @@ def resume(folder, run):
     if not changed and request.other_start(earlier, run):
         changed = [f'{", ".join(run["weights"])} held other weights']
 
-    if not changed and written_otherwise(folder, run, earlier.get('begun', 0)):
+    # A kill between its prototxt files and its run.json leaves files of the place where it was to
+    # go on.
+    begins = [earlier.get('begun', 0), start.iteration]
+    if not changed and written_otherwise(folder, run, begins):
         changed = ['prototxt/net.py now writes another network or solver']
     if not changed and start.iteration > run['iterations']:
         changed = [f'for {start.iteration} iterations, more than ITERS={run["iterations"]}']
@@ -284,12 +287,13 @@ def resume(folder, run):
     return start
 
 
-def written_otherwise(folder, run, begun):
-    """Whether a run's network or solver are others than are written for it now; begun: as in the
-    run's own run.json, of the last time that it began or went on."""
-    texts = prototxts(folder, {**run, 'begun': begun})
-    return (read_text(folder / 'net.prototxt') != texts['net.prototxt'] or
-            course(read_text(folder / 'solver.prototxt')) != course(texts['solver.prototxt']))
+def written_otherwise(folder, run, begins):
+    """Whether a run's network or solver are others than are written for it now; begins: the
+    iterations of which one is where it began or went on the last time."""
+    expected = [prototxts(folder, {**run, 'begun': begun}) for begun in begins]
+    network, solver = (read_text(folder / name) for name in ('net.prototxt', 'solver.prototxt'))
+    return (network not in [texts['net.prototxt'] for texts in expected] or
+            course(solver) not in [course(texts['solver.prototxt']) for texts in expected])
 
 
 def refuse_to_lose(folder):
