@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from skimage.transform import estimate_transform, warp
 
-from data_prep import align, build, datasets, pair_lmdb, pictures, spreadsheet
+from data_prep import account, align, build, datasets, pair_lmdb, pictures, spreadsheet
 from data_prep.folds import FOLDS
 from data_prep.sets import ckplus
 from tools.core import fold_data
@@ -319,17 +319,17 @@ def test_unreadable_frames_are_left_out_and_named(copy, tmp_path, monkeypatch, c
         'the five points of the face coincide 1 the five points of the face lie outside of the '
         'picture 1 people 11 '
     ) in ' '.join(out.split())
-    account = {row['sequences']: row for row in table(tmp_path / 'demo' / 'account.csv')}
-    assert len(account) == 23 and account['S005/003']['outcome'] == 'unlabelled'
-    assert account['S019/001'] == {
+    outcome = {row['sequences']: row for row in table(tmp_path / 'demo' / 'account.csv')}
+    assert len(outcome) == 23 and outcome['S005/003']['outcome'] == 'unlabelled'
+    assert outcome['S019/001'] == {
         'sequences': 'S019/001', 'outcome': 'left out', 'reason': 'image is missing: frame 3'
     }
     assert sum(row['outcome'] == 'used'
-               for row in account.values()) == 16 and account['S019/002']['outcome'] == 'used'
+               for row in outcome.values()) == 16 and outcome['S019/002']['outcome'] == 'used'
 
 
 def test_many_left_out_are_counted():
-    text = build.tell_left_out([(f'S{n:03d}/001', 'no images') for n in range(50)])
+    text = account.tell_left_out([(f'S{n:03d}/001', 'no images') for n in range(50)])
     assert text.count('\n') == 21 and text.endswith('left out: 30 more, all in account.csv\n')
 
 
@@ -573,7 +573,7 @@ def test_cells_of_the_csvs_run_in_no_spreadsheet(tmp_path):
     assert spreadsheet.unquote_row(row)['subject'] == '=1+1'
     splits = [(rows, rows)]
     report = {'unit': 'images', 'unlabelled': ['=x'], 'left_out': [('@y', '-z')]}
-    build.write_account(str(tmp_path / 'account.csv'), rows, splits, report)
+    account.write(str(tmp_path / 'account.csv'), rows, splits, report)
     assert [list(row.values()) for row in table(tmp_path / 'account.csv')] == [
         ["'=1+1/@a", 'used', ''], ["'=x", 'unlabelled', ''], ["'@y", 'left out', "'-z"]]
 

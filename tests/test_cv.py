@@ -15,8 +15,8 @@ import places
 import pytest
 
 from data_prep import pair_lmdb
-from tools import cv, train
-from tools.core import arguments, predictions, request, run_folder
+from tools import cv
+from tools.core import arguments, predictions, request, run_folder, run_prototxt
 
 HERE = Path(__file__).resolve().parent
 CLASSES = ['anger', 'happy', 'surprise']
@@ -197,7 +197,7 @@ def test_complete_runs_of_another_network_are_told(monkeypatch, capsys):
     monkeypatch.setattr(cv, 'commands', stand_in)
     assert run('--folds', '0') == (0, '')
     asked = request.read_request('--variant cnn --fold 0 --iters 2 --batch 4'.split())[1]
-    for name, text in train.prototxts(folder(0), {**asked, 'begun': 0}).items():
+    for name, text in run_prototxt.texts(folder(0), {**asked, 'begun': 0}).items():
         (folder(0) / name).write_text(text)
     assert run() == (0, '') and 'another network' not in capsys.readouterr().err
     (folder(1) / 'result.json').unlink()

@@ -26,7 +26,7 @@ from google.protobuf import text_format
 from data_prep import pair_lmdb
 from prototxt import net
 from tools import train
-from tools.core import class_balance, fold_data, request, run_folder, snapshots
+from tools.core import class_balance, fold_data, request, run_folder, run_prototxt, snapshots
 from tools.core import gpu as gpus
 from tools.core.metrics import write_metrics
 
@@ -183,7 +183,7 @@ def test_set_takes_several_settings_in_one_word_or_in_several():
 @pytest.mark.parametrize('policy, same', [('inv', True), ('poly', False)])
 def test_a_longer_course_is_another_where_the_rate_follows_it(policy, same):
     texts = [net.solver('net.prototxt', 'x', max_iter=length, policy=policy) for length in (9, 10)]
-    assert (train.course(texts[0]) == train.course(texts[1])) is same
+    assert (run_prototxt.course(texts[0]) == run_prototxt.course(texts[1])) is same
 
 
 @pytest.mark.parametrize('iterations, interval', [(7, 7), (120, 120), (360, 120), (1000, 100),
@@ -192,7 +192,7 @@ def test_one_test_in_a_hundred_iterations_ten_at_most(iterations, interval):
     run = dict(variant='cnn', fold=3, seed=1, begun=0, iterations=iterations, batch=4, base_lr=0.01,
                n_test=N_TEST, device='CPU', dataset='demo', classes=CLASSES, settings={})
     solver = text_format.Parse(
-        train.prototxts(FOLDER, run)['solver.prototxt'], caffe_pb2.SolverParameter())
+        run_prototxt.texts(FOLDER, run)['solver.prototxt'], caffe_pb2.SolverParameter())
     assert solver.test_interval == interval
     assert iterations % interval == 0 and interval % solver.display == 0
     assert iterations / solver.display <= 3000  # rows of metrics.csv
@@ -662,7 +662,7 @@ def test_contr_is_told_which_class_is_neutral(monkeypatch, classes):
     monkeypatch.setattr(
         net, 'train_val',
         lambda *arguments, **settings: given.update(settings) or tiny(*arguments, **settings))
-    train.prototxts(FOLDER, {**run, 'begun': 0, 'classes': classes})
+    run_prototxt.texts(FOLDER, {**run, 'begun': 0, 'classes': classes})
     assert given.get('neutral') == (classes.index('neutral') if 'neutral' in classes else None)
 
 
@@ -677,7 +677,7 @@ def test_relative_pixel_losses(monkeypatch):
     monkeypatch.setattr(
         net, 'train_val',
         lambda *arguments, **settings: given.update(settings) or tiny(*arguments, **settings))
-    train.prototxts(FOLDER, {**run, 'begun': 0})
+    run_prototxt.texts(FOLDER, {**run, 'begun': 0})
     differ = [error for error in errors if error > 0]
     assert differ and given['pixel_scale'] * np.mean(differ) == pytest.approx(10, rel=1e-3)
 

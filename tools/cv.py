@@ -25,7 +25,6 @@ from tqdm import tqdm
 
 from data_prep import workers
 from prototxt import net
-from tools import train
 from tools.core import (
     arguments,
     caffe_process,
@@ -36,6 +35,7 @@ from tools.core import (
     predictions,
     request,
     run_folder,
+    run_prototxt,
     snapshots,
 )
 
@@ -191,7 +191,7 @@ def tell_older(jobs):
         # One without its prototxt files tells nothing.
         with contextlib.suppress(SystemExit, OSError):
             begun = run_folder.read_settings(job.folder).get('begun', 0)
-            if train.written_otherwise(job.folder, job.run, [begun]):
+            if run_prototxt.written_otherwise(job.folder, job.run, [begun]):
                 older.append(job.folder)
     if older:
         print(f'{len(older)} of them have another network or solver than prototxt/net.py writes '

@@ -20,7 +20,7 @@ from pathlib import Path
 from prototxt import net
 from tools import balance_of_losses, cv, extract_weights, train
 from tools.bench import network_speed
-from tools.core import arguments, request, run_folder
+from tools.core import arguments, request, run_folder, run_prototxt
 
 PEOPLE = 'webface'
 PRETRAINED = ('autoencoder', 'identity')
@@ -88,7 +88,7 @@ def seconds_of(variant, dataset, settings):
     with tempfile.TemporaryDirectory() as folder:
         _, run, gpu = request.read_request(['--dataset', dataset, '--variant', variant, '--fold',
                                             '0', '--iters', str(TIMED), *settings])
-        texts = train.prototxts(Path(folder), {**run, 'begun': 0, 'n_test': 1})
+        texts = run_prototxt.texts(Path(folder), {**run, 'begun': 0, 'n_test': 1})
         for name, text in texts.items():
             Path(folder, name).write_text(text, encoding='utf-8')
         Path(folder, 'snapshots').mkdir()
@@ -128,7 +128,7 @@ def first_distance(dataset, weights):
         _, run, _ = request.read_request(['--dataset', dataset, '--variant', 's1r1', '--fold', '0',
                                           '--gpu', 'none', *SETTINGS])
         path = Path(folder, 'net.prototxt')
-        path.write_text(train.prototxts(Path(folder), {**run, 'begun': 0})[path.name])
+        path.write_text(run_prototxt.texts(Path(folder), {**run, 'begun': 0})[path.name])
         found = balance_of_losses.measure(balance_of_losses.load_net(path, weights), BATCHES)
     return float(f'{found["S"].mean():.3g}')
 

@@ -24,39 +24,26 @@ import signal
 import sys
 import time
 
-from caffe.proto import caffe_pb2
-from google.protobuf import text_format
-from tqdm import tqdm
-
 from data_prep import pair_lmdb
-from prototxt import neighbours, net
+from prototxt import net
 from tools.core import (
     caffe_log,
     caffe_process,
     child,
-    class_balance,
     files,
     fold_data,
+    logged,
     metrics,
-    people,
     request,
     run_folder,
+    run_prototxt,
     snapshots,
     tested_run,
 )
 
-KEPT = 2  # snapshots: the last, and one to go back to where that is damaged
-# What Gen,r of a copy of X weighs, in the mean, by pixel_scale=relative: 1 is the demo set's scale.
-COPIED = 10
-QUIET = 30  # seconds between two lines of progress where there is no terminal
-# What Caffe counts by and where it runs: may change when a run goes on.
-LENGTH = ('max_iter', 'test_iter', 'test_interval', 'display', 'snapshot', 'solver_mode')
-
 # What is trained. run: a dict, as run.json; gpu: its ID, None for the CPU; stopped: the signals
 # received, a list that fills.
 Task = collections.namedtuple('Task', 'folder run gpu stopped')
-# What we started, and where in the run's log its output begins.
-Started = collections.namedtuple('Started', 'process log offset')
 
 
 def main(words=None):
@@ -117,7 +104,7 @@ def train(task, held):
     else:  # the weights that it began with, whatever their files hold now
         run['weights_sha256'] = run_folder.read_settings(folder).get('weights_sha256', [])
     run['begun'] = start.iteration if start else 0
-    texts = prototxts(folder, run)
+    texts = run_prototxt.texts(folder, run)
     # Where all that runs is told to end, as by a cluster, Caffe still writes what we ask it for.
     # (Ignored, the signal would not stay so: glog handles it, and ends Caffe.)
     command = ['env', '--block-signal=TERM', 'caffe', 'train',
@@ -132,7 +119,7 @@ def train(task, held):
 
     # Nothing is written before all that the command asks for has been checked.
     rows = prepare(folder, run, texts)
-    started = start_logged(folder, command, caffe_process.environment(), pass_fds=[held.fileno()])
+    started = logged.start(folder, command, caffe_process.environment(), pass_fds=[held.fileno()])
     print(f'{folder}: iteration {run["begun"]} to {run["iterations"]}.', flush=True)
     warn(run)
     try:
@@ -140,7 +127,7 @@ def train(task, held):
     finally:  # nobody is to be left who writes into the folder
         started.process.kill()
         started.process.wait()
-    prune(folder, math.inf)
+    snapshots.prune(folder, math.inf)
     return tell_ending(task, started) or finish(task)
 
 
@@ -152,15 +139,6 @@ def warn(run):
               'what to draw; the account of `make data` says why.', file=sys.stderr)
 
 
-def start_logged(folder, command, environment, **options):
-    """Starts a command whose output goes on in the run's log."""
-    path = folder / 'log.txt'
-    with open(path, 'ab') as log:
-        offset = log.tell()
-        process = child.start_child(command, env=environment, stdout=log, stderr=log, **options)
-    return Started(process, path, offset)
-
-
 def finish(task):
     """Takes batch norm's averages for the last weights; returns the exit code.
 
@@ -168,7 +146,7 @@ def finish(task):
     """
     tested_run.check_data(task.folder, run_folder.read_settings(task.folder))
     command = [sys.executable, '-m', 'tools.core.batchnorm_averages', task.folder]
-    started = start_logged(task.folder, command + ([] if task.gpu is None else [task.gpu]),
+    started = logged.start(task.folder, command + ([] if task.gpu is None else [task.gpu]),
                            caffe_process.environment(level=2))
     print("Taking batch norm's averages for the last weights.", flush=True)
     try:
@@ -183,7 +161,7 @@ def finish(task):
         print('Stopped at the very end: the same command goes on from there.', file=sys.stderr)
         return 130
     if code:
-        why = reason(started) or f'exit code {code}'
+        why = logged.reason(started) or f'exit code {code}'
         raise SystemExit(f"Batch norm's averages could not be taken ({why.rstrip('.')}): "
                          f'give the same command again; {started.log}.')
 
@@ -200,56 +178,6 @@ def finish(task):
     files.write(task.folder / 'run.json', json.dumps(averaged, indent=2) + '\n')
     print(f'Trained: {last.caffemodel}.')
     return 0
-
-
-def prototxts(folder, run):
-    """{name: text} of the three prototxt files of a run that begins at iteration run['begun']."""
-    solver = {name: value for name, value in run['settings'].items()
-              if name in request.SOLVER_SETTINGS}
-    network = {name: value for name, value in run['settings'].items()
-               if name not in (*solver, 'balance')}
-
-    # What depends on the data: these go into the prototxt as numbers, which a resume compares.
-    if run['settings'].get('balance', 0) != 0:
-        network['score_offsets'] = class_balance.offsets(run)
-    if network.get('pixel_scale') == 'relative':
-        network['pixel_scale'] = round(COPIED / run['change'], 4) if run['change'] else 1.0
-    if 'neutral' in run['classes']:
-        network['neutral'] = run['classes'].index('neutral')
-    if neighbours.asks_for_people(run['variant'], network):
-        network['people'] = people.write_people(run['dataset'], run['fold'])
-
-    root = fold_data.fold_path(run['dataset'], run['fold'])
-    classes = len(run['classes'])
-    seed = run['seed'] + run['begun']  # or a run that resumes would draw the same transforms again
-    try:
-        texts = {
-            'net.prototxt': net.train_val(
-                run['variant'], classes, root / 'train_lmdb', root / 'test_lmdb',
-                batch_size=run['batch'], test_batch_size=1,  # every test image once
-                seed=seed, **network),
-            'deploy.prototxt': net.deploy(run['variant'], classes, **network),
-            'solver.prototxt': net.solver(
-                folder / 'net.prototxt', folder / 'snapshots' / run['variant'],
-                max_iter=run['iterations'], base_lr=run['base_lr'], test_iter=run['n_test'],
-                seed=seed, mode=run['device'], **intervals(run['iterations']), **solver)
-        }
-        # the solver is a template: what --set put there may be no number
-        text_format.Parse(texts['solver.prototxt'], caffe_pb2.SolverParameter())
-    except (TypeError, ValueError, text_format.ParseError) as error:
-        raise SystemExit(f'These settings make no network: {run["settings"]} ({error}).') from None
-    return texts
-
-
-def intervals(iterations):
-    """After how many iterations the solver tests, shows its losses and writes a snapshot."""
-    # Ten tests; fewer in a short run, which they would make a third longer.
-    tests = min(10, max(1, iterations // 100))
-    test = max(1, iterations // tests)
-    # About 200 rows in metrics.csv, of which every test is one.
-    most = min(100, max(1, iterations // 200))
-    display = max(step for step in range(1, most + 1) if test % step == 0)
-    return dict(test_interval=test, display=display, snapshot=max(50, iterations // 10))
 
 
 def resume(folder, run):
@@ -271,7 +199,7 @@ def resume(folder, run):
     # A kill between its prototxt files and its run.json leaves files of the place where it was to
     # go on.
     begins = [earlier.get('begun', 0), start.iteration]
-    if not changed and written_otherwise(folder, run, begins):
+    if not changed and run_prototxt.written_otherwise(folder, run, begins):
         changed = ['prototxt/net.py now writes another network or solver']
     if not changed and start.iteration > run['iterations']:
         changed = [f'for {start.iteration} iterations, more than ITERS={run["iterations"]}']
@@ -287,15 +215,6 @@ def resume(folder, run):
     return start
 
 
-def written_otherwise(folder, run, begins):
-    """Whether a run's network or solver are others than are written for it now; begins: the
-    iterations of which one is where it began or went on the last time."""
-    expected = [prototxts(folder, {**run, 'begun': begun}) for begun in begins]
-    network, solver = (read_text(folder / name) for name in ('net.prototxt', 'solver.prototxt'))
-    return (network not in [texts['net.prototxt'] for texts in expected] or
-            course(solver) not in [course(texts['solver.prototxt']) for texts in expected])
-
-
 def refuse_to_lose(folder):
     """SystemExit where a run that is to begin anew was complete or tested once: its results would
     be gone."""
@@ -307,36 +226,13 @@ def refuse_to_lose(folder):
                          'another SEED, or remove that folder to train it again.')
 
 
-def read_text(path):
-    """The text of a file of a run; SystemExit, naming it, where it cannot be read."""
-    try:
-        return path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        raise SystemExit(f'{path} cannot be read ({error}): remove {path.parent} and train '
-                         'again.') from None
-
-
-def course(text):
-    """A solver's parameters without those of LENGTH, with the length where the rate follows it;
-    None for what is no solver."""
-    try:
-        solver = text_format.Parse(text, caffe_pb2.SolverParameter())
-    except text_format.ParseError:
-        return None
-    for name in LENGTH:
-        # under 'poly' the rate falls to 0 at max_iter, so another length is another training
-        if name != 'max_iter' or solver.lr_policy != 'poly':
-            solver.ClearField(name)
-    return solver
-
-
 def prepare(folder, run, texts):
     """Writes the run's files; returns the rows of metrics.csv.
 
     Removes what is later than its beginning.
     """
     (folder / 'snapshots').mkdir(parents=True, exist_ok=True)
-    remove_after(folder, run['begun'])
+    snapshots.remove_after(folder, run['begun'])
     if run['begun'] == 0:  # one that was killed before its first snapshot
         (folder / 'log.txt').unlink(missing_ok=True)
 
@@ -357,29 +253,12 @@ def prepare(folder, run, texts):
 def end_here(folder, iteration):
     """Removes what a run has of later iterations than its last whole snapshot, at which it is to
     end, and its test, which may be of other averages."""
-    remove_after(folder, iteration)
+    snapshots.remove_after(folder, iteration)
     (folder / 'result.json').unlink(missing_ok=True)
     path = folder / 'metrics.csv'
     if path.exists():
         metrics.write_metrics(path, [row for row in metrics.read_metrics(path)
                                      if row['iteration'] <= iteration])
-
-
-def remove_after(folder, iteration):
-    """Removes snapshots later than an iteration."""
-    for number, *pair in snapshots.find_snapshots(folder):
-        if number > iteration:
-            for file in pair:
-                file.unlink(missing_ok=True)
-
-
-def prune(folder, iteration):
-    """Removes all but the last snapshots up to an iteration."""
-    complete = [snapshot for snapshot in snapshots.find_snapshots(folder)
-                if snapshot.iteration <= iteration]
-    for _, *pair in complete[:-KEPT]:
-        for file in pair:
-            file.unlink(missing_ok=True)
 
 
 def missed(folder, rows, end):
@@ -405,13 +284,13 @@ def watch(task, started, rows):
     before = rows[-1].get('seconds', 0) if rows else 0
     clock = time.monotonic()
     sound = begun  # the last iteration with a finite loss
-    with progress(begun, task.run['iterations']) as show:
-        for row in caffe_log.rows(follow(started, task.stopped)):
+    with logged.progress(begun, task.run['iterations']) as show:
+        for row in caffe_log.rows(logged.follow(started, task.stopped)):
             # Snapshots of after the last finite loss may hold such weights: none of them is kept.
             if not math.isfinite(row.get('loss', 0)):
                 started.process.kill()
                 started.process.wait()
-                remove_after(folder, sound)
+                snapshots.remove_after(folder, sound)
                 advise(folder, task.run, row)
             if 'loss' in row:
                 sound = row['iteration']
@@ -419,7 +298,7 @@ def watch(task, started, rows):
             seconds = round(before + time.monotonic() - clock, 1)
             rows.append({'iteration': row['iteration'], 'seconds': seconds, **row})
             metrics.write_metrics(folder / 'metrics.csv', rows)
-            prune(folder, sound)  # those up to here: a later one may prove to be no good
+            snapshots.prune(folder, sound)  # those up to here: a later one may prove to be no good
 
 
 def advise(folder, run, row):
@@ -431,51 +310,6 @@ def advise(folder, run, row):
         again = f'up to {kept[-1].iteration} it is kept; use another SEED, or remove that folder,'
     raise SystemExit(f'{folder} diverged at iteration {row["iteration"]} ({bad}): {again} '
                      f'with an LR smaller than {run["base_lr"]}.')
-
-
-def follow(started, stopped):
-    """Yields the lines that Caffe adds to its log, until it ends.
-
-    Passes the first signal on to it, once.
-    """
-    rest, passed = '', False
-    with open(started.log, encoding='utf-8', errors='replace') as file:
-        file.seek(started.offset)
-        while True:
-            # asked before reading, or what it wrote in between would be lost
-            ended = started.process.poll() is not None
-            if stopped and not passed:
-                started.process.send_signal(signal.SIGINT)
-                passed = True
-                tqdm.write('Stopping: Caffe ends its iteration and writes a snapshot.',
-                           file=sys.stderr)
-            # the last line may be half there
-            *lines, rest = (rest + file.read()).split('\n')
-            yield from lines
-            if ended:
-                return
-            time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def progress(begun, total):
-    """Yields a function that shows a row of caffe_log: a bar on a terminal, else lines."""
-    terminal = sys.stderr.isatty()
-    with open(os.devnull, 'w') as nowhere, \
-            tqdm(total=total, initial=begun, unit='iteration', ascii=True,
-                 file=sys.stderr if terminal else nowhere) as bar:
-        said, lr = -math.inf, math.nan
-
-        def show(row):
-            nonlocal said, lr
-            lr = row.get('lr', lr)  # the very last row comes without
-            bar.set_postfix(loss=f'{row["loss"]:.4g}', lr=f'{lr:.4g}', refresh=False)
-            bar.update(row['iteration'] - bar.n)
-            if not terminal and (time.monotonic() - said > QUIET or row['iteration'] == total):
-                said = time.monotonic()
-                print(bar, file=sys.stderr)
-
-        yield show
 
 
 def tell_ending(task, started):
@@ -494,13 +328,13 @@ def tell_ending(task, started):
         raise SystemExit(f'Caffe was ended by signal {-code} (memory full?): start again to go on; '
                          f'{started.log}.')
 
-    why = reason(started)
+    why = logged.reason(started)
     if full(task.folder):  # Caffe says of a snapshot that it could not be serialized, or nothing
         raise SystemExit(f'The disk of {task.folder} is full, and Caffe could not write there: '
                          'make room and give the same command again.')
     # `caffe` does not print what a Python layer raised at its set-up, pycaffe does
     if why is None and code:
-        caffe_process.blob_shapes(read_text(task.folder / 'net.prototxt'))
+        caffe_process.blob_shapes(run_folder.read_text(task.folder / 'net.prototxt'))
     why = why or ('no whole snapshot at the end' if code == 0 else f'exit code {code}')
     raise SystemExit(f'Caffe stopped: {why.rstrip(".")}; see {started.log}.')
 
@@ -508,13 +342,6 @@ def tell_ending(task, started):
 def full(folder):
     """Whether the disk of a folder has no room left, for what Caffe writes: less than a page."""
     return shutil.disk_usage(folder).free < 4096
-
-
-def reason(started):
-    """Why what we started stopped, None where its output does not say."""
-    with open(started.log, encoding='utf-8', errors='replace') as file:
-        file.seek(started.offset)
-        return caffe_log.reason(file)
 
 
 if __name__ == '__main__':

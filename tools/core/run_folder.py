@@ -64,6 +64,15 @@ def read_result(folder):
     return result
 
 
+def read_text(path):
+    """The text of a file of a run; SystemExit, naming it, where it cannot be read."""
+    try:
+        return path.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(f'{path} cannot be read ({error}): remove {path.parent} and train '
+                         'again.') from None
+
+
 def is_of(value, kind):
     """Whether a value of JSON is of a type: str, dict, a whole number (int) or any number (float)
     from 0 to 2^31, or, given as [type], a list of such values."""

@@ -11,6 +11,8 @@ from google.protobuf.message import DecodeError
 from data_prep import pair_lmdb
 from tools.core import run_folder
 
+KEPT = 2  # the last, and one to go back to where that is damaged
+
 Snapshot = collections.namedtuple('Snapshot', 'iteration caffemodel solverstate')
 
 
@@ -124,3 +126,20 @@ def parse(path, message):
     except DecodeError:
         raise ValueError(f'{path} is damaged or no file of Caffe') from None
     return message
+
+
+def remove_after(folder, iteration):
+    """Removes snapshots later than an iteration."""
+    for number, *pair in find_snapshots(folder):
+        if number > iteration:
+            for file in pair:
+                file.unlink(missing_ok=True)
+
+
+def prune(folder, iteration):
+    """Removes all but the last snapshots up to an iteration."""
+    complete = [snapshot for snapshot in find_snapshots(folder)
+                if snapshot.iteration <= iteration]
+    for _, *pair in complete[:-KEPT]:
+        for file in pair:
+            file.unlink(missing_ok=True)
