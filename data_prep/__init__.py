@@ -4,6 +4,11 @@ import os
 import signal
 import sys
 
+# A telephone's largest photograph has 16,320 x 12,240. More would take gigabytes. OpenCV, which may
+# find another size in a damaged head than Pillow does, is told when it is loaded.
+MOST_PIXELS = 200_000_000
+os.environ['OPENCV_IO_MAX_IMAGE_PIXELS'] = str(MOST_PIXELS)
+
 told = []  # Ctrl-C, where end_quietly has said it
 
 

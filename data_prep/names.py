@@ -17,6 +17,7 @@ SPELLINGS = {
     'sadness': ('sad', 'sa'),
     'surprise': ('surprised', 'suprise', 'su'),
 }
+LONGEST = 100  # letters of an expression's name, which is drawn in one line
 KNOWN = {spelling: name for name, others in SPELLINGS.items() for spelling in (name, *others)}
 
 

@@ -17,18 +17,19 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data_prep import video
+from data_prep import MOST_PIXELS, video
 from data_prep.sets import fer2013
-
-# A telephone's largest photograph has 16,320 x 12,240. More would take gigabytes.
-MOST_PIXELS = 200_000_000
 
 # The names by which Pillow knows what OpenCV decodes, and GIF. HEIF stands apart.
 FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'TIFF', 'WEBP', 'PPM', 'JPEG2000', 'GIF')
-OURS_TO_TURN = ('PNG', 'WEBP')  # as their EXIF says; OpenCV turns the others
+# As their EXIF says; OpenCV turns the others. In a JPEG it finds EXIF only where that comes first.
+OURS_TO_TURN = ('JPEG', 'MPO', 'PNG', 'WEBP')
 HEIF = re.compile(rb'....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1|avi[fs])', re.DOTALL)
 PICTURE = re.compile(rb'\xff\xd8\xff|\x89PNG|BM|II\*\0|MM\0\*|P[1-6]\s|RIFF....WEBP|'
                      rb'\0\0\0\x0cjP  |\xff\x4f\xff\x51|' + HEIF.pattern, re.DOTALL)
+
+# The head of a PGM or PPM, up to its maximum; Pillow reads none whose numbers are text.
+MAXIMUM = re.compile(rb'P[56](?:(?:\s|#[^\n]*\n)+(\d+)){3}')
 
 DAMAGED = 'image is damaged or not an image'
 CUT_SHORT = 'image is cut short'
@@ -107,7 +108,7 @@ def decode(data):
             return grey(decode_heif(data))
 
         header = read_header(data)
-        check_whole(data, header.format)
+        check_readable(data, header.format)
         if header.format == 'GIF' or header.format == 'WEBP' and is_animated(header):
             image = decode_first_frame(header)
         else:
@@ -135,8 +136,9 @@ def check_size(width, height):
                          f'{MOST_PIXELS // 10 ** 6} million that are read: make it smaller')
 
 
-def check_whole(data, kind):
-    """ValueError where a JPEG or PNG ends early: OpenCV would fill up with grey what is missing.
+def check_readable(data, kind):
+    """ValueError where a JPEG or PNG ends early, which OpenCV would fill up with grey, or where it
+    would take a PGM to be darker than it is.
 
     What follows its end, such as a video of the same moment, does no harm.
     """
@@ -148,6 +150,11 @@ def check_whole(data, kind):
             place += 1 if filled else 2 + int.from_bytes(data[place + 2:place + 4], 'big')
         if data.find(b'\xff\xd9', place) < 0:
             raise ValueError(CUT_SHORT)
+    if kind == 'PPM':
+        found = MAXIMUM.match(data)
+        if found and int(found[1]) not in (255, 65535):  # OpenCV would take it for one of these
+            raise ValueError(f'image is a PGM or PPM with a maximum of {int(found[1])}, and those '
+                             'with 255 or 65535 are read: save it as PNG')
     if kind == 'PNG' and not any(name == b'IEND' for name, _ in png_chunks(data)):
         raise ValueError(CUT_SHORT)
 
@@ -206,7 +213,7 @@ def decode_heif(data):
         raise ValueError(DAMAGED) from None
     check_size(*image.size)
     try:
-        pixels = np.asarray(image)
+        pixels = np.array(image)  # a copy: its own pixels are gone with the image
     except ValueError:  # of later versions of numpy
         raise ValueError(DAMAGED) from None
     if pixels.dtype != np.uint8:  # numpy makes an object of what cannot be decoded

@@ -1,13 +1,21 @@
 """Single frames of a video, as cv2 (FFmpeg) decodes it.
 
-Frames are counted from 0 by decoding them in order: in inter-coded video a seek by number may land
-beside it.
+Of what calls itself a video only files that hold one are opened: no list of other files, which
+FFmpeg would open and read, and no address. Frames are counted from 0 by decoding them in order: in
+inter-coded video a seek by number may land beside it.
 """
 import functools
 import os
 import re
 
 import cv2
+
+LARGEST = 2 ** 26  # of a frame; several are in memory at once
+
+# The kinds of file, by FFmpeg's names, that may be opened. OpenCV reads it when it opens one.
+KINDS = ('mov', 'matroska', 'avi', 'mpeg', 'mpegts', 'mpegvideo', 'm4v', 'asf', 'flv', 'ogg', 'mxf',
+         'yuv4mpegpipe', 'gif', 'dv')
+os.environ['OPENCV_FFMPEG_CAPTURE_OPTIONS'] = f'format_whitelist;{",".join(KINDS)}'
 
 # By which a video is known whose first bytes say nothing.
 ENDINGS = ('.3g2', '.3gp', '.asf', '.avi', '.divx', '.dv', '.flv', '.gif', '.m2ts', '.m4v', '.mkv',
@@ -70,10 +78,17 @@ os.register_at_fork(before=opened.cache_clear)
 
 def capture_of(path):
     """The video opened, at frame 0, by FFmpeg alone: OpenCV would try its other readers on a file
-    that is no video, and each would complain. ValueError where it cannot be opened."""
+    that is no video, and each would complain. ValueError where it cannot be opened, or has frames
+    of more than LARGEST."""
     if not os.path.isfile(path):
         raise ValueError('video is missing')
-    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    # In full, or FFmpeg would take what stands before a colon for a protocol.
+    capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise ValueError('video is damaged or not a video')
+    size = [int(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH,
+                                                cv2.CAP_PROP_FRAME_HEIGHT)]
+    if size[0] * size[1] > LARGEST:
+        raise ValueError(f'video has frames of {size[0]} x {size[1]} pixels, more than the '
+                         f'{LARGEST // 10 ** 6} million that are read: make it smaller')
     return capture

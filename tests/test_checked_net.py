@@ -240,8 +240,9 @@ def test_networks_that_do_not_work(place, capfd, change, sentence):
     (lambda: [(FOLDER / 'run.json').unlink(), os.mkfifo(FOLDER / 'run.json')], 'it is no file'),
     (lambda: rewrite(more='x' * 10 ** 7), 'run.json cannot be read (it has more than 10,000,000'),
     (lambda: (FOLDER / 'run.json').write_text('[' * 100000), 'run.json cannot be read ('),
-    (lambda: rewrite(classes=['a\x1b[2J', 'b', 'c']), 'twice in it, empty or not printable'),
-    (lambda: rewrite(classes=['a', 'b', 'a']), 'twice in it, empty or not printable'),
+    (lambda: rewrite(classes=['a\x1b[2J', 'b', 'c']), 'not printable or longer than 100'),
+    (lambda: rewrite(classes=['a' * 101, 'b', 'c']), 'not printable or longer than 100'),
+    (lambda: rewrite(classes=['a', 'b', 'a']), 'not printable or longer than 100'),
     (lambda: rewrite(iterations='\x1b[2J'), 'has no whole number `iterations`'),
     (lambda: rewrite(variant=['s1r1']), 'has no text `variant`'),
 ])

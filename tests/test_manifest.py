@@ -122,6 +122,7 @@ def test_split_where_the_column_is_filled_in(raw):
      'path is there already: @: a.jpg, first in line 2'),
     ('"two\nlines",1,fear,', 'two\\nlines', 'the name holds characters that cannot be printed: @'),
     ('d.jpg,1,"fe\nar",', 'd.jpg', 'the name holds characters that cannot be printed: @'),
+    (f'd.jpg,1,{"f" * 101},', 'd.jpg', 'expression has more than 100 letters: @'),
     (f'd.jpg,{"1" * 476},fear,', 'd.jpg', 'path and subject together are too long: @'),
     ('d.jpg,1,fear', 'line 5', 'more or fewer cells than columns: @'),
     ('d,e.jpg,1,fear,', 'line 5', 'more or fewer cells than columns: @'),

@@ -2,6 +2,8 @@ import io
 import os
 import resource
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -194,6 +196,17 @@ def test_exif_orientation(kind, orientation):
     assert found.shape == expected.shape and np.abs(found - expected).mean() < 1
 
 
+def test_exif_of_a_jpeg_behind_its_xmp():
+    image = Image.fromarray(photograph())
+    exif = Image.Exif()
+    exif[274] = 6
+    data = encoded(image, 'JPEG', quality=100, exif=exif.tobytes())
+    xmp = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
+    first = data[:2] + b'\xff\xe1' + struct.pack('>H', len(xmp) + 2) + xmp + data[2:]
+    assert np.array_equal(pictures.decode(first), pictures.decode(data))
+    assert pictures.decode(first).shape == (70, 90)
+
+
 def test_exif_of_a_png_behind_its_pixels_in_a_text_or_damaged():
     image = Image.fromarray(photograph())
     exif = Image.Exif()
@@ -233,6 +246,33 @@ def test_what_opencv_does_not_read(kind, tolerance, tmp_path):
     for length in (30, len(data) // 2, len(data) - 40):
         with pytest.raises(ValueError, match='^image is (damaged|cut short)'):
             pictures.decode(data[:length])
+
+
+@pytest.mark.parametrize('kind', ['HEIF', 'AVIF'])
+def test_no_pixel_of_a_heic_is_read_after_its_memory_was_given_back(kind, tmp_path):
+    """In a process of its own, whose memory is not yet as large as to keep what is given back."""
+    image = cv2.resize(photograph(), (700, 900), interpolation=cv2.INTER_NEAREST)
+    file = tmp_path / 'photo'
+    pillow_heif.from_bytes(mode='RGB', size=(700, 900), data=image.tobytes()).save(
+        file, quality=50, format=kind)
+    program = ('import sys, cv2, numpy, pillow_heif\nfrom data_prep import pictures\n'
+               'data = open(sys.argv[1], "rb").read()\n'
+               'found = [pictures.decode(data) for _ in range(3)]\n'
+               'image = pillow_heif.open_heif(data, bgr_mode=True)\n'
+               'right = cv2.cvtColor(numpy.array(image), cv2.COLOR_BGR2GRAY)\n'
+               'assert all(numpy.array_equal(each, right) for each in found)')
+    assert subprocess.run([sys.executable, '-c', program, str(file)], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize('maximum, read', [(255, True), (65535, True), (4095, False), (100, False)])
+def test_a_pgm_is_as_bright_as_its_maximum_says_or_no_picture(maximum, read):
+    pixels = (np.arange(12).reshape(3, 4) * maximum // 11).astype('>u2' if maximum > 255 else 'u1')
+    data = b'P5\n# of a camera\n4 3\n%d\n' % maximum + pixels.tobytes()
+    if read:
+        assert np.abs(pictures.decode(data) - pixels * (255 / maximum)).max() <= 1
+    else:
+        with pytest.raises(ValueError, match=f'a PGM or PPM with a maximum of {maximum}, and'):
+            pictures.decode(data)
 
 
 # ---------------------------------------------------------------- what is cut short
@@ -319,6 +359,26 @@ def test_too_many_pixels_are_refused_by_the_header(tmp_path):
                     struct.pack('<HHII', 257, 4, 1, 7), struct.pack('<HHII', 257, 4, 1, 65000))
         with pytest.raises(ValueError, match='65000 x 65000 pixels'):
             pictures.decode(huge)
+
+
+def test_too_many_pixels_are_refused_where_a_tiff_has_two_sizes(tmp_path):
+    """Pillow takes the last of them, libtiff the first."""
+    file, size = tmp_path / 'two.tif', (15000, 14000)
+    fields = [(256, 4, 1, size[0]), (256, 4, 1, 5), (257, 4, 1, size[1]), (257, 4, 1, 4),
+              (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1),
+              (278, 4, 1, size[1]), (279, 4, 1, size[0] * size[1])]
+    end = 8 + size[0] * size[1]
+    with open(file, 'wb') as out:  # its pixels are a hole
+        out.write(b'II*\0' + struct.pack('<I', end))
+        out.seek(end)
+        out.write(struct.pack('<H', len(fields)))
+        out.writelines(struct.pack('<HHII', *field) for field in fields)
+        out.write(bytes(4))
+    program = ('import sys\nfrom data_prep import pictures\n'
+               'print(pictures.read_grey(*sys.argv[1:]).shape)')
+    said = subprocess.run([sys.executable, '-c', program, str(tmp_path), 'two.tif'], cwd=ROOT,
+                          encoding='utf-8', capture_output=True)
+    assert 'ValueError: image is ' in said.stderr and said.stdout == ''
 
 
 # ---------------------------------------------------------------- what is a video

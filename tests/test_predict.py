@@ -1,6 +1,7 @@
 """Prediction on one's own pictures: real Caffe with random weights, drawn faces; against the path
 of the test, and against a forward pass of Caffe's own."""
 import csv
+import io
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -398,12 +400,37 @@ def test_two_inputs_of_one_name_keep_their_pictures(place, program):
     assert len(os.listdir('predictions')) == 7
 
 
+def test_two_commands_draw_into_one_folder_one_after_the_other(place, tmp_path, capfd):
+    out = tmp_path / 'drawn'
+    out.mkdir()
+    order = []
+
+    def second():
+        with output.alone_in(out):
+            order.append('second')
+
+    with output.alone_in(out):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        order.append('first')
+    thread.join()
+    assert order == ['first', 'second']
+    assert capfd.readouterr().err == f'Waiting for another command that draws into {out}.\n'
+
+
 def test_names_that_would_steer_a_terminal_or_are_long(place, program):
     long = 'ä' * 125 + '.png'  # 254 bytes of 255
     for name in ('a\x1b[2J\nb.png', long):
         shutil.copy('faces/p1.png', name)
     code, lines, _ = program('a\x1b[2J\nb.png')
     assert code == 0 and lines[0].startswith('a\\x1b[2J\\nb.png, face 1: ')
+    assert lines[1] == 'drawn: predictions/a\\x1b[2J\\nb.png'
+    # In a CSV it is one cell, and no formula at the beginning of a line.
+    Path('x\n=1+2.png').write_bytes(Path('faces/p1.png').read_bytes())
+    _, lines, _ = program('x\n=1+2.png', '--format', 'csv')
+    (row, ) = csv.DictReader(io.StringIO('\n'.join(lines), newline=''))
+    assert row['image'] == 'x\n=1+2.png' and row['face'] == '1'
     assert program(long)[1][-1] == f'drawn: predictions/{long}'
 
 
@@ -499,7 +526,8 @@ def test_a_video_with_its_faces_marked(place, program):
     assert program('clip.avi', '--draw', 'video', '--every', '2', '--out', 'second')[0] == 0
     video = cv2.VideoCapture('second/clip.mp4')
     assert [bool(np.ptp(video.read()[1].astype(int), axis=-1).max() > 60)
-            for _ in range(3)] == [False, False, True]
+            for _ in range(4)] == [False, False, True, True]
+    assert not video.read()[0]
     assert program('faces', '--draw', 'video')[0].startswith('faces is no video, for DRAW=video')
 
 
@@ -630,8 +658,8 @@ def chunk(name, data):
     ('one.png', 'one.png: no face found (it must be upright'),
     ('nobody.png', 'nobody.png: no face found (it must be upright'),
     ('thin.png', 'thin.png: no face found (it must be upright'),
-    ('text.mp4', 'text.mp4 is damaged or no video.'),
-    ('empty.avi', 'empty.avi is damaged or no video.'),
+    ('text.mp4', 'text.mp4: video is damaged or not a video.'),
+    ('empty.avi', 'empty.avi: video is damaged or not a video.'),
     ('nobody.avi', 'nobody.avi, 3 frames: no face found (it must be upright'),
     ('folder', 'folder holds no picture (.jpg, '),
     ('nobodies', 'nobodies, 2 pictures: no face found (it must be upright'),

@@ -122,6 +122,30 @@ def test_no_video(tmp_path, function):
             function(str(tmp_path / name))
 
 
+@pytest.mark.parametrize('text', [
+    '#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{other}\n#EXT-X-ENDLIST\n',
+    '#EXTM3U\n#EXTINF:9,\n{other}\n', "ffconcat version 1.0\nfile 'other.avi'\n",
+    "ffconcat version 1.0\nfile 'list.mp4'\n"])
+def test_a_list_of_other_files_is_no_video(tmp_path, text):
+    other = write(tmp_path / 'other.avi')
+    (tmp_path / 'list.mp4').write_text(text.format(other=other))
+    with pytest.raises(ValueError, match='^video is damaged or not a video$'):
+        video.count(str(tmp_path / 'list.mp4'))
+
+
+def test_a_name_with_a_colon_is_no_protocol(tmp_path, monkeypatch):
+    write(tmp_path / '12:30.avi')
+    monkeypatch.chdir(tmp_path)
+    assert video.count('12:30.avi') == 12
+
+
+def test_a_video_of_too_large_frames(tmp_path, monkeypatch):
+    monkeypatch.setattr(video, 'LARGEST', 320 * 240 - 1)
+    path = write(tmp_path / 'a.avi', size=(320, 240))
+    with pytest.raises(ValueError, match='^video has frames of 320 x 240 pixels, more than the 0 '):
+        video.count(path)
+
+
 def test_a_file_that_is_no_video_is_told_once(tmp_path):
     """By the ValueError alone, and not by each of OpenCV's readers in turn."""
     (tmp_path / 'noise.avi').write_bytes(b'noise')

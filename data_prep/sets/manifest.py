@@ -166,6 +166,8 @@ def read_row(raw, where, cells, own_split, first_line):
     if path in first_line:
         raise ValueError(
             f'path is there already: {where}: {path}, first in line {first_line[path]}')
+    if len(expression) > names.LONGEST:
+        raise ValueError(f'expression has more than {names.LONGEST} letters: {where}')
     if len(f'{subject}{path}'.encode()) > LONGEST:
         raise ValueError(f'path and subject together are too long: {where}')
     reference = inside(raw, where, reference, 'reference') if reference else None

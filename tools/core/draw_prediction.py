@@ -7,7 +7,7 @@ from matplotlib import cm, font_manager
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from data_prep import align
-from tools.core import output, plots, predictor
+from tools.core import face_lines, output, plots, predictor
 
 TILE, GAP, BAR = 192, 20, 200  # pixels: a face's side, the space between things, the longest bar
 MOST = 0.5  # where the scale of |X - X̂r| ends, of 1
@@ -58,8 +58,8 @@ def draw(path, name, faces):
 
 def cannot_write(path, error):
     """The SystemExit to raise where an OSError keeps a drawing from its path."""
-    return SystemExit(f'{path} cannot be written ({error.strerror or error}): make room, or choose '
-                      'another OUT.')
+    return SystemExit(f'{face_lines.shown(path)} cannot be written ({error.strerror or error}): '
+                      'make room, or choose another OUT.')
 
 
 def draw_row(sheet, face, left, y):

@@ -1,4 +1,5 @@
 """A video with its faces marked: `make predict DRAW=video`."""
+import itertools
 import math
 
 import cv2
@@ -6,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from data_prep import video
-from tools.core import draw_prediction
+from tools.core import draw_prediction, face_lines
 
 CODEC = 'avc1'  # H.264, which browsers and telephones play
 FALLBACK_RATE = 25  # frames a second, of a video that tells none
@@ -19,13 +20,13 @@ def draw(path, source, curve):
     before. SystemExit where it cannot be written whole.
     """
     partial = path.with_name(f'.partial-{path.name}')
-    capture = cv2.VideoCapture(str(source), cv2.CAP_FFMPEG)
+    capture = video.capture_of(source)
     rate = capture.get(cv2.CAP_PROP_FPS)
     rate = rate if math.isfinite(rate) and 0 < rate <= 240 else FALLBACK_RATE
     writer, written, faces = None, 0, []
 
     try:
-        for number in range(max(curve) + 1):
+        for number in itertools.count():
             good, frame = capture.read()
             if not good:
                 break
@@ -45,7 +46,8 @@ def draw(path, source, curve):
         except ValueError:  # nothing of it can be read
             whole = False
         if not whole:
-            raise SystemExit(f'{path} cannot be written whole: make room, or choose another OUT.')
+            raise SystemExit(f'{face_lines.shown(path)} cannot be written whole: make room, or '
+                             'choose another OUT.')
         partial.replace(path)
     finally:
         capture.release()

@@ -59,8 +59,9 @@ def csv_line(picture, number, face):
 
 def write_row(cells):
     line = io.StringIO()
-    csv.writer(line, lineterminator='').writerow(map(spreadsheet.quote, cells))
-    write(line.getvalue())
+    writer = csv.writer(line)  # its line's end is also what it knows of ends within a cell
+    writer.writerow(map(spreadsheet.quote, cells))
+    write(line.getvalue()[:-len(writer.dialect.lineterminator)])
 
 
 def where(picture):

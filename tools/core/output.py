@@ -1,9 +1,12 @@
 """Where drawings go: a folder that is kept, and names that take nobody's file."""
 import collections
+import contextlib
+import fcntl
 import hashlib
 import itertools
 import os
 import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -30,6 +33,23 @@ def prepare_folder(out, image):
     if out.samefile(image if image.is_dir() else image.parent):
         raise SystemExit(
             f'{out} holds your own pictures, not to be overwritten: choose another OUT.')
+
+
+@contextlib.contextmanager
+def alone_in(out):
+    """Of two commands that draw into one folder the second waits for the first: both would take a
+    name that is free now."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # not every network's file system has locks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f'Waiting for another command that draws into {out}.', file=sys.stderr)
+                fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def is_kept(path):

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
-from data_prep import pictures, workers
+from data_prep import pictures, video, workers
 from data_prep.sets import layout
 from tools.core import (
     arguments,
@@ -91,15 +91,23 @@ def predict(options):
     image = seen_inside(options.image)
     paths, others = list_pictures(image)
     if options.draw == 'video' and paths:
-        raise SystemExit(f'{image} is no video, for DRAW=video: leave DRAW out.')
+        name = face_lines.shown(image)
+        raise SystemExit(f'{name} is no video, for DRAW=video: leave DRAW out.')
 
     # The model first: what is wrong with it is said before a folder is made.
     model = load_model(options)
-    out, places = None, {}
-    if options.format == 'text' or options.out or options.draw:
-        out = options.out or Path('predictions')
-        output.prepare_folder(out, image)
-        places = output.name_all(paths or [image], out)
+    if not (options.format == 'text' or options.out or options.draw):
+        return predict_into(None, options, image, paths, others, model)
+    out = options.out or Path('predictions')
+    output.prepare_folder(out, image)
+    with output.alone_in(out):
+        return predict_into(out, options, image, paths, others, model)
+
+
+def predict_into(out, options, image, paths, others, model):
+    """The same, with drawings in the folder `out`, or without any for None; paths, others: as
+    list_pictures gives them."""
+    places = output.name_all(paths or [image], out) if out else {}
     lines = face_lines.Lines(options.format, model.classes)
     count, curve = recognise_all(options, image, paths, model, lines, places)
 
@@ -122,7 +130,7 @@ def predict(options):
     if options.format == 'text':
         made = [out] if len(places) > 1 else list(places.values())
         made += [place.with_suffix('.mp4') for place in made if options.draw]
-        print(f'drawn: {", ".join(map(str, made))}')
+        print(f'drawn: {", ".join(map(face_lines.shown, made))}')
     if len(paths) != 1 or image.is_dir():
         unit = 'frame' if curve else 'picture'
         print(face_lines.summary(unit, count, len(others)),
@@ -200,6 +208,7 @@ def seen_inside(path):
 def list_pictures(image):
     """Paths of the pictures that IMAGE names, [] for a video, and the names of what else lies in
     that folder; SystemExit where there is neither."""
+    name, wanted = face_lines.shown(image), 'name a picture, a folder of pictures or a video'
     if image.is_dir():
         inside = sorted((path for path in image.iterdir() if path.name[0] != '.'), key=natural)
         paths = [path for path in inside
@@ -207,13 +216,13 @@ def list_pictures(image):
         others = [path.name + '/' * path.is_dir() for path in inside if path not in set(paths)]
         if not paths:
             what = f', but {name_some(others)}' if others else ''
-            raise SystemExit(f'{image} holds no picture (.jpg, .png, .heic or another of '
+            raise SystemExit(f'{name} holds no picture (.jpg, .png, .heic or another of '
                              f'{len(layout.ENDINGS)} endings){what}.')
         return paths, others
     if not image.exists():
-        raise SystemExit(f'{image} is not there: name a picture, a folder of pictures or a video.')
+        raise SystemExit(f'{name} is not there: {wanted}.')
     if not image.is_file():
-        raise SystemExit(f'{image} is no file: name a picture, a folder of pictures or a video.')
+        raise SystemExit(f'{name} is no file: {wanted}.')
     return [] if pictures.is_video(image) else [image], []
 
 
@@ -231,14 +240,17 @@ def name_some(names, most=5):
 
 def frames(path, every):
     """Yields a job for search() for every Nth frame of a video; SystemExit where it has none."""
-    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    number = -1  # of the last frame that there is
-    for number in itertools.takewhile(lambda number: video.grab(), itertools.count()):
-        read, image = video.retrieve() if number % every == 0 else (False, None)
+    name, number = face_lines.shown(path), -1  # of the last frame that there is
+    try:
+        capture = video.capture_of(path)
+    except ValueError as error:
+        raise SystemExit(f'{name}: {error}.') from None
+    for number in itertools.takewhile(lambda number: capture.grab(), itertools.count()):
+        read, image = capture.retrieve() if number % every == 0 else (False, None)
         if read:
             yield str(path), number, predictor.grey(image)
     if number < 0:
-        raise SystemExit(f'{path} is damaged or no video.')
+        raise SystemExit(f'{name}: video has no frame.')
 
 
 def ahead(pool, jobs):

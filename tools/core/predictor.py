@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep import align, detect, pictures
+from data_prep import align, detect, names, pictures
 from prototxt import net
 from tools.core import class_balance, network, run_folder
 
@@ -135,11 +135,12 @@ def read_settings(folder):
             f'{folder} tells no expressions: its variant is {str(run.get("variant"))[:60]}, and '
             f'not one of {", ".join(net.VARIANTS)}.')
     classes = run['classes']
-    # Names are printed, and what is not printable would steer the terminal.
+    # Names are printed and drawn, and what is not printable would steer the terminal.
     if len(set(classes)) < len(classes) or not all(
-            name and name.isprintable() for name in classes):
-        raise SystemExit(f'{folder}/run.json has classes that are twice in it, empty or not '
-                         f'printable: remove {folder} and train again.')
+            0 < len(name) <= names.LONGEST and name.isprintable() for name in classes):
+        raise SystemExit(f'{folder}/run.json has classes that are twice in it, empty, not '
+                         f'printable or longer than {names.LONGEST} letters: remove {folder} and '
+                         'train again.')
     if run.get('crop', network.ALIGNMENT) != network.ALIGNMENT:  # one that does not say is older
         raise SystemExit(
             f'{folder} was trained on faces that were cropped in another way (see TARGET in '
