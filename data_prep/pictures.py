@@ -1,6 +1,6 @@
 """Pictures by their path in a data set: a file; or `clip.avi#31`, frame 31 of a video,
-`clip.avi#31@clockwise`, the same turned by 90 degrees; or `fer2013.csv#12`, line 12 of a CSV of
-pixels.
+`clip.avi#31@clockwise`, the same turned by 90 degrees, `@left` or `@right` that half of it; or
+`fer2013.csv#12`, line 12 of a CSV of pixels.
 
 What a file is, is told by its content, whatever its ending. A picture is grey by the weights of
 ITU-R BT.601, rounded, whatever the format it came in, and upright as its EXIF says; how transparent
@@ -33,7 +33,7 @@ MAXIMUM = re.compile(rb'P[56](?:(?:\s|#[^\n]*\n)+(\d+)){3}')
 
 DAMAGED = 'image is damaged or not an image'
 CUT_SHORT = 'image is cut short'
-INSIDE = re.compile(r'(.+\.(?:avi|csv))#(\d+)(@clockwise)?')
+INSIDE = re.compile(r'(.+\.(?:avi|csv))#(\d+)(?:@(clockwise|left|right))?')
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns; MOST_PIXELS stands for it
 warnings.filterwarnings('ignore', module='PIL')  # of what it then raises an error for
@@ -50,7 +50,7 @@ def read_grey(raw, path):
     file, number = os.path.join(raw, inside.group(1)), int(inside.group(2))
     if file.endswith('.csv'):
         return fer2013.picture(file, number)
-    return video.frame(file, number, bool(inside.group(3)))
+    return video.frame(file, number, inside.group(3))
 
 
 def content(raw, path):

@@ -31,12 +31,12 @@ SIGNATURE = re.compile(
     re.DOTALL)
 
 
-def frame(path, number, turned=False):
+def frame(path, number, part=None):
     """Frame `number`, from 0, of a video: grey uint8, height x width.
 
-    turned: by 90 degrees clockwise. The last video stays open, so that ascending numbers of one
-    video cost one pass over it. ValueError where the video is missing or damaged, or ends before
-    that frame.
+    part: 'left' or 'right', that half of it; 'clockwise', turned by 90 degrees. The last video
+    stays open, so that ascending numbers of one video cost one pass over it. ValueError where the
+    video is missing or damaged, or ends before that frame.
     """
     if opened(path)['next'] > number:
         opened.cache_clear()  # back to frame 0
@@ -49,7 +49,10 @@ def frame(path, number, turned=False):
     if not good:
         raise ValueError(f'video is damaged: frame {number}')
     image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    return cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE) if turned else image
+    middle = image.shape[1] // 2
+    if part == 'clockwise':
+        return cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE)
+    return image if part is None else image[:, :middle] if part == 'left' else image[:, middle:]
 
 
 def count(path):

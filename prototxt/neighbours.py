@@ -16,11 +16,11 @@ from prototxt.parts import (
     CROP,
     HIDDEN,
     NOBODY,
-    classifier,
     constant,
     decoder,
     dense,
     encoder,
+    hidden,
     latent_code,
     python,
     stage,
@@ -32,10 +32,12 @@ from prototxt.parts import (
 VARIANTS = ('disentangled', 'degan')
 # reverse: how strongly what is reversed counts; reverse_identity: the same of an adversary that
 # looks for the person in the expression code of `disentangled`, 0 for none; identity_weight: of the
-# people in the discriminator of `degan`; people: how many are told apart, None for nobody.
-SETTINGS = dict(reverse=1.0, reverse_identity=0.0, identity_weight=1.0, people=None)
-# In a rest code of 64 numbers the expression stays, whatever its adversary says (docs/decisions.md,
-# note 24).
+# people in the discriminator of `degan`; people: how many are told apart, None for nobody;
+# expression_latent: length of the expression code of `disentangled`, whose rest code has `latent`.
+SETTINGS = dict(reverse=1.0, reverse_identity=0.0, identity_weight=1.0, people=None,
+                expression_latent=16)
+# In a rest code of 64 numbers the expression stays, whatever its adversary says, and in an
+# expression code of 384 the person (docs/decisions.md, note 24).
 OWN = {'disentangled': dict(latent=8)}
 # An adversary is to follow the code that runs away from it: one as slow as the code is deceived,
 # and what it no longer sees is still there.
@@ -48,14 +50,21 @@ def body(n, variant, n_classes, settings):
     if variant == 'degan':
         # Both are classified: the expression code, and what the encoder itself sees.
         n.expression = latent_code(n, 'en2/expression', code, settings['latent'])
-        classifier(n, code, n_classes, settings, score='score_degan', seen=n.expression)
+        n.seen = L.Concat(hidden(n, code, settings), n.expression)
+        n.score = dense(n.seen, n_classes, name='score_degan')
         return
 
-    # The rest has its own third stage. Two short codes, so that not each of them holds all of X.
-    classifier(n, code, n_classes, settings)
+    # Two short codes, so that not each of them holds all of X. The rest has its own third stage.
+    n.expression = latent_code(n, 'en2/expression', hidden(n, code, settings),
+                               settings['expression_latent'])
+    n.score = dense(n.expression, n_classes, name='score_disentangled')
     rest = stage(n, 'en2_rest', 3, n['en2/pool2'], 'en2_rest')
     n.rest = latent_code(n, 'en2_rest', rest, settings['latent'])
-    n.codes = L.Concat(n.fc1_relu, n.rest)
+    # The decoder reads the expression code and does not move it, or it would put the person there.
+    shown = n.expression
+    if 'reference' in n.tops:  # in training
+        shown = n.shown = python('reverse', 'Reverse', n.expression, factor=0.0)
+    n.codes = L.Concat(shown, n.rest)
     n.reconstructed_i = decoder(n, 'de', unfold(n, 'de', n.codes), settings)
 
 
@@ -84,9 +93,7 @@ def learn(n, variant, n_classes, batch, people_source, settings):
         n.loss_adversary = adversary(n, 'expression', n.rest, n_classes, n.label,
                                      settings['reverse'])
         if settings['people']:
-            # Standardised as the rest is, or the code runs away from it by its scale.
-            code = n['adversary_person/code'] = standardized(n.fc1_relu, 'adversary_person/bn')
-            n.loss_person = adversary(n, 'person', code, settings['people'], n.person,
+            n.loss_person = adversary(n, 'person', n.expression, settings['people'], n.person,
                                       settings['reverse_identity'])
 
 

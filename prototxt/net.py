@@ -283,9 +283,10 @@ def known(variant, settings):
     length = settings['code_length']
     if isinstance(length, bool) or not isinstance(length, (int, float)) or not 0 < length < 1e9:
         raise ValueError(f'code_length must be a number above 0, not {str(length)[:40]}')
-    latent = settings['latent']
-    if isinstance(latent, bool) or not isinstance(latent, int) or latent < 1:
-        raise ValueError(f'latent must be a whole number above 0, not {str(latent)[:40]}')
+    for name in 'latent', 'expression_latent':
+        latent = settings[name]
+        if isinstance(latent, bool) or not isinstance(latent, int) or latent < 1:
+            raise ValueError(f'{name} must be a whole number above 0, not {str(latent)[:40]}')
     if variant == 'degan' and settings['generator'] in ('vae', 'gan'):
         raise ValueError(f'generator cannot be {settings["generator"]!r} for degan; choose from '
                          'picture, change')

@@ -62,21 +62,23 @@ def stage(n, name, i, x, owner, switch=False, averages=None):
     return pooled
 
 
-def classifier(n, code, n_classes, settings, fc1='fc1', score='score', seen=None):
+def classifier(n, code, n_classes, settings, fc1='fc1', score='score'):
     """n.fc1 and n.score, N x n_classes, from a code: the fully-connected layers of Figure 2.
 
-    fc1, score: the names of their layers, by which weights are taken; seen: what `score` is told
-    beside n.fc1, N x anything.
+    fc1, score: the names of their layers, by which weights are taken.
     """
+    n.score = dense(hidden(n, code, settings, fc1), n_classes, name=score)
+
+
+def hidden(n, code, settings, fc1='fc1'):
+    """n.fc1_relu, N x 384, the first of the two, with what stands before it."""
     # From random weights FC hardly learns from a code that is not standardised.
     if settings['standardize']:
         code = n.standardized = standardized(code, 'standardized')
     n.dropout = L.Dropout(code, dropout_ratio=0.5)
     n.fc1 = dense(n.dropout, HIDDEN, name=fc1)
     n.fc1_relu = L.ReLU(n.fc1, in_place=True)
-    if seen is not None:
-        n.seen = L.Concat(n.fc1_relu, seen)
-    n.score = dense(n.fc1_relu if seen is None else n.seen, n_classes, name=score)
+    return n.fc1_relu
 
 
 def dense(x, outputs, filler=XAVIER, rate=1, shared=None, **name):

@@ -182,6 +182,17 @@ def test_a_folder_that_is_not_affectnet(tmp_path, raw):
         affectnet.read_set(str(tmp_path / raw), EIGHT)
 
 
+@pytest.mark.parametrize('folder', ['Manually_Annotated', 'Manually_Annotated_compressed'])
+def test_the_pictures_in_a_folder_of_their_own(tmp_path, folder):
+    raw = make(tmp_path, [row('1/a.jpg', 1, GOOD)], [row('1/b.jpg', 1, GOOD)])
+    before = [pair['path'] for pair in affectnet.read_set(raw, EIGHT)[0]]
+    (tmp_path / folder).mkdir()
+    (tmp_path / 'Manually_Annotated_Images').rename(
+        tmp_path / folder / 'Manually_Annotated_Images')
+    after = [pair['path'] for pair in affectnet.read_set(raw, EIGHT)[0]]
+    assert after == [f'{folder}/{path}' for path in before] and len(after) == 2
+
+
 def make_parts(raw, part, number, expression, points):
     """A picture of the set as it is shipped since 2021."""
     drawn.write(raw / part / 'images' / f'{number}.jpg', FACE)

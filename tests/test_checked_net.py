@@ -162,13 +162,14 @@ def test_the_layers_are_ours_whatever_lies_in_the_working_directory(place, chang
 
 # ---------------------------------------------------------------- what Caffe would abort on
 
-@pytest.mark.parametrize('settings, classes', [
-    (dict(generator='vae', latent=20_001), 7), ({}, 20_001)])
-def test_so_large_a_network_of_ours_is_tried_first(place, settings, classes):
-    run = dict(variant='s1r1', classes=['x'] * classes, settings=settings)
+@pytest.mark.parametrize('variant, settings, classes', [
+    ('s1r1', dict(generator='vae', latent=20_001), 7), ('s1r1', {}, 20_001),
+    ('disentangled', dict(expression_latent=20_001), 7)])
+def test_so_large_a_network_of_ours_is_tried_first(place, variant, settings, classes):
+    run = dict(variant=variant, classes=['x'] * classes, settings=settings)
     (FOLDER / 'run.json').write_text(json.dumps(run))
     assert checked_net.rebuild(FOLDER) is None
-    run.update(classes=['x'] * 7, settings={**settings, 'latent': 64})
+    run.update(classes=['x'] * 7, settings={**settings, 'latent': 64, 'expression_latent': 16})
     (FOLDER / 'run.json').write_text(json.dumps(run))
     assert checked_net.rebuild(FOLDER).layer
 
@@ -178,8 +179,9 @@ def test_a_latent_code_of_no_numbers_is_none_of_ours(place, latent):
     run = dict(variant='s1r1', classes=['x'] * 7, settings=dict(generator='vae', latent=latent))
     (FOLDER / 'run.json').write_text(json.dumps(run))
     assert checked_net.rebuild(FOLDER) is None
-    with pytest.raises(ValueError, match='latent must be a whole number above 0'):
-        net.deploy('s1r1', 7, generator='vae', latent=latent)
+    for name in 'latent', 'expression_latent':
+        with pytest.raises(ValueError, match=f'^{name} must be a whole number above 0'):
+            net.deploy('s1r1', 7, generator='vae', **{name: latent})
 
 
 @pytest.mark.parametrize('change, sentence', [

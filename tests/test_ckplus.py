@@ -179,6 +179,23 @@ def test_classes_are_alphabetical():
             assert classes is None and datasets.of_people(name) == (name != 'manifest')
 
 
+@pytest.mark.parametrize('inner', [True, False])
+def test_each_archive_in_a_folder_of_its_own_name(tmp_path, inner):
+    raw = tmp_path / 'set'
+    ckplus_tree.make(raw)
+    before = ckplus.read_set(str(raw), SEVEN)
+    for part, archive in [('cohn-kanade-images', 'extended-cohn-kanade-images'),
+                          ('Emotion', 'Emotion_labels')]:
+        (raw / part).rename(raw / 'inner')
+        (raw / archive).mkdir()
+        (raw / 'inner').rename(raw / archive / (part if inner else ''))
+    rows, points, report = ckplus.read_set(str(raw), SEVEN)
+    above = 'extended-cohn-kanade-images' + '/cohn-kanade-images' * inner
+    assert report == before[2] and len(rows) == len(before[0]) > 0
+    assert [row['path'] for row in rows] == [
+        row['path'].replace('cohn-kanade-images', above) for row in before[0]]
+
+
 @pytest.mark.parametrize('ending', ['.PNG', '.jpg', '.JPEG'])
 def test_frames_with_other_endings_and_nested_folders(tmp_path, ending):
     raw = tmp_path / 'set'

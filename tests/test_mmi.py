@@ -11,6 +11,7 @@ from data_prep.sets import mmi
 
 SIX = ('anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
 LENGTH = 12
+DUAL = 'dual view of a person whose frontal half is not known'
 REST = np.array([[200, 150], [300, 150], [250, 210], [210, 270], [290, 270]], float)  # a calm face
 
 
@@ -41,7 +42,7 @@ def raw(tmp_path):
     add(tmp_path, '1767', 'S053-001', 4, codec='XVID')
     add(tmp_path, '900', 'S053-010', 6)
     add(tmp_path, '1841', 'S035-004', 1, size=(720, 576))
-    add(tmp_path, '224', 'S002-106', 2, view=2)
+    add(tmp_path, '224', 'S099-106', 2, view=2)
     add(tmp_path, '700', 'S021-003', 3, view=1)
     add(tmp_path, '5', 'S001-005', None)
     return tmp_path
@@ -60,7 +61,7 @@ def found_by(move, no_face=()):
     numbers in no_face."""
     def detected(paths):
         numbers = {
-            path: int(re.search(r'\.avi#(\d+)(@clockwise)?$', path).group(1))
+            path: int(re.search(r'\.avi#(\d+)(@\w+)?$', path).group(1))
             for path in paths
         }
         points = {path: move(numbers[path], path) for path in paths if numbers[path] not in no_face}
@@ -97,7 +98,7 @@ def test_pairs(raw):
     }
     assert report == {
         'unit': 'sequences', 'found': 6, 'unlabelled': ['Sessions/5'],
-        'left_out': [('Sessions/224', 'dual view'), ('Sessions/700', 'profile view')],
+        'left_out': [('Sessions/224', DUAL), ('Sessions/700', 'profile view')],
         'note': 'Peak frames: 0 from peaks.csv, 3 by the landmark rule (the frame whose five '
         "points lie farthest from the first frame's)."
     }
@@ -115,6 +116,23 @@ def test_rows_name_the_frames_that_are_read(raw):
             assert image.shape == ((720, 576) if turned else (48, 64))
             assert image[:10, -10:].mean() < 8 if turned else image[:10, :10].mean() < 8
             assert pictures.content(str(raw), path)
+
+
+@pytest.mark.parametrize('person, half', [
+    ('S001', 'right'), ('S002', 'right'), ('S017', 'right'), ('S003', 'left'), ('S005', 'left'),
+    ('S006', 'left'), ('S015', 'left'), ('S016', 'left')])
+def test_of_a_dual_view_the_frontal_half_is_taken(tmp_path, person, half):
+    """As it lies, though it is as high as those that lie on their side."""
+    add(tmp_path, '224', f'{person}-106', 2, view=2, size=(720, 576))
+    rows, report = read(tmp_path)
+    assert report['left_out'] == [] and [row['subject'] for row in rows] == [person] * 3
+    for row in rows:
+        assert row['path'] == f'Sessions/224/{person}-106.avi#{row["frame"]}@{half}'
+        assert row['reference'] == f'Sessions/224/{person}-106.avi#0@{half}'
+        image = pictures.read_grey(str(tmp_path), row['path'])
+        assert image.shape == (576, 360)
+        # what is black is the left upper quarter of the whole
+        assert (image[:270].mean() < 8) == (half == 'left')
 
 
 def test_a_frontal_video_of_the_makers_shows_the_face_on_its_side(tmp_path):
@@ -221,7 +239,7 @@ def test_a_session_that_cannot_be_used_is_named(raw, name, content, reason):
     file.unlink() if content is None else file.write_bytes(content)
     rows, report = read(raw)
     (session, why), = [
-        entry for entry in report['left_out'] if entry[1] not in ('dual view', 'profile view')
+        entry for entry in report['left_out'] if entry[1] not in (DUAL, 'profile view')
     ]
     assert session == 'Sessions/900' and why.startswith(reason) and '\n' not in why
     assert {row['sequence'] for row in rows} == {'1767', '1841'}

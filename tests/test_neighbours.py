@@ -88,10 +88,21 @@ def test_an_adversary_moves_what_it_reads_and_what_lies_before_that(place):
     made = trained('disentangled', reverse_identity=1.0)
     found = moved(made, 'loss_person')
     assert found['fc1'] and found['en2/conv3'] and found['adversary_person/fc1']
+    assert found['en2/expression/fc']
     assert not found['en2_rest/conv3'] and not found['adversary_expression/fc1']
-    assert not found['score'] and not found['de/deconv1']
+    assert not found['score_disentangled'] and not found['de/deconv1']
     seen = made.blobs['adversary_person/reverse'].data  # on one scale, whatever the code's is
     assert np.abs(seen.mean(0)).max() < 1e-3 and 0.9 < seen.std(0).max() < 1.1
+
+
+def test_the_decoder_reads_the_expression_code_and_moves_the_rest_alone(place):
+    made = trained('disentangled')
+    found = moved(made, 'loss_recon_i')
+    assert found['de/fc'] and found['en2_rest/fc'] and found['en2_rest/conv3']
+    assert not found['en2/expression/fc'] and not found['fc1'] and not found['en2/conv3']
+    codes = made.blobs['codes'].data
+    np.testing.assert_array_equal(codes[:, :16], made.blobs['expression'].data)
+    np.testing.assert_array_equal(codes[:, 16:], made.blobs['rest'].data)
 
 
 def test_the_code_climbs_what_the_adversary_descends(place):
@@ -119,7 +130,7 @@ def test_the_code_climbs_what_the_adversary_descends(place):
 def test_disentangled_codes_are_what_numpy_says(tmp_path):
     """The network for use, once more out of the parts of the oracle of S1R1."""
     path = tmp_path / 'net.prototxt'
-    path.write_text(net.deploy('disentangled', 3, latent=5))
+    path.write_text(net.deploy('disentangled', 3, latent=5, expression_latent=6))
     engine = caffe.Net(str(path), caffe.TEST)
     test_oracle.randomise(engine, scaled=True)
     x = 0.5 + ndimage.gaussian_filter(np.random.RandomState(4).randn(4, 1, 64, 64), (0, 0, 4, 4))
@@ -137,10 +148,13 @@ def test_disentangled_codes_are_what_numpy_says(tmp_path):
     rest = test_oracle.batch_norm(rest, blobs['en2_rest/bn']).reshape(4, 5)
     code = test_oracle.batch_norm(code, blobs['standardized'])
     fc1 = test_oracle.relu(test_oracle.dense(code, *blobs['fc1']))
-    score = test_oracle.dense(fc1, *blobs['score'])
-    begun = test_oracle.relu(test_oracle.dense(np.hstack([fc1, rest]), *blobs['de/fc']))
+    expression = test_oracle.dense(fc1, *blobs['en2/expression/fc']).reshape(4, 6, 1, 1)
+    expression = test_oracle.batch_norm(expression, blobs['en2/expression/bn']).reshape(4, 6)
+    score = test_oracle.dense(expression, *blobs['score_disentangled'])
+    begun = test_oracle.relu(test_oracle.dense(np.hstack([expression, rest]), *blobs['de/fc']))
     drawn = test_oracle.decoder(blobs, 'de', begun.reshape(4, 96, 8, 8), [np.zeros(0)] * 3)
-    for name, expected in dict(fc1=fc1, rest=rest, score=score, reconstructed_i=drawn).items():
+    for name, expected in dict(fc1=fc1, expression=expression, rest=rest, score=score,
+                               reconstructed_i=drawn).items():
         assert np.ptp(expected, axis=0).max() > 1e-3 * np.abs(expected).max()
         error = np.abs(engine.blobs[name].data - expected).max() / np.abs(expected).max()
         assert error < 1e-4, name

@@ -95,8 +95,9 @@ def test_litter_is_passed_over(raw):
     assert oulu.read_set(str(raw), CLASSES) == before
 
 
-@pytest.mark.parametrize('above', ['OriginalImg', 'Ünter [a] b/OriginalImg'])
-def test_raw_may_hold_it_one_or_two_folders_down(tmp_path, above):
+@pytest.mark.parametrize('above', ['OriginalImg', 'Ünter [a] b/OriginalImg',
+                                   'B_OriginalImg/B_OriginalImg/OriginalImg'])
+def test_raw_may_hold_it_some_folders_down(tmp_path, above):
     top = tmp_path / 'Oulu [CASIA] ü'
     add(top / above / 'VL' / 'Strong', 'P080', 'Fear', range(3))
     add(top / 'C_PreProcessImg' / 'VL_Acropped' / 'Strong', 'P080', 'Fear', range(3))
@@ -109,10 +110,10 @@ def test_raw_may_hold_it_one_or_two_folders_down(tmp_path, above):
 @pytest.mark.parametrize('made, sentence', [
     (None, 'is not a folder: RAW must name one that holds VL/Strong of Oulu-CASIA, with '),
     ('', 'and this one holds nothing[.]$'),
-    ('NI/Strong/P001/Anger', "one or two folders down, and this one holds 'NI'[.]$"),
+    ('NI/Strong/P001/Anger', "one to three folders down, and this one holds 'NI'[.]$"),
     ('VL/Strong/people', "and this one holds 'VL'[.]$"),
     ('Strong/P001/Anger', "and this one holds 'Strong'[.]$"),
-    ('a/b/c/VL/Strong/P001/Anger', "and this one holds 'a'[.]$"),
+    ('a/b/c/d/VL/Strong/P001/Anger', "and this one holds 'a'[.]$"),
     ('a\nb/VL/Strong/P001/Anger', r"and this one holds 'a\\nb'[.]$"),
 ])
 def test_wrong_folders(tmp_path, made, sentence):

@@ -91,13 +91,15 @@ def test_pictures_inside_a_file(tmp_path, monkeypatch):
     for module, name in ((pictures.video, 'frame'), (pictures.fer2013, 'picture')):
         monkeypatch.setattr(module, name, lambda *arguments, name=name: (name, *arguments))
     clip = f'{tmp_path}/a/clip.avi'
-    assert pictures.read_grey(str(tmp_path), 'a/clip.avi#31') == ('frame', clip, 31, False)
-    assert pictures.read_grey(str(tmp_path), 'a/clip.avi#31@clockwise') == ('frame', clip, 31, True)
+    assert pictures.read_grey(str(tmp_path), 'a/clip.avi#31') == ('frame', clip, 31, None)
+    for part in ('clockwise', 'left', 'right'):
+        assert pictures.read_grey(str(tmp_path), f'a/clip.avi#31@{part}') == (
+            'frame', clip, 31, part)
     assert pictures.read_grey(str(tmp_path),
                               'fer2013.csv#12') == ('picture', f'{tmp_path}/fer2013.csv', 12)
     contents = {pictures.content(str(tmp_path), f'a/clip.avi#{inside}')
-                for inside in ('31', '32', '31@clockwise')}
-    assert len(contents) == 3 and None not in contents
+                for inside in ('31', '32', '31@clockwise', '31@left', '31@right')}
+    assert len(contents) == 5 and None not in contents
     assert pictures.content(str(tmp_path), 'b.csv#1') is None
 
 

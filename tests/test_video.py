@@ -50,10 +50,17 @@ def test_frames_by_number(tmp_path, codec):
 
 
 def test_turned_clockwise(tmp_path):
-    image = video.frame(write(tmp_path / 'a.avi'), 2, turned=True)
+    image = video.frame(write(tmp_path / 'a.avi'), 2, 'clockwise')
     assert image.shape == (64, 48)
     assert image[:28, 28:].mean() < 4  # what was left above is right above
     assert abs(image[36:].mean() - level(2)) < 4 and abs(image[:, :20].mean() - level(2)) < 4
+
+
+def test_half_of_a_frame(tmp_path):
+    path = write(tmp_path / 'a.avi')
+    whole, left, right = (video.frame(path, 2, part) for part in (None, 'left', 'right'))
+    assert left.shape == right.shape == (48, 32)
+    assert np.array_equal(np.hstack([left, right]), whole) and not np.array_equal(left, right)
 
 
 def test_ascending_numbers_are_one_pass(tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ INNER = 3  # parts of what a probe is shown, by which it chooses one of the pena
 PENALTIES = 10.0 ** np.arange(6)
 # What a network's codes are called: the blob that holds each. Of any other it is FC 384.
 CODES = {
-    'disentangled': {'expression code': 'fc1', 'rest code': 'rest'},
+    'disentangled': {'expression code': 'expression', 'rest code': 'rest'},
     'degan': {'expression code': 'expression', "encoder's features": 'fc1'}
 }
 PIXELS = 'pixels'  # the query itself, which no network has changed

@@ -5,7 +5,7 @@ side):
     Manually_Annotated_file_lists/validation.csv    lack the header, and both may lie beside the
                                                     pictures' folder
     Manually_Annotated_Images/689/<hash>.jpg        the pictures, also in a folder
-                                                    Manually_Annotated
+                                                    Manually_Annotated, or that with _compressed
 
 or as they have shipped it since 2021, faces of 224 x 224 with a few small files each:
 
@@ -41,6 +41,7 @@ EXPRESSIONS = {
 # The test part first: a picture that is in both lists is left out of the training.
 LISTS = {'validation.csv': 'test', 'training.csv': 'train'}
 IMAGES = 'Manually_Annotated_Images'
+PLACES = ('', 'Manually_Annotated', 'Manually_Annotated_compressed')  # where that may lie
 # The two parts as shipped since 2021.
 PARTS = {'train_set': 'train', 'val_set': 'test'}
 
@@ -61,7 +62,7 @@ def read_set(raw, classes, frames=None):
         return read_parts(raw, classes)
     folders = ('', 'Manually_Annotated_file_lists')
     lists = {name: find_entry(raw, folders, name, os.path.isfile) for name in LISTS}
-    images = find_entry(raw, ('', 'Manually_Annotated'), IMAGES, os.path.isdir)
+    images = find_entry(raw, PLACES, IMAGES, os.path.isdir)
     rows, points = {}, {}
     report = {'unit': 'images', 'found': 0, 'unlabelled': [], 'left_out': []}
     for name, split in LISTS.items():

@@ -6,6 +6,8 @@ side):
     Landmarks/S005/001/S005_001_00000011_landmarks.txt    every frame, 68 lines of x y in pixels
     Emotion/S005/001/S005_001_00000011_emotion.txt        327 of the 593 sequences, one number, at
                                                           the peak
+
+or each in the folder that its archive is named after (ARCHIVES).
 """
 import math
 import os
@@ -19,6 +21,8 @@ from data_prep.sets.layout import wrong_folder
 # By CK+'s number, 0 to 7.
 EXPRESSIONS = ('neutral', 'anger', 'contempt', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
 IMAGES, LANDMARKS, EMOTION = 'cohn-kanade-images', 'Landmarks', 'Emotion'
+# Their archives, without .zip, where they have other names.
+ARCHIVES = {IMAGES: 'extended-cohn-kanade-images', EMOTION: 'Emotion_labels'}
 # What follows a frame's number in the name of a file.
 ENDING = {IMAGES: r'\.(?:png|jpe?g)', LANDMARKS: r'_landmarks\.txt', EMOTION: r'_emotion\.txt'}
 
@@ -66,7 +70,8 @@ def collect(sequences, report, read_one):
 
 def check_layout(raw):
     """SystemExit, with what was expected and what is there, unless raw is laid out as CK+."""
-    if not all(os.path.isdir(os.path.join(raw, part)) for part in (IMAGES, LANDMARKS, EMOTION)):
+    parts = IMAGES, LANDMARKS, EMOTION
+    if not all(os.path.isdir(os.path.join(raw, find_part(raw, part))) for part in parts):
         raise wrong_folder(raw, f'the folders {IMAGES}, {LANDMARKS} and {EMOTION} of CK+')
 
 
@@ -94,10 +99,11 @@ def list_frames(raw, part, subject, sequence):
 def find_part(raw, part):
     """The folder, relative to raw, of one of the three.
 
-    Unpacking may have put it into another of the same name.
+    Unpacking may have put it into another of the same name, or of its archive's.
     """
-    inner = os.path.join(part, part)
-    return inner if os.path.isdir(os.path.join(raw, inner)) else part
+    around = part, ARCHIVES.get(part, part)
+    places = [place for name in around for place in (os.path.join(name, part), name)]
+    return next((place for place in places if os.path.isdir(os.path.join(raw, place))), part)
 
 
 def read_sequence(raw, subject, sequence, labels, classes, frames):

@@ -11,7 +11,9 @@
 The makers' manual is not public. The layout was read from programs on GitHub that read the set, by
 Yuedong Chen (folders, labels, which way the videos lie) and by others who look up `view` and
 `Emotion` in the XML. They agree that the frontal videos of 720 x 576 show the head lying on its
-side, to be turned clockwise, and that the few of 640 x 480 are upright.
+side, to be turned clockwise, and that the few of 640 x 480 are upright. Those that show two views
+at once lie upright, whatever their height, and which half is the frontal view depends on the
+person; session.xml does not tell (FRONTAL_HALF).
 
 A video goes from neutral over the expression to neutral, and the makers do not say where the peak
 is. It is taken from peaks.csv beside Sessions, where somebody wrote one,
@@ -34,20 +36,26 @@ from data_prep.sets.layout import visible, wrong_folder
 SESSIONS, SESSION, PEAKS = 'Sessions', 'session.xml', 'peaks.csv'
 # By MMI's number, 1 to 6.
 EXPRESSIONS = ('anger', 'disgust', 'fear', 'happy', 'sadness', 'surprise')
-VIEWS = {'0': 'frontal view', '1': 'profile view', '2': 'dual view'}
-ON_ITS_SIDE = 576  # height in pixels of the videos that are to be turned
+VIEWS = {'0': 'frontal view', '1': 'profile view',
+         '2': 'dual view of a person whose frontal half is not known'}
+ON_ITS_SIDE = 576  # height in pixels of the frontal videos that are to be turned
+# Of a dual view. As in Yuedong Chen's programs (donydchen/causal_emotion on GitHub); another reader
+# of the set, who names the half with the profile, has the same for all but S006 and S017.
+FRONTAL_HALF = {**dict.fromkeys(('S001', 'S002', 'S017'), 'right'),
+                **dict.fromkeys(('S003', 'S005', 'S006', 'S015', 'S016'), 'left')}
 # Frames of a median over time, against a bad detection, also in the first or last frame.
 STEADY = 5
 
 
 def read_set(raw, classes, frames, detected):
-    """The pairs of MMI in folder `raw`, of the sessions with a frontal video and an expression:
+    """The pairs of MMI in folder `raw`, of the sessions with a frontal view and an expression:
     query = each of the `frames` frames around the peak, inside the video and after its first frame
     (None: every frame after the first up to the peak), reference = the first frame.
 
     detected(paths) gives ({path: 5 x 2 points}, {path: reason}, ...) of pictures; it is called
     once, with every frame of the videos that have no row in peaks.csv. A picture's path ends in #31
-    for frame 31 of the video, or in #31@clockwise where it is to be turned, see pictures.py.
+    for frame 31 of the video, in #31@clockwise where it is to be turned, and in #31@left or
+    #31@right where that half of it is the frontal view, see pictures.py.
 
     Returns (rows, None, report) as ckplus.read_set does, sequence = the session; None stands for
     points yet to be detected. report['note'] says where the peaks are from. SystemExit where raw is
@@ -135,22 +143,29 @@ def read_session(raw, session, classes, frames):
     if expression not in classes:
         raise ValueError(f'label outside the set: {expression}')
 
-    name = frontal_video(raw, folder)
-    subject = re.fullmatch(r'(S\d+)-\d+\.avi', name)
-    if subject is None:
+    name, half = frontal_video(raw, folder)
+    person = person_of(name)
+    if person is None:
         raise ValueError(f'the name of the video does not tell the person: {name}')
 
     path = os.path.join(folder, name)
     try:
         length = video.count(os.path.join(raw, path))
-        turn = '@clockwise' if video.height(os.path.join(raw, path)) == ON_ITS_SIDE else ''
+        lies = not half and video.height(os.path.join(raw, path)) == ON_ITS_SIDE
     except ValueError as error:
         raise ValueError(f'{error}: {path}') from None
     needed = (frames or 1) + 1  # the queries, and the first frame, which is the reference
     if length < needed:
         raise ValueError(f'too few frames: {length}, at least {needed} needed')
-    return {'session': session, 'subject': subject.group(1), 'expression': expression,
-            'paths': [f'{path}#{number}{turn}' for number in range(length)]}
+    part = f'@{half or "clockwise"}' if half or lies else ''
+    return {'session': session, 'subject': person, 'expression': expression,
+            'paths': [f'{path}#{number}{part}' for number in range(length)]}
+
+
+def person_of(name):
+    """The person that the name of a video tells, such as S053; None where it tells none."""
+    found = re.fullmatch(r'(S\d+)-\d+\.avi', name)
+    return found and found.group(1)
 
 
 def read_emotion(raw, folder):
@@ -169,7 +184,8 @@ def read_emotion(raw, folder):
 
 
 def frontal_video(raw, folder):
-    """The file name of the frontal video of a session.
+    """(file name of the video with the frontal view of a session, the half of it that is that view,
+    left or right, else None).
 
     ValueError where there is none, or more than one. A session has one video as a rule, and one
     view in session.xml: then the track need not name the file.
@@ -184,7 +200,9 @@ def frontal_video(raw, folder):
         view_of = {videos[0]: tracks[0].get('view')}
 
     views = {VIEWS.get(view_of.get(name), 'view is not known') for name in videos}
-    frontal = [name for name in videos if view_of.get(name) == '0']
+    frontal = [(name, None) for name in videos if view_of.get(name) == '0']
+    frontal = frontal or [(name, FRONTAL_HALF[person_of(name)]) for name in videos
+                          if view_of.get(name) == '2' and person_of(name) in FRONTAL_HALF]
     if not frontal:
         raise ValueError(' and '.join(sorted(views)))
     if len(frontal) > 1:

@@ -5,7 +5,8 @@
     people
 
 Frames as 000.jpg, 000.JPEG or 0.jpeg are taken as well. The makers' archive of original pictures
-puts VL into OriginalImg, or B_OriginalImg/OriginalImg. The cropped pictures that they ship as well
+puts VL into OriginalImg, or B_OriginalImg/OriginalImg, and unpacking may put that into another
+B_OriginalImg. The cropped pictures that they ship as well
 (VL_Acropped) are not read. Numbers: Zhao et al., Facial expression recognition from near-infrared
 videos, 2011. Folders: oulu_casia_utils.py of github.com/varshanth/AuVi_Buddy_-_A_Synergy_of_FER-
 MER, a program that reads the set as it is shipped.
@@ -21,7 +22,7 @@ from data_prep.sets.layout import visible, wrong_folder
 EXPRESSIONS = {'Anger': 'anger', 'Disgust': 'disgust', 'Fear': 'fear', 'Happiness': 'happy',
                'Sadness': 'sadness', 'Surprise': 'surprise'}
 PLACE = os.path.join('VL', 'Strong')
-EXPECTED = (f'{PLACE} of Oulu-CASIA, with P001/Anger/000.jpeg and so on, itself or one or two '
+EXPECTED = (f'{PLACE} of Oulu-CASIA, with P001/Anger/000.jpeg and so on, itself or one to three '
             'folders down')
 
 
@@ -45,9 +46,9 @@ def read_set(raw, classes, frames=3):
 
 
 def find_place(raw):
-    """VL/Strong, relative to raw, which holds it, or holds it one or two folders down; SystemExit
+    """VL/Strong, relative to raw, which holds it, or holds it one to three folders down; SystemExit
     unless it is there once."""
-    levels = ('', '*', os.path.join('*', '*'))
+    levels = ('', '*', os.path.join('*', '*'), os.path.join('*', '*', '*'))
     found = [os.path.relpath(path, raw) for level in levels
              for path in sorted(glob.glob(os.path.join(glob.escape(raw), level, PLACE, '')))]
     places = [place for place in found if place.isprintable()]

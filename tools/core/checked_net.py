@@ -68,7 +68,8 @@ def rebuild(folder):
         settings = run.get('settings', {})
         settings = {name: settings[name] for name in settings if name in net.SETTINGS}
         # so large a net is to be tried before it is loaded
-        if len(run['classes']) > MOST or settings.get('latent', 0) > MOST:
+        sizes = [settings.get(name, 0) for name in ('latent', 'expression_latent')]
+        if max(len(run['classes']), *sizes) > MOST:
             return None
         text = net.deploy(run['variant'], len(run['classes']), **settings)
         return text_format.Parse(text, caffe_pb2.NetParameter())
