@@ -121,8 +121,8 @@ contact-sheet:  ## one picture of what was built for DATASET: X and Xr by person
 
 train: export GCNET_READ = WEIGHTS
 train:  ## VARIANT on FOLD, then the test; it resumes [ITERS= LR= BATCH= SEED= GPU= WEIGHTS= SET=]
-	$(python) tools.train $(run) $(training)
-	$(python) tools.evaluate $(run)
+	$(fast) tools.train $(run) $(training)
+	$(fast) tools.evaluate $(run)
 
 pretrain: export GCNET_READ = RAW
 pretrain:  ## what make recipe begins with, on drawn people, RAW=people, or FACES=a built data set

@@ -584,9 +584,19 @@ def test_the_fast_caffe_is_taken_where_it_is_made_and_else_it_is_said_how(host):
     assert sentence(err) == f'docker/enter: in the docker image {host.image}-native'
 
 
+def test_a_gpu_that_is_not_used_for_what_takes_hours_is_named(host):
+    host.add('nvidia-smi', '#!/bin/sh\nexit "$FAKE_STATUS"\n')
+    for kind, status, expected in (('fast', '0', True), ('fast', '9', False), ('', '0', False),
+                                   ('cuda', '0', False)):
+        said = host.enter('true', FAKE_UID='0', GCNET_CAFFE=kind, FAKE_STATUS=status)[2]
+        assert ('though a GPU is here: GCNET_CAFFE=cuda' in said) == expected
+    assert host.enter('--which', FAKE_UID='0', GCNET_CAFFE='fast', FAKE_STATUS='0')[2] == ''
+
+
 def test_what_takes_hours_asks_for_the_fast_caffe(host):
     shutil.copy(places.ROOT / 'Makefile', host.checkout)
-    for target, expected in ('recipe', True), ('cv', True), ('pretrain', True), ('train', False):
+    for target, expected in ('recipe', True), ('cv', True), ('pretrain', True), ('train', True), (
+            'data', False):
         made = subprocess.run(['make', '-n', target], cwd=host.checkout, stdout=subprocess.PIPE,
                               text=True, env={**host.environment, 'GCNET_WAY': 'rootfs'})
         assert made.returncode == 0
