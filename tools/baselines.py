@@ -14,7 +14,6 @@ Image and Vision Computing 27(6), 2009.
 import argparse
 import json
 import platform
-import shlex
 import sys
 
 import numpy as np
@@ -104,16 +103,22 @@ def run_fold(run):
     Writes its folder, gives back the result.
     """
     feature = FEATURES[run['variant']]
-    folder = run_folder.folder_of(run['dataset'], run['variant'], run['fold'], run['seed'])
     faces, labels, subjects = read_train(run)
     model = fit(np.array([feature(face) for face in faces]), labels, subjects)
-    rows, queries, _, truth = fold_data.read_part(run['dataset'], run['fold'], 'test')
+    _, queries, _, _ = fold_data.read_part(run['dataset'], run['fold'], 'test')
     found = probabilities(model, np.array([feature(face) for face in queries[:, 0]]),
                           len(run['classes']))
+    return write_tested(run, found, C=model.best_params_['linearsvc__C'])
+
+
+def write_tested(run, found, **more):
+    """Writes the folder of a run that is no network of ours, as tools.evaluate does, and gives back
+    its result. found: N x classes, the probabilities of its test images; more: for the result."""
+    rows, _, _, truth = fold_data.read_part(run['dataset'], run['fold'], 'test')
+    folder = run_folder.folder_of(run['dataset'], run['variant'], run['fold'], run['seed'])
     named = {name: run[name]
              for name in ('dataset', 'variant', 'fold', 'seed', 'iterations', 'data')}
-    result = {**named, 'C': model.best_params_['linearsvc__C'],
-              **evaluate.score(truth, found, run['classes'])}
+    result = {**named, **more, **evaluate.score(truth, found, run['classes'])}
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'result.json').unlink(missing_ok=True)  # of other data, until the last line
@@ -143,7 +148,7 @@ def main(words=None):
     if datasets.of_people(options.dataset):
         raise SystemExit(
             f'The classes of {options.dataset} are people: the baselines are for expressions.')
-    command = dict(command=shlex.join(['python3', '-m', 'tools.baselines', *words]),
+    command = dict(command=request.command_line('tools.baselines', words),
                    versions=dict(python=platform.python_version(), numpy=np.__version__,
                                  sklearn=sklearn.__version__, skimage=skimage.__version__),
                    code=request.commit())

@@ -57,7 +57,7 @@ def read_request(words):
         weights=[filled(path, place) for path in options.weights.split(',') if path],
         settings=dict(arguments.named_setting(word, tunable)
                       for text in options.set for word in text.split()),
-        command=shlex.join(['python3', '-m', 'tools.train', *words]),
+        command=command_line('tools.train', words),
         versions=dict(caffe=caffe.__version__, python=platform.python_version(),
                       numpy=np.__version__),
         crop=network.ALIGNMENT, code=commit())
@@ -69,6 +69,11 @@ def read_request(words):
         root = fold_data.fold_path(run['dataset'], run['fold'])
         run['change'] = fold_data.mean_change(root / 'train_lmdb')
     return folder, run, gpu_id
+
+
+def command_line(program, words):
+    """The command that was given to one of our programs, for its run.json."""
+    return shlex.join(['python3', '-m', program, *words])
 
 
 def filled(text, values):
