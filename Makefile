@@ -2,14 +2,19 @@
 # lists the rest. Every command runs in the environment that docker/enter finds or makes: the image,
 # Docker, or a root file system.
 
-DATASET = demo
-PORT = 8000
+DATASET ?= demo
+PORT ?= 8000
 
 # What a command may be given, NAME=value. Each value goes as it is through the environment into one
 # word of a program's: neither Make nor a shell reads anything in it.
 values = DATASET VARIANT VARIANTS FOLD FOLDS SEED SEEDS ITERS LR BATCH WEIGHTS SET GPU GPUS JOBS \
 	PRETRAINED LAST RAW WEBFACE FACES SPLIT VALIDATE REFERRED JOIN FRAMES WORKERS IMAGE WEBCAM RUN \
 	OUT DRAW FORMAT EVERY FREQUENCIES PART START LAYER PORT
+# What else a command line may set: Make's own, and what docker/enter and the programs read.
+others = GCNET_% SSL_CERT_FILE DOCKER_% http_proxy https_proxy no_proxy CI TERM HOME PATH TMPDIR \
+	SHELL MAKE% OPENBLAS_% OMP_% CUDA_%
+$(foreach name,$(filter-out $(values) $(others),$(.VARIABLES)),$(if $(filter command,$(firstword \
+	$(origin $(name)))),$(error no command takes $(name): see `make help` and docs/training.md)))
 # Those that were given, and which of them a command would pass over, though another takes them:
 # `make cv FOLD=3` would train every fold.
 given := $(foreach name,$(values),$(if $(filter command environment,$(firstword \

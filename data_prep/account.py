@@ -2,6 +2,7 @@
 figures mean less."""
 import collections
 import csv
+import hashlib
 
 from data_prep import datasets, folds, spreadsheet
 
@@ -67,9 +68,14 @@ def in_both_parts(dataset, rows):
     return sorted(train & test, key=folds.ascending)
 
 
-def tell_warnings(dataset, rows, classes):
-    """A sentence for each thing that makes the figures of a build mean less; '' for none."""
-    lines = []
+def tell_warnings(dataset, rows, splits, classes, crop_of):
+    """A sentence for each thing that makes the figures of a build mean less; '' for none.
+
+    classes: also those of which nothing could be used; crop_of(path): a picture's crop.
+    """
+    lines, everything = same_pictures(dataset, splits, crop_of), rows
+    used, _ = used_and_apart(rows, splits)
+    rows = [row for row in rows if (row['subject'], row['sequence']) in used]
     if all(row['reference'] is None for row in rows):
         lines.append('no pair has a reference, so a GCNet cannot learn from one how to draw the '
                      'reference face (Gen,r and Recon,r have nothing to compare with)')
@@ -82,19 +88,62 @@ def tell_warnings(dataset, rows, classes):
         people = collections.defaultdict(set)
         for row in rows:
             people[row['expression']].add(row['subject'])
-        few = [f'{name} ({len(people[name])})' for name in classes if len(people[name]) < FEW]
+        few = [f'{name} ({len(people[name])})' for name in sorted(classes)
+               if len(people[name]) < FEW]
         who = 'people' if datasets.knows_people(dataset) else 'pictures'
         if few:
             lines.append(f'fewer than {FEW} {who} show {", ".join(few)}, too few to train and test '
                          'on')
+        untaught = [f'fold {fold} of {name}' for fold, (train, _) in enumerate(splits)
+                    for name in sorted(classes - {row['expression'] for row in train})
+                    if people[name]]
+        if untaught:
+            more = f' and {len(untaught) - NAMED} more' if len(untaught) > NAMED else ''
+            lines.append(f'no training picture has {", ".join(untaught[:NAMED])}{more}')
 
-    sequences = len({(row['subject'], row['sequence']) for row in rows})
-    persons = len({row['subject'] for row in rows})
+    sequences = len({(row['subject'], row['sequence']) for row in everything})
+    persons = len({row['subject'] for row in everything})
     published = datasets.PUBLISHED.get(dataset)
     if published and published != (sequences, persons):
         lines.append(f'{sequences} sequences of {persons} people can be used, where the paper has '
                      f'{published[0]} of {published[1]}')
     return ''.join(f'Warning: {line}.\n' for line in lines)
+
+
+def same_pictures(dataset, splits, crop_of):
+    """Sentences on pictures that are there several times, the same to the pixel: in training and
+    test of one fold, or under two people, or with two expressions."""
+    shown = {}  # what is a picture of nothing, all of one grey, is like others and no copy
+    for row in {row['path']: row for parts in splits for part in parts for row in part}.values():
+        crop = crop_of(row['path'])
+        if (crop != crop[0, 0]).any():
+            shown[row['path']] = hashlib.blake2b(crop.tobytes(), digest_size=8).digest()
+
+    lines, leaked, first = [], 0, None
+    groups = collections.defaultdict(dict)
+    for train, test in splits:
+        trained = {shown[row['path']]: row['path'] for row in train if row['path'] in shown}
+        again = [row['path'] for row in test if shown.get(row['path']) in trained]
+        leaked += len(again)
+        if again and first is None:
+            first = f'{again[0]} is {trained[shown[again[0]]]}'
+        for row in (*train, *test):
+            if row['path'] in shown:
+                groups[shown[row['path']]][row['path']] = row
+    if leaked:
+        lines.append(f'{leaked} of {sum(len(test) for _, test in splits)} test pictures are in the '
+                     f'training of their fold as well, as others: {first}')
+
+    columns = [('expression', 'expressions')]
+    columns += [('subject', 'people')] * datasets.knows_people(dataset)
+    for name, what in columns if not datasets.of_people(dataset) else ():
+        twice = [group for group in groups.values()
+                 if len({row[name] for row in group.values()}) > 1]
+        if twice:
+            told = ', '.join(f'{path} ({row[name]})' for path, row in sorted(twice[0].items()))
+            number = '1 picture is' if len(twice) == 1 else f'{len(twice)} pictures are'
+            lines.append(f'{number} there with two {what}, the first as {told}')
+    return lines
 
 
 def tell_names(found):

@@ -2,6 +2,7 @@
 import cv2
 import numpy as np
 
+LONGEST = 2 ** 15 - 1  # side of a picture; OpenCV's coordinates have 16 bits
 SIZE = 66  # the network takes 64 x 64 out of it
 
 # Where the eye centres (left and right in the picture), the nose tip and the mouth corners go, in
@@ -42,7 +43,10 @@ def similarity(source, target):
 
 def placement(shape, points):
     """The 2 x 3 matrix that brings five points (5 x 2, pixels) of a picture of that shape (height,
-    width) onto TARGET; ValueError where they lie outside of it or are not laid out like a face."""
+    width) onto TARGET; ValueError where they lie outside of it or are not laid out like a face, or
+    where the picture has a side of LONGEST or more."""
+    if max(shape) >= LONGEST:
+        raise ValueError(f'image has a side of {LONGEST:,} pixels or more: make it smaller')
     if (points < 0).any() or (points > [shape[1] - 1, shape[0] - 1]).any():
         raise ValueError('the five points of the face lie outside of the picture')
     return similarity(points, TARGET)

@@ -149,6 +149,7 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
                                  cache=f'{datasets.built_from(place)}.points.csv')
     rows, points, report = load_set(dataset, raw, frames, detected)
 
+    expressions = set() if datasets.of_people(dataset) else {row['expression'] for row in rows}
     paths = sorted({path for row in rows for path in (row['reference'], row['path'])} - {None})
     failures, counts = {}, {}
     if points is None:
@@ -170,6 +171,8 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
         report = {**report, 'left_out': left_out, 'counts': counts}
         try:
             fold_of, splits = split(dataset, rows, raw, folds_file, report)
+            if validate is not None or referred:
+                folds.check_same(datasets.built_from(place), fold_of)
             if validate is not None:
                 fold_of = None
                 splits = [folds.split_training(train, validate) for train, _ in splits]
@@ -184,12 +187,16 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
         if classes is None:
             order = folds.ascending if datasets.of_people(dataset) else None
             classes = sorted({row['expression'] for row in rows}, key=order)
+            if len(classes) < 2:
+                raise SystemExit(f'{account.tell_left_out(left_out)}Of {raw} one expression alone '
+                                 f'is left, {classes[0]}, and 2 are needed.')
         with taking(place) as partial:
             write_all(partial, classes, crop_of, fold_of, splits, seed, processes)
             account.write(os.path.join(partial, 'account.csv'), rows, splits, report)
+            warnings = account.tell_warnings(dataset, rows, splits, {*classes, *expressions},
+                                             crop_of)
     return (f'{dataset}\n{account.tell(dataset, rows, splits, classes, report)}'
-            f'{account.tell_left_out(left_out)}{account.tell_warnings(dataset, rows, classes)}'
-            f'Written to {final}')
+            f'{account.tell_left_out(left_out)}{warnings}Written to {final}')
 
 
 def load_set(dataset, raw, frames, detected):
@@ -199,7 +206,9 @@ def load_set(dataset, raw, frames, detected):
         layout.check_links(raw)
     rows, points, report = datasets.load(dataset, raw, frames, detected)
     if datasets.knows_people(dataset):
-        names.check_spellings({row['subject'] for row in rows}, 'subjects', raw)
+        subjects = {row['subject'] for row in rows}
+        names.check_rounded(subjects, 'subject', raw)
+        names.check_spellings(subjects, 'subjects', raw)
     return rows, points, report
 
 

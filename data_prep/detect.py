@@ -172,29 +172,33 @@ def compare_earlier(cache, paths, points_by_path):
 
 def mend_last_row(cache):
     """Removes what an interruption left of a last row; a whole one that ends without a newline, as
-    some editors write it, gets one."""
+    some editors write it, gets one. A row with all its cells that cannot be read stays: somebody
+    wrote it, and read_rows tells it."""
     if not os.path.isfile(cache):
         return
     with open(cache, 'rb+') as file:
         data = file.read()
-        end = data.rfind(b'\n') + 1
+        end = max(data.rfind(b'\n'), data.rfind(b'\r')) + 1
         if end == len(data) or end and not is_ours(data):
             return
+        last = data[end:].decode('utf-8-sig', errors='replace')
+        if not end and not any(','.join(names).startswith(last) for names in (COLUMNS, BY_LENGTH)):
+            return
+        row = next(csv.reader([last]), [])
         try:
-            row = next(csv.reader([data[end:].decode('utf-8-sig')]))
             whole = row in (COLUMNS, BY_LENGTH) or bool(parse_row(row))  # or ValueError
-        except (ValueError, csv.Error, StopIteration):
+        except ValueError:
             whole = False
         if whole:
             file.write(b'\n')
-        else:
+        elif not end or len(row) < len(COLUMNS) or not row[-1]:
             file.truncate(end)
 
 
 def is_ours(data):
     """Whether the bytes of a CSV begin with one of our header lines: one that was saved in another
     encoding or with other separators is refused by read_rows, and stays as it is."""
-    header = data.partition(b'\n')[0].decode('utf-8-sig', errors='replace').strip()
+    header = re.split(b'[\r\n]', data, maxsplit=1)[0].decode('utf-8-sig', errors='replace').strip()
     return header.replace('"', '').split(',') in (COLUMNS, BY_LENGTH)
 
 

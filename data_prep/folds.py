@@ -4,6 +4,7 @@ set ships its own, or where the people are the classes: then within each of them
 import collections
 import csv
 import io
+import os
 import re
 
 from data_prep import csv_text, names, spreadsheet
@@ -114,6 +115,20 @@ def read_columns(path, columns, what):
             yield table.line_num, [row[name] for name in columns]
     except (OSError, ValueError, csv.Error) as error:
         raise SystemExit(f'{path} cannot be read as {what}: {error}.') from None
+
+
+def check_same(base, fold_of):
+    """SystemExit where the data set's own build, in folder `base`, has a person in another fold
+    than {subject: fold} says: one that it tests could be trained on here. Where it is not built, or
+    has no folds.csv, nothing is checked."""
+    path = os.path.join(base, 'folds.csv')
+    if fold_of and os.path.isfile(path):
+        for _, (subject, fold) in read_columns(path, ['subject', 'fold'], 'folds'):
+            subject = spreadsheet.unquote(subject or '')
+            if fold != str(fold_of.get(subject, fold)):
+                raise SystemExit(f'{base} has {subject} in fold {fold}, and here it would be in '
+                                 f'fold {fold_of[subject]}: give the SPLIT that {base} was built '
+                                 'with, or build that again first.')
 
 
 def read_folds(path, subjects):

@@ -36,6 +36,14 @@ def main():
     if datasets.built_from(args.dataset) in datasets.DATASETS:
         raise SystemExit(f'DATASET {args.dataset} is a data set of its own, whose build would be '
                          'replaced: give the joined set another name.')
+    origins = collections.Counter(map(datasets.built_from, args.sets))
+    twice = [name for name in origins if origins[name] > 1]
+    if twice:
+        raise SystemExit(f'JOIN names {twice[0]} in two forms: its test people would be trained '
+                         'on.')
+    if os.path.isfile(os.path.join(final, 'account.csv')):
+        raise SystemExit(f'{final} is a build of its own, which would be replaced: give the joined '
+                         'set another name.')
     with build.building(args.out, args.dataset, final):
         join(final, [os.path.join(args.out, name) for name in args.sets], args.seed)
     print(f'Written to {final}')

@@ -41,6 +41,17 @@ def core(name):
     return re.sub(r'(?<![0-9])0+(?=[0-9])', '', text)
 
 
+def check_rounded(names, what, where):
+    """SystemExit where a name is a long number of which a spreadsheet has kept the first digits,
+    as 2.023E+11, so that several people may have become one."""
+    for name in sorted(names):
+        found = re.fullmatch(r'([0-9](?:[.,][0-9]+)?)[eE]\+([0-9]{1,3})', name.strip())
+        if found and len(re.sub('[.,]', '', found[1])) < int(found[2]) + 1:
+            raise SystemExit(f'{where}: {what} {name} is a number that a spreadsheet has '
+                             'shortened, so several people may have the same: save that column as '
+                             'text.')
+
+
 def check_spellings(names, what, where):
     """SystemExit where two of the names, which stand `where`, differ in padding, case, an
     apostrophe, a decimal point or Unicode form alone; it names both, and `what` they are, such as

@@ -31,6 +31,8 @@ PICTURE = re.compile(rb'\xff\xd8\xff|\x89PNG|BM|II\*\0|MM\0\*|P[1-6]\s|RIFF....W
 # The head of a PGM or PPM, up to its maximum; Pillow reads none whose numbers are text.
 MAXIMUM = re.compile(rb'P[56](?:(?:\s|#[^\n]*\n)+(\d+)){3}')
 
+DARK = 16  # of 255: as bright as 12 bits in 16 can be
+
 DAMAGED = 'image is damaged or not an image'
 CUT_SHORT = 'image is cut short'
 INSIDE = re.compile(r'(.+\.(?:avi|csv))#(\d+)(?:@(clockwise|left|right))?')
@@ -113,6 +115,9 @@ def decode(data):
             image = decode_first_frame(header)
         else:
             image = decode_by_opencv(data, header.format)
+        if header.mode.startswith('I') and image.max() < DARK:
+            raise ValueError('image uses few of its 16 bits, so that all of it is black: save it '
+                             'in 8 bits')
         return upright(grey(image), orientation(data, header))
     except (cv2.error, MemoryError):
         raise ValueError(DAMAGED) from None

@@ -29,8 +29,8 @@ def quick(monkeypatch, request):
 def make(tmp_path):
     """A function that makes a set of 64 x 64 pictures with a manifest.csv of given rows."""
     def make(rows, header='path,subject,expression'):
-        image = np.random.RandomState(1).randint(0, 256, (64, 64)).astype(np.uint8)
-        for row in rows:
+        for seed, row in enumerate(rows):
+            image = np.random.RandomState(seed).randint(0, 256, (64, 64)).astype(np.uint8)
             drawn.write(tmp_path / 'raw' / row.split(',')[0], image)
         lines = [header, *rows]
         (tmp_path / 'raw' / 'manifest.csv').write_text(''.join(f'{line}\n' for line in lines))
@@ -148,6 +148,82 @@ def test_classes_of_fewer_than_five_people(make, built):
     rows += [f'{n}s.png,p0{n},surprise' for n in range(5)]
     _, out = built(make(rows))
     assert 'Warning: fewer than 5 people show fear (1), too few' in out and 'surprise (' not in out
+
+
+def test_the_same_picture_in_training_and_test_or_under_two_names(make, built, tmp_path):
+    raw = make(two_each())
+    assert 'as others' not in built(raw)[1]
+    (raw / '1h.png').write_bytes((raw / '0h.png').read_bytes())
+    out = words(built(raw)[1])
+    # p00 and p10 are in fold 0, p01 is in fold 1: each is tested once, trained on in the other.
+    assert ('Warning: 2 of 22 test pictures are in the training of their fold as well, as others: '
+            '0h.png is 1h.png.') in out
+    assert 'Warning: 1 picture is there with two people, the first as 0h.png (p00), 1h.p' in out
+    assert 'two expressions' not in out
+    (raw / '2n.png').write_bytes((raw / '2h.png').read_bytes())
+    out = words(built(raw)[1])
+    assert '1 picture is there with two expressions, the first as 2h.png (happy), 2n.p' in out
+    assert '2 of 22 test pictures' in out
+
+
+def test_a_class_of_which_nothing_is_left_or_nothing_trains(make, built, tmp_path, monkeypatch):
+    rows = [f'{n}{name[0]}.png,p{n:02},{name}' for n in range(11)
+            for name in ('neutral', 'happy', 'fear')]
+    raw = make(rows)
+
+    def lost(*kinds):
+        monkeypatch.setattr(detect, 'points_of', lambda raw, paths, cache, workers: (
+            {path: POINTS for path in paths if path[-5] not in kinds},
+            {path: 'no face found' for path in paths if path[-5] in kinds}, 0))
+    lost('f')
+    said, out = built(raw)
+    assert said is None and 'fewer than 5 people show fear (0)' in words(out)
+    lost('f', 'h')
+    said, _ = built(raw)
+    assert said.endswith('one expression alone is left, neutral, and 2 are needed.')
+
+    lost()
+    only = [row for row in rows if 'fear' not in row or row[:2] in ('0f', '10')]
+    out = words(built(make(only))[1])  # p00 and p10 are in fold 0
+    assert 'Warning: no training picture has fold 0 of fear.' in out
+    (tmp_path / 'other.csv').write_text('subject,fold\n' + ''.join(
+        f'p{n:02},{max(0, n - 1)}\n' for n in range(11)))
+    assert 'no training picture' not in words(
+        built(make(only), '--split', tmp_path / 'other.csv')[1])
+
+
+def test_other_builds_of_a_set_have_its_folds(make, built, tmp_path):
+    raw = make(two_each())
+    split = tmp_path / 'their.csv'
+    split.write_text('subject,fold\n' + ''.join(f'p{n:02},{max(0, n - 1)}\n'
+                                                for n in range(11)))
+    assert built(raw, '--split', split)[0] is None
+    for option in ('--validate', 0.2), ('--referred',):
+        said, _ = built(raw, *option)
+        assert 'out/own has p01 in fold 0, and here it would be in fold 1: give the SPLIT' in said
+        assert built(raw, '--split', split, *option)[0] is None
+
+
+def test_a_reference_that_is_not_neutral(make, built):
+    rows = [f'{row},' for row in two_each()]
+    rows[1] += '0h.png'  # the picture itself
+    rows[3] += '1n.png'
+    out = words(built(make(rows, 'path,subject,expression,reference'))[1])
+    assert ('References that are not neutral: 1, first: manifest.csv, line 3: 0h.png, the picture '
+            'itself, is happy.') in out
+
+
+def test_numbers_that_a_spreadsheet_has_shortened(make, built):
+    said, _ = built(make([row.replace(',p0', ',2.02E+1') for row in two_each(people=10)]))
+    assert 'subject 2.02E+10 is a number that a spreadsheet has shortened' in said
+    assert built(make(two_each(name='1.{:02}E+02')))[0] is None  # 100 and more, whole
+
+
+def test_quotes_behind_a_space(make, built):
+    rows = two_each()
+    rows[1] = '0h.png, "p00", "happy"'
+    out = words(built(make(rows))[1])
+    assert 'people 11 ' in out and 'without a reference' not in out
 
 
 def test_other_numbers_than_the_paper_has(tmp_path, built):

@@ -95,3 +95,9 @@ def test_expressions_stay_inside_the_crop():
     assert np.allclose(align.TARGET[:, 0].mean(), 32.5)
     assert eyes[0, 1] == eyes[1, 1] and mouth[0, 1] == mouth[1, 1]
     assert eyes[0, 1] - 14 >= 1 and eyes[0, 1] + 43 <= 64
+
+
+def test_a_picture_too_long_for_opencv_is_named():
+    with pytest.raises(ValueError, match='image has a side of 32,767 pixels or more: make it sm'):
+        align.crop(np.zeros((70, 32767), np.uint8), align.TARGET)
+    align.crop(np.zeros((70, 32766), np.uint8), align.TARGET)

@@ -242,6 +242,25 @@ def test_a_correction_in_the_last_row_counts(raw, end):
     assert searched == [] and points_of(raw)[0] == found
 
 
+@pytest.mark.parametrize('ends, last', [('\r', None), ('\n', '2o.0'), ('\r', '"10,0"')])
+def test_what_somebody_wrote_is_never_dropped(raw, ends, last):
+    """With a Macintosh's line ends, or a typing error in a last row that has no end."""
+    expected = points_of(raw)[0]
+    cache = raw.parent / 'points.csv'
+    lines = cache.read_text().splitlines()
+    if last:
+        cells = lines[-1].rsplit(',', 11)
+        lines[-1] = ','.join([cells[0], last, *cells[2:]])
+    text = ends.join(lines) + (ends if last is None else '')
+    cache.write_bytes(text.encode())
+    if last is None:
+        assert points_of(raw)[0] == expected and points_of(raw)[3] == []
+    else:
+        with pytest.raises(SystemExit, match=r'points.csv, line 5: expected path, content, ten'):
+            points_of(raw)
+    assert cache.read_bytes() == text.encode()
+
+
 def test_points_of_an_earlier_version_are_set_aside_and_compared(raw, capsys):
     """They told a picture by its length alone: one corrected by hand is named, none is trusted."""
     expected = points_of(raw)[:3]

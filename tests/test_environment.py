@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -231,6 +232,10 @@ case $* in
     *) echo "${2:-$FAKE_UID} 4321" ;;
 esac
 '''
+# Whose the checkout is
+STAT = '''#!/bin/sh
+if [ "$*" = "-c %u ." ]; then echo "${FAKE_OWNER:-1234}"; else exec /usr/bin/stat "$@"; fi
+'''
 # In place of unshare and all that it starts: the making of a tree, or a command in one.
 UNSHARE = '''#!/bin/bash
 case " $* " in
@@ -266,6 +271,7 @@ def host(tmp_path):
 
     add('id', ID)
     add('unshare', UNSHARE)
+    add('stat', STAT)
     add('setpriv', '#!/bin/sh\nshift 2\nexec "$@"\n')
     for program in 'docker', 'podman', 'mmdebstrap', 'mount':
         add(program, '#!/bin/sh\nexit 1\n')  # the engines: a client, but no daemon
@@ -393,10 +399,52 @@ def test_under_sudo_the_caller_runs_the_command_and_in_a_rootless_engine_root(ho
     host.add('docker', ENGINE)
     host.enter('true', FAKE_UID='0', SUDO_UID='1234', SUDO_GID='1235')
     assert after(host.arguments(), '--user') == ['1234:1235']
-    for info in ' Security Options:\n  seccomp\n  rootless\n', '  security:\n    rootless: true\n':
+    host.enter('true', FAKE_UID='0', SUDO_UID='1234', SUDO_GID='1235', FAKE_OWNER='0')
+    assert after(host.arguments(), '--user') == ['0:0']  # who called it could write nothing there
+    for info in (' Security Options:\n  seccomp\n  rootless\n', '  security:\n    rootless: true\n',
+                 ' Operating System: Docker Desktop\n'):
         host.enter('true', FAKE_INFO=info)
         assert after(host.arguments(), '--user') == ['0:0'
                                                      ] and '--group-add' not in host.arguments()
+
+
+def test_links_to_a_larger_disk_can_be_written(host, tmp_path):
+    host.add('docker', ENGINE)
+    disk = tmp_path / 'disk'
+    (disk / 'runs').mkdir(parents=True)
+    (host.checkout / 'runs').symlink_to(disk / 'runs')
+    (host.checkout / 'data').mkdir()
+    (host.checkout / 'data/own').symlink_to(disk)
+    host.enter('true')
+    volumes = after(host.arguments(), '--volume')
+    assert f'{disk}/runs:{disk}/runs' in volumes and f'{disk}:{disk}' in volumes
+
+
+def test_in_the_background_the_terminal_is_not_read(host):
+    host.add('docker', ENGINE.replace('exit 23', 'readlink /proc/self/fd/0 >"$FAKE_OUT.stdin"'))
+    for command, expected in ('docker/enter true', '/dev/pts/'), (
+            'set -m; docker/enter true & wait', '/dev/null'):
+        script = f'import pty, sys; sys.exit(pty.spawn(["bash", "-c", {command!r}]))'
+        subprocess.run([sys.executable, '-c', script], cwd=host.checkout, env=host.environment,
+                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=60)
+        assert Path(f'{host.out}.stdin').read_text().startswith(expected)
+
+
+def test_a_cluster_s_task_gets_its_own_cards(host):
+    host.add('docker', ENGINE)
+    host.add('nvidia-smi', '#!/bin/sh\ncase $* in *uuid*) printf "GPU-1\\nGPU-2\\n" ;; esac\n')
+    host.enter('true', GCNET_CAFFE='cuda', SLURM_JOB_ID='7')
+    assert after(host.arguments(), '--gpus') == ['"device=GPU-1,GPU-2"']
+
+
+def test_a_file_system_without_such_locks_and_docker_of_a_snap(host, tmp_path):
+    host.add('docker', ENGINE)
+    host.add('flock', '#!/bin/sh\necho "flock: Bad file descriptor" >&2\nexit 65\n')
+    host.add('readlink', '#!/bin/sh\necho /usr/bin/snap\n')
+    status, _, err = host.enter('true', FAKE_INSPECT_STATUS='1', HOME=str(tmp_path))
+    assert status == 23 and 'another process' not in err and 'Bad file' not in err
+    built = Path(str(host.out) + '.build').read_text().splitlines()
+    assert Path(built[-1]).parent == tmp_path and not Path(built[-1]).exists()
 
 
 def test_an_image_that_is_missing_is_built_once(host, tmp_path):

@@ -46,6 +46,18 @@ def content(dataset, part):
             for row, (_, query, reference, _) in zip(rows, pairs)}
 
 
+def test_a_set_twice_or_in_the_place_of_a_build(built, monkeypatch):
+    both = [(name, split) for split in ('train', 'test') for name in ('happy', 'neutral')]
+    built('a', both * 2), built('b', both)
+    with pytest.raises(SystemExit, match='JOIN names a in two forms: its test people would be'):
+        run(monkeypatch, '--dataset', 'ab', 'a', 'a_validation')
+    built('c', both)
+    with pytest.raises(SystemExit, match='data/c is a build of its own, which would be replaced'):
+        run(monkeypatch, '--dataset', 'c', 'a', 'b')
+    for _ in range(2):  # again, over itself
+        run(monkeypatch, '--dataset', 'ab', 'a', 'b')
+
+
 def test_two_sets(built, monkeypatch, capsys):
     both = [(name, split) for split in ('train', 'test') for name in ('happy', 'neutral', 'sad')]
     built('a', both * 2)

@@ -70,6 +70,23 @@ def test_what_another_command_takes_is_not_passed_over(make, goal, name):
     assert make(goal, f'{name}=')[0] == 0  # no value
 
 
+@pytest.mark.parametrize('word', ['ITER=1000', 'fold=3', 'VARIENT=cnn', 'BATCH_SIZE=16'])
+def test_a_name_that_no_command_takes_is_refused(make, word):
+    status, called, said = make('train', 'FOLD=3', word)
+    assert status and not called and f'no command takes {word.split("=")[0]}: see' in said
+
+
+def test_what_is_no_variable_of_ours_stays_allowed(make):
+    for words in ('GCNET_CAFFE=native',), ('SHELL=/bin/sh', 'DOCKER_HOST=x', 'OMP_NUM_THREADS=2'):
+        assert make('train', *words)[0] == 0
+
+
+def test_the_data_set_of_the_environment_is_taken(make):
+    assert '--dataset=ckplus7' in make('train', DATASET='ckplus7')[1]
+    assert '--dataset=mmi' in make('train', 'DATASET=mmi', DATASET='ckplus7')[1]
+    assert '--dataset=demo' in make('train')[1]
+
+
 def test_a_join_is_not_built_with_options(make):
     status, called, said = make('data', 'DATASET=both', 'JOIN=a b', 'VALIDATE=0.1')
     assert status and not called and 'make data takes no VALIDATE' in said
@@ -286,8 +303,8 @@ def sudo(tmp_path):
 
 def test_the_first_half_of_the_demo_in_a_fresh_clone_under_sudo(sudo):
     # The first line of `make data`, with fewer people.
-    status, said = sudo('draw', 'people=11', '--eval', 'draw: ; docker/enter python3 -m data_prep.'
-                        'drawn.demo_faces --out data/raw/few --people $(people)')
+    status, said = sudo('draw', '--eval', 'draw: ; docker/enter python3 -m data_prep.drawn.'
+                        'demo_faces --out data/raw/few --people 11')
     assert status == 0, said
     status, said = sudo('data', 'RAW=data/raw/few', 'FRAMES=1')
     assert status == 0, said

@@ -152,6 +152,9 @@ def test_palettes_grey_with_alpha_and_16_bits():
     assert np.array_equal(pictures.decode(encoded(palette, 'PNG')), expected)
     with_alpha = Image.merge('LA', [Image.fromarray(grey), Image.new('L', (70, 90), 255)])
     assert np.array_equal(pictures.decode(encoded(with_alpha, 'PNG')), grey)
+    dark = cv2.imencode('.png', grey.astype(np.uint16) * 16)[1].tobytes()  # 12 bits of 16
+    with pytest.raises(ValueError, match='image uses few of its 16 bits'):
+        pictures.decode(dark)
     deep = cv2.imencode('.png', grey.astype(np.uint16) * 257)[1].tobytes()
     assert np.array_equal(pictures.decode(deep), grey)
 

@@ -61,6 +61,17 @@ def test_they_stand_in_the_tables_as_ours_do(place, capsys):
     assert capsys.readouterr().out.count('accuracy 100.0%') == 2
 
 
+def test_folds_of_an_earlier_file_are_not_averaged_with_it(place):
+    write((*image, truth) for fold in (3, 4) for *image, truth in images(fold))
+    run()
+    write((*image, 'happy') for *image, _ in images(4))
+    with pytest.raises(SystemExit, match='runs/demo/mynet/fold3_seed1 is of an earlier file, and'):
+        run()
+    assert run_folder.read_result('runs/demo/mynet/fold4_seed1')['accuracy'] == 1
+    shutil.rmtree('runs/demo/mynet/fold3_seed1')
+    run()
+
+
 def test_some_folds_alone(place):
     write((*image, truth) for *image, truth in images(3))
     run()

@@ -46,7 +46,8 @@ BUILD = 'GCNET_CAFFE_BUILD'  # Caffe's version, which no package tells there
 # the place where it lies. Last come the folders where a driver may lie.
 WRAPPER = f'''#!/bin/sh
 here=$(cd "$(dirname "$(readlink -f "$0")")/.." && pwd)
-export PYTHONHOME="$here" PYTHONDONTWRITEBYTECODE=1 GLOG_logtostderr=1 {BUILD}='%s'
+export PYTHONHOME="$here" PYTHONDONTWRITEBYTECODE=1 PYTHONNOUSERSITE=1
+export GLOG_logtostderr=1 {BUILD}='%s'
 export PYTHONPATH="${{PYTHONPATH:-.}}" OPENBLAS_NUM_THREADS="${{OPENBLAS_NUM_THREADS:-1}}"
 export MATPLOTLIBRC="${{MATPLOTLIBRC:-$here/lib/python3/dist-packages/matplotlib/mpl-data}}"
 driver=/usr/local/nvidia/lib64:/usr/lib/x86_64-linux-gnu:/usr/lib64:/usr/lib/wsl/lib

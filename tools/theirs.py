@@ -18,7 +18,7 @@ from data_prep import names, spreadsheet
 from data_prep.folds import read_columns
 from prototxt import net
 from tools import baselines
-from tools.core import arguments, fold_data, predictions, request
+from tools.core import arguments, fold_data, predictions, request, run_folder
 
 IMAGE = ('subject', 'sequence', 'frame')
 
@@ -48,6 +48,10 @@ def main(words=None):
             raise SystemExit(f'{options.csv}, line {given[image][0]}: image {" ".join(image)} is '
                              f'in no test.csv of data/{options.dataset}.')
 
+        kept = [run for run, _, labels in told if labels is None and folder_of(run).exists()]
+        if kept:
+            raise SystemExit(f'{folder_of(kept[0])} is of an earlier file, and {options.csv} has '
+                             'nothing of that fold: remove it, or the tables would average both.')
         for run, _, labels in told:
             if labels is not None:
                 write(run, labels)
@@ -55,6 +59,10 @@ def main(words=None):
         raise SystemExit(f'The predictions of {options.name} cannot be written: {error}.') from None
     for sentence in predictions.collect(options.dataset):
         print(sentence, file=sys.stderr)
+
+
+def folder_of(run):
+    return run_folder.folder_of(run['dataset'], run['variant'], run['fold'], run['seed'])
 
 
 def check_name(name):

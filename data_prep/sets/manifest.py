@@ -71,7 +71,8 @@ def read_set(raw, classes=None, frames=None):
             f'{len(spellings)} ({"".join(spellings) or "none"}): of {len(table)} lines '
             f'{len(report["unlabelled"])} are unlabelled and {len(left_out)} left out{first}.')
     names.check_spellings(spellings, 'expressions', os.path.join(raw, NAME))
-    note = '\n'.join(filter(None, [tell_spellings(spellings), tell_strangers(rows, first_line)]))
+    note = '\n'.join(filter(None, [tell_spellings(spellings), tell_strangers(rows, first_line),
+                                   tell_expressive(rows, first_line)]))
     rows.sort(key=lambda row: (ascending(row['subject']), ascending(row['sequence'])))
     return rows, None, {**report, 'note': note} if note else report
 
@@ -88,6 +89,20 @@ def tell_strangers(rows, first_line):
     return (f'References that show another person: {len(strange)}, first: {NAME}, line '
             f'{first_line[first["path"]]}: {first["reference"]} of '
             f'{subject_of[first["reference"]]} for {first["subject"]}.')
+
+
+def tell_expressive(rows, first_line):
+    """The sentence on references that, by the set itself, show an expression, which a GCNet would
+    learn to leave in; '' where there is none. first_line: {path: line}."""
+    shown = {row['path']: row['expression'] for row in rows}
+    wrong = [row for row in rows if shown.get(row['reference'], 'neutral') != 'neutral']
+    if not wrong:
+        return ''
+    first = min(wrong, key=lambda row: first_line[row['path']])
+    itself = ', the picture itself' if first['reference'] == first['path'] else ''
+    return (f'References that are not neutral: {len(wrong)}, first: {NAME}, line '
+            f'{first_line[first["path"]]}: {first["reference"]}{itself}, is '
+            f'{shown[first["reference"]]}.')
 
 
 def tell_spellings(spellings):
@@ -125,7 +140,7 @@ def read_table(raw):
         raise SystemExit(f'{file}, {error}.') from None
 
     line, lines = 1, []
-    reader = csv.reader(io.StringIO(text, newline=''), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=''), strict=True, skipinitialspace=True)
     try:
         for cells in reader:
             lines.append((line, [cell.strip() for cell in cells]))

@@ -13,6 +13,7 @@ from pathlib import Path
 import caffe
 import numpy as np
 from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 from tools.core import files, run_folder, snapshots
 
@@ -26,9 +27,21 @@ def main():
         caffe.set_device(int(gpu[0]))
     run, snapshot = run_folder.read_settings(folder), snapshots.last_snapshot(folder)
     # The training phase: each batch is normalised by itself, as it was when the weights learned.
-    net = caffe.Net(str(folder / 'net.prototxt'), str(snapshot.caffemodel), caffe.TRAIN)
+    with files.temporary(without_dropout(folder / 'net.prototxt'), '.prototxt') as path:
+        net = caffe.Net(path, str(snapshot.caffemodel), caffe.TRAIN)
     batches = min(MOST, -(-run['n_train'] // run['batch']))
     replace(snapshot.caffemodel, measure(net, batches))
+
+
+def without_dropout(path):
+    """A network's text in which Dropout passes all on, as it does in the test: what a batch norm
+    behind it averages, such as that of a short code, is then what it will see."""
+    network = text_format.Parse(run_folder.read_text(path), caffe_pb2.NetParameter())
+    for layer in network.layer:
+        if layer.type == 'Dropout':
+            layer.type = 'Power'  # without parameters, the identity
+            layer.ClearField('dropout_param')
+    return text_format.MessageToString(network)
 
 
 def measure(net, batches):
