@@ -5,7 +5,8 @@ from google.protobuf import text_format
 from prototxt import neighbours, net
 from tools.core import class_balance, fold_data, people, request, run_folder
 
-# What Gen,r of a copy of X weighs, in the mean, by pixel_scale=relative: 1 is the demo set's scale.
+# What Gen,r of a copy of X weighs by pixel_scale=relative, in the mean over images whose Xr is
+# another picture: 1 is the demo set's scale.
 COPIED = 10
 # What Caffe counts by and where it runs: may change when a run goes on.
 LENGTH = ('max_iter', 'test_iter', 'test_interval', 'display', 'snapshot', 'solver_mode')
