@@ -173,6 +173,8 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
             fold_of, splits = split(dataset, rows, raw, folds_file, report)
             if validate is not None or referred:
                 folds.check_same(datasets.built_from(place), fold_of)
+            else:
+                folds.check_same(datasets.referred(place), fold_of)
             if validate is not None:
                 fold_of = None
                 splits = [folds.split_training(train, validate) for train, _ in splits]

@@ -184,10 +184,11 @@ def mend_last_row(cache):
         last = data[end:].decode('utf-8-sig', errors='replace')
         if not end and not any(','.join(names).startswith(last) for names in (COLUMNS, BY_LENGTH)):
             return
-        row = next(csv.reader([last]), [])
+        row = []
         try:
+            row = next(csv.reader([last]), [])
             whole = row in (COLUMNS, BY_LENGTH) or bool(parse_row(row))  # or ValueError
-        except ValueError:
+        except (ValueError, csv.Error):  # zero bytes, say, after a power cut
             whole = False
         if whole:
             file.write(b'\n')

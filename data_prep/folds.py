@@ -118,9 +118,9 @@ def read_columns(path, columns, what):
 
 
 def check_same(base, fold_of):
-    """SystemExit where the data set's own build, in folder `base`, has a person in another fold
-    than {subject: fold} says: one that it tests could be trained on here. Where it is not built, or
-    has no folds.csv, nothing is checked."""
+    """SystemExit where another build of the same set, in folder `base`, has a person in another
+    fold than {subject: fold} says: one that the one tests could be trained on in the other. Where
+    it is not built, or has no folds.csv, nothing is checked."""
     path = os.path.join(base, 'folds.csv')
     if fold_of and os.path.isfile(path):
         for _, (subject, fold) in read_columns(path, ['subject', 'fold'], 'folds'):
@@ -128,7 +128,7 @@ def check_same(base, fold_of):
             if fold != str(fold_of.get(subject, fold)):
                 raise SystemExit(f'{base} has {subject} in fold {fold}, and here it would be in '
                                  f'fold {fold_of[subject]}: give the SPLIT that {base} was built '
-                                 'with, or build that again first.')
+                                 'with, or remove that first.')
 
 
 def read_folds(path, subjects):

@@ -202,6 +202,8 @@ def test_other_builds_of_a_set_have_its_folds(make, built, tmp_path):
         said, _ = built(raw, *option)
         assert 'out/own has p01 in fold 0, and here it would be in fold 1: give the SPLIT' in said
         assert built(raw, '--split', split, *option)[0] is None
+    said, _ = built(raw)  # nor may the set itself change, whose pairs a generator has learned from
+    assert 'out/own_referred has p01 in fold 0, and here it would be in fold 1' in said
 
 
 def test_a_reference_that_is_not_neutral(make, built):

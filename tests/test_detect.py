@@ -261,6 +261,14 @@ def test_what_somebody_wrote_is_never_dropped(raw, ends, last):
     assert cache.read_bytes() == text.encode()
 
 
+def test_zero_bytes_at_the_end_are_removed(raw):
+    expected = points_of(raw)[:3]
+    cache = raw.parent / 'points.csv'
+    whole = cache.read_bytes()
+    cache.write_bytes(whole + bytes(4096))
+    assert points_of(raw)[:3] == expected and cache.read_bytes() == whole
+
+
 def test_points_of_an_earlier_version_are_set_aside_and_compared(raw, capsys):
     """They told a picture by its length alone: one corrected by hand is named, none is trusted."""
     expected = points_of(raw)[:3]

@@ -415,9 +415,16 @@ def test_links_to_a_larger_disk_can_be_written(host, tmp_path):
     (host.checkout / 'runs').symlink_to(disk / 'runs')
     (host.checkout / 'data').mkdir()
     (host.checkout / 'data/own').symlink_to(disk)
-    host.enter('true')
+    (tmp_path / 'scratch').symlink_to(disk)
+    (host.checkout / 'predictions').symlink_to('../scratch/runs')  # by two links, one relative
+    (host.checkout / 'data/taken').symlink_to('/proc')
+    (disk / 'folds.csv').touch()
+    _, _, err = host.enter('true', GCNET_READ='SPLIT', SPLIT='data/own/folds.csv')
     volumes = after(host.arguments(), '--volume')
     assert f'{disk}/runs:{disk}/runs' in volumes and f'{disk}:{disk}' in volumes
+    assert f'{disk}/runs:/scratch/runs' in volumes  # where ../scratch is seen from /gcnet
+    assert not [name for name in volumes if name.endswith(':ro') and str(disk) in name]
+    assert 'data/taken leads to /proc, which cannot be seen inside' in err
 
 
 def test_in_the_background_the_terminal_is_not_read(host):

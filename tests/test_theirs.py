@@ -98,7 +98,7 @@ def test_other_refusals(place):
     write(images(3), header='subject,frame,predicted')
     with pytest.raises(SystemExit, match='theirs.csv, line 1: expected the columns subject,'):
         run()
-    for name in 'cnn', 'hog', '../x', 'a b', '', '-x':
+    for name in 'cnn', 'HOG', 'figures', 'GCNet S1R1', '../x', 'a b', '', '-x':
         with pytest.raises(SystemExit, match='--name .* cannot be taken'):
             theirs.main([f'--name={name}', 'theirs.csv'])
     with pytest.raises(SystemExit, match='none.csv cannot be read as predictions'):

@@ -115,6 +115,10 @@ def collect(dataset, tested):
             left_out.append(f'{error} {folder} is left out of the probes.')
             continue
         codes = CODES.get(run['variant'], {'FC 384': 'fc1'})
+        if not set(codes.values()) <= set(trained.blobs):
+            left_out.append(f'{folder} is another network than prototxt/net.py writes now, and is '
+                            'left out of the probes.')
+            continue
         spaces = network.run(trained, queries, list(codes.values()))
         vectors = {(run['variant'], name): spaces[blob] for name, blob in codes.items()}
         if run['fold'] not in chance:  # of each fold once
