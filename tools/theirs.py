@@ -68,7 +68,8 @@ def folder_of(run):
 def check_name(name):
     """SystemExit unless a name can be a folder's, and is not one of ours."""
     ours = (*net.VARIANTS, *net.PRETRAINING, *baselines.FEATURES, 'figures', 'pretrained')
-    if name.lower() in ours or name.lower().startswith('gcnet') or not re.fullmatch('[A-Za-z0-9][A-Za-z0-9_-]{0,39}', name):
+    free = name.lower() not in ours and not name.lower().startswith('gcnet')
+    if not free or not re.fullmatch('[A-Za-z0-9][A-Za-z0-9_-]{0,39}', name):
         raise SystemExit(f'--name {name[:60]!r} cannot be taken: up to 40 letters, digits, _ and '
                          f'-, not gcnet first, and not one of {", ".join(ours)}.')
 
