@@ -11,7 +11,7 @@ import pytest
 from caffe.proto import caffe_pb2
 
 from tools import evaluate, train
-from tools.core import run_folder, snapshots
+from tools.core import batchnorm_averages, run_folder, snapshots
 
 FOLDER = Path('runs/demo/s1r1/fold0_seed1')
 ARGUMENTS = ['--batch', '4', '--iters', '4', '--base-lr', '0.05']
@@ -68,6 +68,23 @@ def test_they_are_the_means_that_caffe_has_with_a_fraction_of_1(place, monkeypat
     stamp = snapshots.last_snapshot(FOLDER).caffemodel.stat().st_mtime_ns
     assert train.main(ARGUMENTS) == 0 and 'Already trained' in capsys.readouterr().out
     assert snapshots.last_snapshot(FOLDER).caffemodel.stat().st_mtime_ns == stamp
+
+
+def test_behind_dropout_they_are_those_of_the_test(tmp_path):
+    """Of numbers with mean 1 and variance 1, half of which dropout takes away, so that in training
+    their variance is 3."""
+    path = tmp_path / 'net.prototxt'
+    path.write_text('''
+        layer { name: "x" type: "DummyData" top: "x" dummy_data_param {
+            shape { dim: 2000 dim: 3 } data_filler { type: "gaussian" mean: 1 std: 1 } } }
+        layer { name: "dropout" type: "Dropout" bottom: "x" top: "dropped" }
+        layer { name: "bn" type: "BatchNorm" bottom: "dropped" top: "y" }''')
+    used = tmp_path / 'used.prototxt'
+    used.write_text(batchnorm_averages.without_dropout(path))
+    for text, variance in (path, 3), (used, 1):
+        mean, found, _ = batchnorm_averages.measure(caffe.Net(str(text), caffe.TRAIN), 3)['bn']
+        np.testing.assert_allclose(mean, 1, atol=0.1)
+        np.testing.assert_allclose(found, variance, rtol=0.1)
 
 
 def test_a_run_without_them_is_not_tested(place, monkeypatch):
