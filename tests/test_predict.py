@@ -378,6 +378,12 @@ def test_csv_rows(place, program):
         assert points == np.ravel(face['points']).tolist()
 
 
+def test_a_folder_of_one_picture_is_counted(place, program):
+    drawn.write(place / 'one/p.png', image('faces/p1.png'))
+    assert program('one')[1][-1] == (
+        'summary: 1 picture, 1 face, 0 without a face, 0 unreadable, 0 passed over')
+
+
 def test_two_inputs_of_one_name_keep_their_pictures(place, program):
     drawn.write(place / 'other/p1.png', image('faces/p2.png'))
     for name in ('faces/p1.png', 'other/p1.png'):

@@ -161,8 +161,10 @@ def recognise_all(options, image, paths, model, lines, places):
                     raise SystemExit(f'{name}: {picture.reason or NO_FACE}.')
 
                 lines.print_picture(picture, faces)
-                count.update(pictures=1, faces=len(faces), unreadable=bool(picture.reason),
-                             faceless=not faces and not picture.reason)
+                count['pictures'] += 1
+                count['faces'] += len(faces)
+                count['unreadable'] += bool(picture.reason)
+                count['faceless'] += not faces and not picture.reason
                 # Of a video without the images: thousands of frames would fill the memory.
                 if picture.frame is not None:
                     curve[picture.frame] = [face._replace(face=None, reference=None)
