@@ -45,6 +45,7 @@ def test_rows(raw):
     assert found[-17:-11] == ['9/1.PNG', '9/2.PNG', '9/3.PNG', '10/1.jpg', '10/2.jpg', '10/3.jpg']
     assert len(set(found)) == len(found) == report['found'] == sum(PICTURES.values()) + 2
     assert points is None and report['left_out'] == []
+    assert report['note'] == "Not looked into: 1 folder in persons' folders, the first 10/deep."
     assert all(row['subject'] == row['expression'] == os.path.dirname(row['path']) for row in rows)
     assert all(row['reference'] == row['path'] for row in rows)
     assert len({(row['subject'], row['sequence']) for row in rows}) == len(rows)

@@ -12,16 +12,21 @@ def read_set(raw, classes=None, frames=None):
     used.
 
     Returns (rows, None, report) as ckplus.read_set does; None stands for points yet to be detected.
-    Files with another ending, hidden ones, and folders in a person's folder are passed over.
+    Files with another ending and hidden ones are passed over, and so are folders in a person's
+    folder, which report['note'] counts.
     Pictures are not opened here. Raises SystemExit where raw has no picture in a folder.
     """
     expected = (f'a folder of pictures (.jpg, .png, .heic or another of {len(ENDINGS)} endings) '
                 'for each person')
     if not os.path.isdir(raw):
         raise wrong_folder(raw, expected)
-    rows, left_out, found = [], [], 0
+    rows, left_out, found, nested = [], [], 0, []
     for person in sorted(filter(visible, os.listdir(raw)), key=ascending):
-        for name in sorted(pictures(os.path.join(raw, person)), key=ascending):
+        folder = os.path.join(raw, person)
+        if os.path.isdir(folder):
+            nested += [os.path.join(person, name) for name in sorted(filter(
+                visible, os.listdir(folder))) if os.path.isdir(os.path.join(folder, name))]
+        for name in sorted(pictures(folder), key=ascending):
             found += 1
             path = os.path.join(person, name)
             # such a name breaks a line, or cannot be written as text at all
@@ -33,4 +38,8 @@ def read_set(raw, classes=None, frames=None):
                          'path': path, 'reference': path})
     if not found:
         raise wrong_folder(raw, expected)
-    return rows, None, {'unit': 'images', 'found': found, 'unlabelled': [], 'left_out': left_out}
+    report = {'unit': 'images', 'found': found, 'unlabelled': [], 'left_out': left_out}
+    if nested:
+        report['note'] = (f'Not looked into: {len(nested)} folder{"s" * (len(nested) > 1)} in '
+                          f"persons' folders, the first {ascii(nested[0])[1:-1]}.")
+    return rows, None, report
