@@ -192,11 +192,17 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
             if len(classes) < 2:
                 raise SystemExit(f'{account.tell_left_out(left_out)}Of {raw} one expression alone '
                                  f'is left, {classes[0]}, and 2 are needed.')
+        others = []
+        with contextlib.suppress(SystemExit):  # what cannot be read is replaced all the same
+            others = folds.moved(place, fold_of)
         with taking(place) as partial:
             write_all(partial, classes, crop_of, fold_of, splits, seed, processes)
             account.write(os.path.join(partial, 'account.csv'), rows, splits, report)
             warnings = account.tell_warnings(dataset, rows, splits, {*classes, *expressions},
                                              crop_of)
+    if others:
+        warnings += (f'Warning: {len(others)} people are in another fold than in the build that '
+                     'was here before (another SPLIT?), so runs of that are not tested on this.\n')
     return (f'{dataset}\n{account.tell(dataset, rows, splits, classes, report)}'
             f'{account.tell_left_out(left_out)}{warnings}Written to {final}')
 

@@ -121,14 +121,21 @@ def check_same(base, fold_of):
     """SystemExit where another build of the same set, in folder `base`, has a person in another
     fold than {subject: fold} says: one that the one tests could be trained on in the other. Where
     it is not built, or has no folds.csv, nothing is checked."""
+    for subject, fold in moved(base, fold_of)[:1]:
+        raise SystemExit(f'{base} has {subject} in fold {fold}, and here it would be in fold '
+                         f'{fold_of[subject]}: give the SPLIT that {base} was built with, or '
+                         'remove that first.')
+
+
+def moved(base, fold_of):
+    """[(person, fold there)] of those whom the build in folder `base`, if there is one with a
+    folds.csv, has in another fold than {subject: fold} (or None) says."""
     path = os.path.join(base, 'folds.csv')
-    if fold_of and os.path.isfile(path):
-        for _, (subject, fold) in read_columns(path, ['subject', 'fold'], 'folds'):
-            subject = spreadsheet.unquote(subject or '')
-            if fold != str(fold_of.get(subject, fold)):
-                raise SystemExit(f'{base} has {subject} in fold {fold}, and here it would be in '
-                                 f'fold {fold_of[subject]}: give the SPLIT that {base} was built '
-                                 'with, or remove that first.')
+    if not fold_of or not os.path.isfile(path):
+        return []
+    there = [(spreadsheet.unquote(subject or ''), fold)
+             for _, (subject, fold) in read_columns(path, ['subject', 'fold'], 'folds')]
+    return [(subject, fold) for subject, fold in there if fold != str(fold_of.get(subject, fold))]
 
 
 def read_folds(path, subjects):

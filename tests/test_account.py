@@ -202,6 +202,12 @@ def test_other_builds_of_a_set_have_its_folds(make, built, tmp_path):
         said, _ = built(raw, *option)
         assert 'out/own has p01 in fold 0, and here it would be in fold 1: give the SPLIT' in said
         assert built(raw, '--split', split, *option)[0] is None
+    (tmp_path / 'out/own_referred').rename(tmp_path / 'other')
+    assert 'Warning: 10 people are in another fold than in the build that was here' in words(
+        built(raw)[1])
+    assert 'another fold' not in built(raw)[1]
+    assert built(raw, '--split', split)[0] is None
+    (tmp_path / 'other').rename(tmp_path / 'out/own_referred')
     said, _ = built(raw)  # nor may the set itself change, whose pairs a generator has learned from
     assert 'out/own_referred has p01 in fold 0, and here it would be in fold 1' in said
 
