@@ -98,8 +98,7 @@ def tell_warnings(dataset, rows, splits, classes, crop_of):
                     for name in sorted(classes - {row['expression'] for row in train})
                     if people[name]]
         if untaught:
-            more = f' and {len(untaught) - NAMED} more' if len(untaught) > NAMED else ''
-            lines.append(f'no training picture has {", ".join(untaught[:NAMED])}{more}')
+            lines.append(f'no training picture has {some_of(untaught)}')
 
     sequences = len({(row['subject'], row['sequence']) for row in everything})
     persons = len({row['subject'] for row in everything})
@@ -147,10 +146,14 @@ def same_pictures(dataset, splits, crop_of):
 
 
 def tell_names(found):
-    """Names for a sentence, with its verb: all of a few, else the first and how many more."""
+    """Names for a sentence, with its verb."""
+    return f'{some_of(found)} {"is" if len(found) == 1 else "are"}'
+
+
+def some_of(found):
+    """All of a few names, else the first and how many more."""
     more = f' and {len(found) - NAMED} more' if len(found) > NAMED else ''
-    verb = 'is' if len(found) == 1 else 'are'
-    return f'{", ".join(found[:NAMED])}{more} {verb}'
+    return f'{", ".join(found[:NAMED])}{more}'
 
 
 def tell_left_out(left_out):

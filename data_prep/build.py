@@ -22,7 +22,6 @@ that a generator learns from.
 import argparse
 import collections
 import contextlib
-import fcntl
 import functools
 import os
 import shutil
@@ -116,21 +115,12 @@ def building(out, dataset, final):
     try:
         os.makedirs(out, exist_ok=True)
         with open(os.path.join(out, f'.{dataset}.lock'), 'w') as lock:
-            wait_for(lock)
+            workers.take_turn(lock, 'Waiting for another build of this data set.')
             yield
     except (OSError, lmdb.Error) as error:
         raise SystemExit(f'{final} was not built: {error}.') from None
     except KeyboardInterrupt:
         raise interrupted(f'{final} is as it was before') from None
-
-
-def wait_for(lock):
-    """Of two builds of one data set the second waits for the first."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print('Waiting for another build of this data set.', file=sys.stderr)
-        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, validate=None,
@@ -171,10 +161,8 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
         report = {**report, 'left_out': left_out, 'counts': counts}
         try:
             fold_of, splits = split(dataset, rows, raw, folds_file, report)
-            if validate is not None or referred:
-                folds.check_same(datasets.built_from(place), fold_of)
-            else:
-                folds.check_same(datasets.referred(place), fold_of)
+            other = datasets.built_from if validate is not None or referred else datasets.referred
+            folds.check_same(other(place), fold_of)
             if validate is not None:
                 fold_of = None
                 splits = [folds.split_training(train, validate) for train, _ in splits]
@@ -183,26 +171,25 @@ def build(final, dataset, raw, folds_file=None, frames=3, seed=1, processes=1, v
                 left_out += [(f'{row["subject"]}/{row["sequence"]}', 'no reference')
                              for row in rows if not row['reference']]
                 rows = with_reference(rows)
+            if classes is None:
+                order = folds.ascending if datasets.of_people(dataset) else None
+                classes = sorted({row['expression'] for row in rows}, key=order)
+                if len(classes) < 2:
+                    raise SystemExit(f'Of {raw} one expression alone is left, {classes[0]}, and 2 '
+                                     'are needed.')
         except SystemExit as error:  # why so few are left is in what was left out
             raise SystemExit(f'{account.tell_left_out(left_out)}{error}') from None
 
-        if classes is None:
-            order = folds.ascending if datasets.of_people(dataset) else None
-            classes = sorted({row['expression'] for row in rows}, key=order)
-            if len(classes) < 2:
-                raise SystemExit(f'{account.tell_left_out(left_out)}Of {raw} one expression alone '
-                                 f'is left, {classes[0]}, and 2 are needed.')
-        others = []
+        warnings = account.tell_warnings(dataset, rows, splits, {*classes, *expressions}, crop_of)
         with contextlib.suppress(SystemExit):  # what cannot be read is replaced all the same
-            others = folds.moved(place, fold_of)
+            moved = len(folds.moved(place, fold_of))
+            if moved:
+                warnings += (f'Warning: {moved} people are in another fold than in the build that '
+                             'was here before (another SPLIT?), so runs of that are not tested on '
+                             'this.\n')
         with taking(place) as partial:
             write_all(partial, classes, crop_of, fold_of, splits, seed, processes)
             account.write(os.path.join(partial, 'account.csv'), rows, splits, report)
-            warnings = account.tell_warnings(dataset, rows, splits, {*classes, *expressions},
-                                             crop_of)
-    if others:
-        warnings += (f'Warning: {len(others)} people are in another fold than in the build that '
-                     'was here before (another SPLIT?), so runs of that are not tested on this.\n')
     return (f'{dataset}\n{account.tell(dataset, rows, splits, classes, report)}'
             f'{account.tell_left_out(left_out)}{warnings}Written to {final}')
 

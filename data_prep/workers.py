@@ -1,6 +1,8 @@
-"""Work on many pictures in several processes, in order, with a progress bar."""
+"""Work on many pictures in several processes, in order, with a progress bar; and turns of several
+programs."""
 import concurrent.futures
 import ctypes
+import fcntl
 import os
 import signal
 import sys
@@ -38,6 +40,16 @@ def run(function, jobs, workers, chunk=64, **bar):
                 'fewer WORKERS.') from None
         finally:
             executor.shutdown(cancel_futures=True)
+
+
+def take_turn(lock, waiting):
+    """Takes a lock, an open file or its descriptor; where another process holds it, says `waiting`
+    on standard error and waits. OSError where the file system has none."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(waiting, file=sys.stderr)
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def pool(number):

@@ -105,17 +105,22 @@ def run_fold(run):
     feature = FEATURES[run['variant']]
     faces, labels, subjects = read_train(run)
     model = fit(np.array([feature(face) for face in faces]), labels, subjects)
-    _, queries, _, _ = fold_data.read_part(run['dataset'], run['fold'], 'test')
+    rows, queries, _, truth = fold_data.read_part(run['dataset'], run['fold'], 'test')
     found = probabilities(model, np.array([feature(face) for face in queries[:, 0]]),
                           len(run['classes']))
-    return write_tested(run, found, C=model.best_params_['linearsvc__C'])
+    return write_tested(run, rows, truth, found, C=model.best_params_['linearsvc__C'])
 
 
-def write_tested(run, found, **more):
+def folder_of(run):
+    """The folder of a run, given as its run.json."""
+    return run_folder.folder_of(*(run[name] for name in ('dataset', 'variant', 'fold', 'seed')))
+
+
+def write_tested(run, rows, truth, found, **more):
     """Writes the folder of a run that is no network of ours, as tools.evaluate does, and gives back
-    its result. found: N x classes, the probabilities of its test images; more: for the result."""
-    rows, _, _, truth = fold_data.read_part(run['dataset'], run['fold'], 'test')
-    folder = run_folder.folder_of(run['dataset'], run['variant'], run['fold'], run['seed'])
+    its result. rows, truth: of its N test images, their rows and labels; found: N x classes, their
+    probabilities; more: for the result."""
+    folder = folder_of(run)
     named = {name: run[name]
              for name in ('dataset', 'variant', 'fold', 'seed', 'iterations', 'data')}
     result = {**named, **more, **evaluate.score(truth, found, run['classes'])}
@@ -131,8 +136,7 @@ def write_tested(run, found, **more):
 
 def done(run):
     """Whether the folder of this run has a result on the same data."""
-    named = (run[name] for name in ('dataset', 'variant', 'fold', 'seed'))
-    earlier = predictions.complete(run_folder.folder_of(*named))
+    earlier = predictions.complete(folder_of(run))
     return earlier is not None and not fold_data.differences(earlier, run)
 
 

@@ -18,7 +18,7 @@ from data_prep import names, spreadsheet
 from data_prep.folds import read_columns
 from prototxt import net
 from tools import baselines
-from tools.core import arguments, fold_data, predictions, request, run_folder
+from tools.core import arguments, fold_data, predictions, request
 
 IMAGE = ('subject', 'sequence', 'frame')
 
@@ -42,27 +42,24 @@ def main(words=None):
                      **fold_data.fingerprint(options.dataset, fold))
                 for fold in arguments.fold_list(options.dataset, '')]
         told = [(run, *labels_of(options.csv, run, given)) for run in made]
-        strangers = set(given).difference(*(images for _, images, _ in told))
+        strangers = set(given).difference(*(map(image_of, rows) for _, rows, _ in told))
         if strangers:
             image = min(strangers)
             raise SystemExit(f'{options.csv}, line {given[image][0]}: image {" ".join(image)} is '
                              f'in no test.csv of data/{options.dataset}.')
 
-        kept = [run for run, _, labels in told if labels is None and folder_of(run).exists()]
+        kept = [folder for folder in (baselines.folder_of(run) for run, _, labels in told
+                                      if labels is None) if folder.exists()]
         if kept:
-            raise SystemExit(f'{folder_of(kept[0])} is of an earlier file, and {options.csv} has '
-                             'nothing of that fold: remove it, or the tables would average both.')
-        for run, _, labels in told:
+            raise SystemExit(f'{kept[0]} is of an earlier file, and {options.csv} has nothing of '
+                             'that fold: remove it, or the tables would average both.')
+        for run, rows, labels in told:
             if labels is not None:
-                write(run, labels)
+                write(run, rows, labels)
     except OSError as error:
         raise SystemExit(f'The predictions of {options.name} cannot be written: {error}.') from None
     for sentence in predictions.collect(options.dataset):
         print(sentence, file=sys.stderr)
-
-
-def folder_of(run):
-    return run_folder.folder_of(run['dataset'], run['variant'], run['fold'], run['seed'])
 
 
 def check_name(name):
@@ -88,14 +85,18 @@ def read_given(path):
     return given
 
 
+def image_of(row):
+    return tuple(row[name] for name in IMAGE)
+
+
 def labels_of(path, run, given):
-    """(the images of a test fold, the label that was predicted of each, or None where none of them
-    is among `given`); SystemExit where some are missing or an expression is none of the set's."""
+    """(the rows of a test fold, the label that was predicted of each, or None where none of them is
+    among `given`); SystemExit where some are missing or an expression is none of the set's."""
     rows = spreadsheet.read_csv(fold_data.fold_path(run['dataset'], run['fold']) / 'test.csv')
-    images = [tuple(row[name] for name in IMAGE) for row in rows]
+    images = list(map(image_of, rows))
     there = [image for image in images if image in given]
     if not there:
-        return images, None
+        return rows, None
     if len(there) < len(images):
         missing = next(image for image in images if image not in given)
         raise SystemExit(f'{path} has {len(there)} of the {len(images)} images of fold '
@@ -109,13 +110,15 @@ def labels_of(path, run, given):
             raise SystemExit(f'{path}, line {line}: {predicted[:60]!r} is none of '
                              f'{", ".join(run["classes"])}.')
         labels.append(run['classes'].index(expression))
-    return images, np.array(labels)
+    return rows, np.array(labels)
 
 
-def write(run, labels):
-    """Writes the run folder of a fold's N predicted labels, and says what they are worth."""
+def write(run, rows, labels):
+    """Writes the run folder of a fold's rows and N predicted labels, and says what they are
+    worth."""
+    truth = np.array([int(row['label']) for row in rows])
     found = np.eye(len(run['classes']))[labels]  # which it is sure of is not known
-    result = baselines.write_tested(run, found)
+    result = baselines.write_tested(run, rows, truth, found)
     print(f'{run["variant"]}, fold {run["fold"]}: accuracy {result["accuracy"]:.1%} on '
           f'{result["n"]} images')
 

@@ -157,7 +157,7 @@ def read_session(raw, session, classes, frames):
     needed = (frames or 1) + 1  # the queries, and the first frame, which is the reference
     if length < needed:
         raise ValueError(f'too few frames: {length}, at least {needed} needed')
-    part = f'@{half or "clockwise"}' if half or lies else ''
+    part = f'@{half}' if half else '@clockwise' if lies else ''
     return {'session': session, 'subject': person, 'expression': expression,
             'paths': [f'{path}#{number}{part}' for number in range(length)]}
 

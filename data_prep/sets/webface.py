@@ -24,8 +24,8 @@ def read_set(raw, classes=None, frames=None):
     for person in sorted(filter(visible, os.listdir(raw)), key=ascending):
         folder = os.path.join(raw, person)
         if os.path.isdir(folder):
-            nested += [os.path.join(person, name) for name in sorted(filter(
-                visible, os.listdir(folder))) if os.path.isdir(os.path.join(folder, name))]
+            nested += sorted(os.path.join(person, entry.name) for entry in os.scandir(folder)
+                             if visible(entry.name) and entry.is_dir())
         for name in sorted(pictures(folder), key=ascending):
             found += 1
             path = os.path.join(person, name)

@@ -69,7 +69,7 @@ def draw_row(sheet, face, left, y):
 
 
 def colour(face):
-    """[X] of a Face, or with a reference [X, X̂r, their difference], each 64 x 64 x 4 in [0, 1]."""
+    """[X] of a Face; with a reference [X, X̂r, their difference]: each 64 x 64 x 4 in [0, 1]."""
     if face.reference is None:
         return [cm.gray(face.face)]
     difference = abs(face.face - face.reference) / MOST

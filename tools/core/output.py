@@ -1,16 +1,16 @@
 """Where drawings go: a folder that is kept, and names that take nobody's file."""
 import collections
 import contextlib
-import fcntl
 import hashlib
 import itertools
 import os
 import re
-import sys
 import tempfile
 from pathlib import Path
 
 from PIL import Image
+
+from data_prep import workers
 
 INPUT = 'Input'  # what a drawing's PNG calls the hash of the path of what it shows
 
@@ -42,11 +42,7 @@ def alone_in(out):
     folder = os.open(out, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # not every network's file system has locks
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f'Waiting for another command that draws into {out}.', file=sys.stderr)
-                fcntl.flock(folder, fcntl.LOCK_EX)
+            workers.take_turn(folder, f'Waiting for another command that draws into {out}.')
         yield
     finally:
         os.close(folder)
